@@ -1,0 +1,74 @@
+import { z } from 'zod';
+
+/** Kafka topic (compacted) that holds the last report of every instance, keyed by `MIGRATION/INSTANCE`. */
+export const MEMBERS_TOPIC = 'owlmq-bridge.members';
+
+const base = {
+  version: z.literal(1),
+  migration: z.string(),
+  /** Unique a process start: `HOST-PID-RANDOM`. */
+  instance: z.string(),
+  /** Epoch of the routing state that is applied in full; 0 before the first. */
+  epoch: z.number().int().nonnegative(),
+  leaseMs: z.number().int().positive(),
+  /** ISO 8601, the member's clock; for people only. */
+  at: z.string(),
+};
+
+/** Counters of one leg since the instance started. */
+const legFigures = z.strictObject({ messages: z.number(), bytes: z.number() });
+
+/** What a `DualPublisher` instance reports. */
+export const publisherReportSchema = z.strictObject({
+  ...base,
+  role: z.literal('publisher'),
+  /** `fenced`: holding publishes, nothing in flight on either leg. `left`: closed, will write no more. */
+  state: z.enum(['publishing', 'fenced', 'lease-lost', 'left']),
+  /** Messages sent to a leg and not yet answered. */
+  inFlight: z.number().int().nonnegative(),
+  /** `publish()` calls held by the fence or by a lost lease. */
+  held: z.number().int().nonnegative(),
+  /** Longest hold seen since the epoch of the last fence, ms. */
+  longestHoldMs: z.number().nonnegative(),
+  /** Copies to the mirror waiting in lanes. */
+  backlog: z.number().int().nonnegative(),
+  /** Copies given up and left to the audit, since start. */
+  dropped: z.number().int().nonnegative(),
+  kafka: legFigures,
+  owlmq: legFigures,
+  /** True while mirror writes to a dead leg are given up so that publishing goes on. */
+  mirrorDegraded: z.boolean(),
+  /** Topics published to since start. */
+  topics: z.array(z.string()),
+});
+export type PublisherReport = z.infer<typeof publisherReportSchema>;
+
+/** What a `DualConsumer` instance reports. */
+export const consumerReportSchema = z.strictObject({
+  ...base,
+  role: z.literal('consumer'),
+  group: z.string(),
+  /**
+   * State of the live side of this instance: `live-kafka` and `live-owlmq` run `apply`; `drained`: stopped at the
+   * drain offsets with everything committed, applies nothing; `idle`: no live side runs.
+   */
+  state: z.enum(['live-kafka', 'live-owlmq', 'drained', 'idle', 'lease-lost', 'left']),
+  /** Whether a shadow runs in this instance. */
+  shadow: z.boolean(),
+  /** Next offsets of the live side by topic and partition, for assigned partitions only: `[partition, offset]`. */
+  live: z.record(z.string(), z.array(z.tuple([z.number(), z.number()]))),
+  /**
+   * Shadow and live watermarks: the newest message time (ms) by `TOPIC/PARTITION` up to which every message was
+   * observed on that side, idle time counted when the side is at the end of its partition.
+   */
+  watermarks: z.strictObject({ live: z.record(z.string(), z.number()), shadow: z.record(z.string(), z.number()) }),
+  /** Messages for which `apply` returned, since start. */
+  applied: z.number().int().nonnegative(),
+  failed: z.number().int().nonnegative(),
+});
+export type ConsumerReport = z.infer<typeof consumerReportSchema>;
+
+/** What an instance of the fleet says of itself. */
+export const memberReportSchema = z.discriminatedUnion('role', [publisherReportSchema, consumerReportSchema]);
+export type MemberReport = z.infer<typeof memberReportSchema>;
+

@@ -1,0 +1,54 @@
+import { z } from 'zod';
+
+/** Kafka topic (compacted, one partition) that holds the routing state of every migration, keyed by its name. */
+export const ROUTING_TOPIC = 'owlmq-bridge.routing';
+
+/** How long a member trusts a routing state after a fetch that reached the end of the routing topic, in ms. */
+export const DEFAULT_LEASE_MS = 10_000;
+
+/** Offsets by topic, then by partition index: `offsets[topic][partition]`. Safe integers. */
+export const topicOffsetsSchema = z.record(z.string(), z.array(z.number().int().nonnegative()));
+export type TopicOffsets = z.infer<typeof topicOffsetsSchema>;
+
+/**
+ * The whole routing state of one migration. Members replace what they know by a state with a higher epoch and ignore
+ * every other; a state is never patched.
+ */
+export const routingStateSchema = z.strictObject({
+  version: z.literal(1),
+  /** Name of the migration: the Temporal workflow id. */
+  migration: z.string().min(1),
+  /** Rises by at least one with every state. */
+  epoch: z.number().int().positive(),
+  topics: z.array(z.string()).min(1),
+  groups: z.array(z.string()),
+  /** Share of messages copied to OwlMQ while Kafka is primary, 0 to 1. */
+  ratio: z.number().min(0).max(1),
+  /** The leg whose acknowledgement makes `publish()` resolve. */
+  primary: z.enum(['kafka', 'owlmq']),
+  /** Whether the other leg is written at all: false only once the migration is decommissioned. */
+  mirror: z.boolean(),
+  /** Side whose consumers run `apply`. */
+  live: z.enum(['kafka', 'owlmq']),
+  /**
+   * While set, live consumers stop at these offsets of the live leg (exclusive), commit, report `drained` and apply
+   * nothing further. `stop` in place of offsets: stop where you are after the message in hand.
+   */
+  drain: z.union([topicOffsetsSchema, z.literal('stop')]).optional(),
+  /**
+   * `off`: no shadow. `observe`: the live Kafka side reports observations, shadows do not run yet.
+   * `compare`: shadows run too, from `shadowFrom`.
+   */
+  shadow: z.enum(['off', 'observe', 'compare']),
+  /** Kafka offsets from which both sides report observations; set with `compare`. */
+  shadowFrom: topicOffsetsSchema.optional(),
+  /** While set, publishers hold `publish()` and have nothing in flight. */
+  fence: z.strictObject({ reason: z.string() }).optional(),
+  /** Lease of members under this state, ms. */
+  leaseMs: z.number().int().positive(),
+  /** ISO 8601 time of writing, for people; no decision is made on it. */
+  writtenAt: z.string(),
+  /** Who wrote it and why, for people. */
+  reason: z.string(),
+});
+export type RoutingState = z.infer<typeof routingStateSchema>;
