@@ -71,4 +71,3 @@ export type ConsumerReport = z.infer<typeof consumerReportSchema>;
 /** What an instance of the fleet says of itself. */
 export const memberReportSchema = z.discriminatedUnion('role', [publisherReportSchema, consumerReportSchema]);
 export type MemberReport = z.infer<typeof memberReportSchema>;
-
