@@ -1,0 +1,66 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { FolderBusyError, hasCode } from '../errors.js';
+import { identifySelf, isAlive, type ProcessId } from './process-identity.js';
+
+export interface LockOptions {
+  /** How long to wait for another live owner; 0 refuses at once. */
+  readonly waitMs: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Called once when another owner holds the lock. */
+  readonly onWait?: (owner: ProcessId) => void;
+}
+
+/**
+ * Runs `work` while a lock file names this process as its owner. A lock whose owner is dead is taken over.
+ * Two processes that take over the same dead lock in the same instant can both enter: the work must stay correct then,
+ * and only be wasteful.
+ * @throws FolderBusyError when another live process holds it past `waitMs`.
+ */
+export async function withOwnerLock<T>(file: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
+  const self = await identifySelf();
+  const until = performance.now() + options.waitMs;
+  let told = false;
+  while (!(await acquire(file, self))) {
+    const owner = await ownerOf(file);
+    if (owner === undefined || !(await isAlive(owner))) {
+      await rm(file, { force: true });
+      continue;
+    }
+    if (performance.now() >= until) throw new FolderBusyError(`process ${owner.pid} is at work there (${file})`);
+    if (!told) options.onWait?.(owner);
+    told = true;
+    await delay(200, undefined, { signal: options.signal });
+  }
+  try {
+    return await work();
+  } finally {
+    await rm(file, { force: true });
+  }
+}
+
+async function acquire(file: string, self: ProcessId): Promise<boolean> {
+  try {
+    await writeFile(file, JSON.stringify(self), { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return false;
+    throw error;
+  }
+}
+
+/** The owner a lock file names; undefined when the file is gone or was never written out. */
+async function ownerOf(file: string): Promise<ProcessId | undefined> {
+  for (let attempt = 0; attempt < 5; attempt++) {
+    try {
+      const text = await readFile(file, 'utf8');
+      if (text !== '') return JSON.parse(text) as ProcessId;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return undefined;
+      if (!(error instanceof SyntaxError)) throw error;
+    }
+    // Created, not yet written: its owner is between two system calls, or died there.
+    await delay(50);
+  }
+  return undefined;
+}
