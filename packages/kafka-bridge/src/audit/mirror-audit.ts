@@ -1,0 +1,538 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { LogReader, OffsetOutOfRangeError, type LogRecord, type PartitionBounds } from '../kafka/log-reader.js';
+import { foreignMessageId, readProvenance } from '../message/headers.js';
+import type { OwlmqApi, OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
+import type { TopicOffsets } from '../routing/routing-state.js';
+import { AuditPartitionsError, AuditPositionLostError, throwAll } from './audit-errors.js';
+import { eachLimited } from './each-limited.js';
+import { KafkaCopies } from './kafka-copies.js';
+import { MirrorWindow, type KafkaPage, type WindowEntry } from './mirror-window.js';
+import { copyToOwlmq, lookupAll, payloadBytes } from './owlmq-copies.js';
+
+/** What was counted of a topic since the audit's first start, over all restarts. */
+export interface MirrorFigures {
+  /** OwlMQ records that the audit has passed, all of them proven, and the bytes of their keys and values. */
+  owlmq: { messages: number; bytes: number };
+  /** Kafka records that it has passed. */
+  kafka: { messages: number; bytes: number };
+  /** OwlMQ records that came from Kafka and need no copy there. */
+  fromKafka: number;
+  /** OwlMQ records that have their copy in Kafka. */
+  copied: number;
+  /** Those whose copy was not in Kafka after the grace. */
+  missing: number;
+  /** Copies that the audit wrote to Kafka. */
+  repaired: number;
+  /** Kafka records that were on OwlMQ neither when read nor after the grace, and that the audit wrote there. */
+  forwarded: number;
+  /** Kafka records without the library's id; they are forwarded under the id of their place. */
+  foreign: number;
+  /** Kafka records that hold a message a second time, as far as can be told in bounded memory. */
+  duplicates: number;
+}
+
+/** All that a later `MirrorAudit` needs to go on. Safe as JSON. */
+export interface MirrorCheckpoint {
+  /** Next OwlMQ offset to check: everything before it is in Kafka. */
+  owlmq: TopicOffsets;
+  /** Where to read Kafka on: everything before it is on OwlMQ, and no copy before it is waited for. */
+  kafka: TopicOffsets;
+  figures: Record<string, MirrorFigures>;
+}
+
+/** What a step leaves behind. */
+export interface MirrorReport {
+  checkpoint: MirrorCheckpoint;
+  /**
+   * Whether Kafka has all of OwlMQ up to `until`, or else up to the ends found at the step's begin, and OwlMQ has all
+   * of Kafka up to the ends found at the step's begin.
+   */
+  complete: boolean;
+  /** OwlMQ offsets between the positions and the goal. */
+  unchecked: number;
+  /** Records of either leg that the step saw without their counterpart, and is waiting for. */
+  waiting: number;
+  /** Age of the oldest of them, ms; absent when there is none. */
+  oldestUnprovenMs?: number;
+}
+
+export interface MirrorAuditOptions {
+  connection: KafkaConnection;
+  owlmq: OwlmqApi;
+  topics: readonly string[];
+  /** OwlMQ ends at the cutover's fence. */
+  owlmqPositions: TopicOffsets;
+  /** Kafka ends at the cutover's fence. */
+  kafkaPositions: TopicOffsets;
+  /** Goes on where an earlier audit was, in place of the positions. */
+  checkpoint?: MirrorCheckpoint | undefined;
+  /**
+   * How long a counterpart may take to arrive before the audit writes it, ms. Must be longer than a publisher goes on
+   * trying to write its Kafka copy: Kafka does not know message ids, so that a later one would be there twice.
+   */
+  graceMs: number;
+  clientId?: string;
+}
+
+export interface MirrorStepOptions {
+  /** Exclusive OwlMQ offsets to prove; publishers must be fenced, so that no copy is on its way any more. */
+  until?: TopicOffsets;
+  /** Bound on the step, ms (default 5 s; 60 s with `until`). What is left is for the next step. */
+  maxMs?: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** A record that a publisher wrote to Kafka alone, waiting for its copy on OwlMQ. */
+interface Stray {
+  id: string;
+  record: LogRecord;
+  since: number;
+  page: KafkaPage;
+}
+
+interface PartitionState {
+  topic: string;
+  partition: number;
+  window: MirrorWindow;
+  strays: Stray[];
+  strayBytes: number;
+  newestTimestamp: number;
+}
+
+interface Goal {
+  owlmq: number;
+  owlmqEnd: number;
+  kafka: number;
+}
+
+const PARTITIONS_AT_ONCE = 4;
+const FENCED_GRACE_MS = 200;
+const POLL_MS = 50;
+/** Bounds on what is held of a partition. */
+const MAX_WINDOW = 5_000;
+const MAX_PAGES = 1_000;
+const MAX_STRAYS = 1_000;
+const MAX_STRAY_BYTES = 4 * 1024 * 1024;
+const PAGE_RECORDS = 500;
+const PAGE_BYTES = 256 * 1024;
+const REPAIR_BATCH = 200;
+const REPAIR_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Keeps both legs equal after cutover. OwlMQ is written first: a record of it whose copy does not reach Kafka is
+ * written there, so that the way back stays open. A record that reached Kafka alone - from a publisher that missed the
+ * cutover, or one without the library - is forwarded to OwlMQ. Where a record came from is in its headers, so that no
+ * copy is copied back.
+ *
+ * Steps must not run side by side, nor two audits of the same topics.
+ */
+export class MirrorAudit {
+  readonly #owlmq: OwlmqApi;
+  readonly #reader: LogReader;
+  readonly #kafkaCopies: KafkaCopies;
+  readonly #topics: readonly string[];
+  readonly #graceMs: number;
+  readonly #partitions: PartitionState[];
+  readonly #figures: Record<string, MirrorFigures>;
+
+  constructor(options: MirrorAuditOptions) {
+    const clientId = options.clientId ?? 'kafka-bridge-mirror-audit';
+    this.#owlmq = options.owlmq;
+    this.#topics = options.topics;
+    this.#graceMs = options.graceMs;
+    this.#reader = new LogReader(options.connection, { clientId });
+    this.#kafkaCopies = new KafkaCopies(options.connection, clientId);
+    const owlmq = options.checkpoint?.owlmq ?? options.owlmqPositions;
+    const kafka = options.checkpoint?.kafka ?? options.kafkaPositions;
+    this.#figures = structuredClone(options.checkpoint?.figures ?? {});
+    this.#partitions = options.topics.flatMap((topic) => {
+      this.#figures[topic] ??= noFigures();
+      const kafkaOffsets = kafka[topic] ?? [];
+      const owlmqOffsets = owlmq[topic] ?? [];
+      if (kafkaOffsets.length !== owlmqOffsets.length) {
+        throw new AuditPartitionsError('owlmq', topic, kafkaOffsets.length, owlmqOffsets.length);
+      }
+      return owlmqOffsets.map((offset, partition) => ({
+        topic,
+        partition,
+        window: new MirrorWindow(offset, kafkaOffsets[partition] ?? 0),
+        strays: [],
+        strayBytes: 0,
+        newestTimestamp: 0,
+      }));
+    });
+  }
+
+  /** Where the audit is now: also after a step that threw. */
+  get checkpoint(): MirrorCheckpoint {
+    const owlmq: TopicOffsets = Object.fromEntries(this.#topics.map((topic) => [topic, []]));
+    const kafka: TopicOffsets = Object.fromEntries(this.#topics.map((topic) => [topic, []]));
+    for (const { topic, window } of this.#partitions) {
+      owlmq[topic]?.push(window.owlmqLow);
+      kafka[topic]?.push(window.kafkaLow);
+    }
+    return { owlmq, kafka, figures: structuredClone(this.#figures) };
+  }
+
+  /**
+   * Checks both legs from their positions to their ends, or OwlMQ exactly to `until`. Without `until` a counterpart
+   * younger than the grace is left to a later step; with it the step waits for it.
+   *
+   * @throws {AuditPositionLostError} when retention passed a position, or OwlMQ lost records that Kafka has copies of.
+   * @throws {AuditPartitionsError} when a topic has other partitions than the positions.
+   * @throws {AuditRepairError} when a leg refuses a record.
+   * @throws {AggregateError} of these when several partitions failed.
+   */
+  async step(options: MirrorStepOptions = {}): Promise<MirrorReport> {
+    const { until, signal } = options;
+    const deadline = performance.now() + (options.maxMs ?? (until === undefined ? 5_000 : 60_000));
+    const goals = await this.#goals(until, signal);
+    const errors = await eachLimited(this.#partitions, PARTITIONS_AT_ONCE, async (state) => {
+      const goal = goals.get(state);
+      if (goal !== undefined) await this.#advance(state, goal, until !== undefined, deadline, signal);
+    });
+    signal?.throwIfAborted();
+    throwAll(errors, 'The audit of OwlMQ against Kafka');
+    return this.#report(goals);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#reader.close(), this.#kafkaCopies.close()]);
+  }
+
+  async #goals(until: TopicOffsets | undefined, signal: AbortSignal | undefined): Promise<Map<PartitionState, Goal>> {
+    const goals = new Map<PartitionState, Goal>();
+    for (const topic of this.#topics) {
+      // Kafka first: then every copy below its end is of a record below OwlMQ's end.
+      const kafka = await this.#reader.bounds(topic);
+      const owlmq = await this.#owlmq.describeTopic(topic, signal === undefined ? {} : { signal });
+      const states = this.#partitions.filter((state) => state.topic === topic);
+      if (kafka.length !== states.length) throw new AuditPartitionsError('kafka', topic, states.length, kafka.length);
+      if (owlmq?.partitions.length !== states.length) {
+        throw new AuditPartitionsError('owlmq', topic, states.length, owlmq?.partitions.length);
+      }
+      for (const state of states) {
+        const { partition, window } = state;
+        const kafkaBound = kafka[partition];
+        const owlmqBound = owlmq.partitions.find((bound) => bound.partition === partition);
+        const goal = until === undefined ? owlmqBound?.endOffset : until[topic]?.[partition];
+        if (kafkaBound === undefined || owlmqBound === undefined || goal === undefined) {
+          throw new AuditPartitionsError('owlmq', topic, states.length, until?.[topic]?.length);
+        }
+        assertInLog('kafka', state, window.kafkaLow, kafkaBound);
+        assertInLog('owlmq', state, window.owlmqLow, owlmqBound);
+        goals.set(state, { owlmq: goal, owlmqEnd: owlmqBound.endOffset, kafka: kafkaBound.endOffset });
+      }
+    }
+    return goals;
+  }
+
+  async #advance(
+    state: PartitionState,
+    goal: Goal,
+    fenced: boolean,
+    deadline: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { window } = state;
+    const graceMs = fenced ? Math.min(this.#graceMs, FENCED_GRACE_MS) : this.#graceMs;
+    for (;;) {
+      signal?.throwIfAborted();
+      let progress = false;
+      if (window.owlmqNext < goal.owlmqEnd && window.held < MAX_WINDOW) {
+        progress = await this.#readOwlmq(state, signal);
+      }
+      const canReadKafka = window.ahead < MAX_WINDOW && window.pages < MAX_PAGES;
+      if (window.kafkaNext < goal.kafka && canReadKafka) {
+        progress = (await this.#readKafka(state, goal, signal)) || progress;
+      }
+      progress = (await this.#forward(state, graceMs, signal)) || progress;
+      // Before the rest of Kafka was read, what looks missing mostly is not.
+      if (window.kafkaNext >= goal.kafka || !canReadKafka || window.held >= MAX_WINDOW) {
+        progress = (await this.#repair(state, graceMs, signal)) || progress;
+      }
+      this.#pass(state);
+      if (isComplete(state, goal) || performance.now() > deadline) return;
+      if (progress) continue;
+      if (!fenced) return;
+      await delay(POLL_MS, undefined, signal === undefined ? {} : { signal });
+    }
+  }
+
+  async #readOwlmq(state: PartitionState, signal: AbortSignal | undefined): Promise<boolean> {
+    const { window, topic, partition } = state;
+    const { records } = await this.#owlmq.read(topic, partition, window.owlmqNext, {
+      maxRecords: PAGE_RECORDS,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    for (const record of records) {
+      state.newestTimestamp = Math.max(state.newestTimestamp, record.timestamp);
+      const { source } = readProvenance(Object.fromEntries(record.headers));
+      window.addOwlmq({
+        id: record.id,
+        offset: record.offset,
+        timestamp: record.timestamp,
+        bytes: payloadBytes(record),
+        fromKafka: source?.leg === 'kafka',
+      });
+    }
+    return records.length > 0;
+  }
+
+  async #readKafka(state: PartitionState, goal: Goal, signal: AbortSignal | undefined): Promise<boolean> {
+    const { window, topic, partition } = state;
+    const { records, nextOffset } = await this.#kafkaSlice(state, window.kafkaNext);
+    if (nextOffset === window.kafkaNext) return false;
+    const read = records.map((record) => {
+      const { id, source } = readProvenance(record.headers);
+      const copyOf = source?.leg === 'owlmq' && source.partition === partition ? source.offset : undefined;
+      return { record, foreign: id === undefined, id: id ?? foreignMessageId(topic, partition, record.offset), copyOf };
+    });
+    const places = await lookupAll(
+      this.#owlmq,
+      topic,
+      read.flatMap(({ id, copyOf }) => (copyOf === undefined ? [id] : [])),
+      signal,
+    );
+    const lost = read.find(({ copyOf, record }) => record.offset < goal.kafka && (copyOf ?? -1) >= goal.owlmqEnd);
+    if (lost?.copyOf !== undefined) {
+      throw new AuditPositionLostError('owlmq', topic, partition, lost.copyOf, 0, goal.owlmqEnd);
+    }
+    const page: KafkaPage = { end: nextOffset, open: 0, messages: 0, bytes: 0, foreign: 0, duplicates: 0 };
+    for (const { record, id, foreign, copyOf } of read) {
+      const bytes = payloadBytes(record);
+      state.newestTimestamp = Math.max(state.newestTimestamp, record.timestamp);
+      page.messages++;
+      page.bytes += bytes;
+      if (foreign) page.foreign++;
+      const place = places.get(id);
+      if (copyOf !== undefined) {
+        window.addCopy(id, copyOf, record.offset, page);
+      } else if (place === undefined) {
+        state.strays.push({ id, record, since: performance.now(), page });
+        state.strayBytes += bytes;
+        page.open++;
+      } else if (place.partition === partition) {
+        // Both may have been written first, by a publisher that tried again over the cutover.
+        window.addCopy(id, place.offset, record.offset, page);
+      }
+    }
+    window.addPage(page);
+    return true;
+  }
+
+  /** Forwards the strays that waited long enough, in Kafka's order: ids make it safe to be too early. */
+  async #forward(state: PartitionState, graceMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+    const full = state.strays.length > MAX_STRAYS || state.strayBytes > MAX_STRAY_BYTES;
+    const young = state.strays.findIndex((stray) => age(state, stray.record.timestamp, stray.since) < graceMs);
+    const due = state.strays.slice(0, full || young === -1 ? state.strays.length : young);
+    if (due.length === 0) return false;
+    const { topic, partition } = state;
+    const arrived = await lookupAll(
+      this.#owlmq,
+      topic,
+      due.map(({ id }) => id),
+      signal,
+    );
+    const missing = due.filter(({ id }) => !arrived.has(id));
+    const written = await copyToOwlmq(this.#owlmq, topic, partition, missing, signal);
+    for (const place of written.values()) if (place.written) this.#topicFigures(topic).forwarded++;
+    for (const { page, record } of due) {
+      page.open--;
+      state.strayBytes -= payloadBytes(record);
+    }
+    state.strays.splice(0, due.length);
+    return true;
+  }
+
+  /** Writes to Kafka, in OwlMQ's order, the copies that are missing after the grace. */
+  async #repair(state: PartitionState, graceMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+    const { window, topic, partition } = state;
+    const due: WindowEntry[] = [];
+    let bytes = 0;
+    for (const entry of window.waiting()) {
+      if (due.length === REPAIR_BATCH || bytes > REPAIR_BYTES) break;
+      if (age(state, entry.timestamp, entry.since) < graceMs) break;
+      due.push(entry);
+      bytes += entry.bytes;
+    }
+    if (due.length === 0) return false;
+    const records = await this.#owlmqRecords(state, due, signal);
+    // Once more, directly before writing: copies may have arrived, or lie beyond what was read.
+    await this.#findInKafka(state, due, signal);
+    const waiting = new Set([...window.waiting()].map(({ id }) => id));
+    const missing = records.filter(({ id }) => waiting.has(id));
+    const figures = this.#topicFigures(topic);
+    for (const batch of byBytes(missing)) {
+      await this.#kafkaCopies.write(topic, partition, batch);
+      for (const { id } of batch) window.markCopied(id);
+      figures.missing += batch.length;
+      figures.repaired += batch.length;
+    }
+    return true;
+  }
+
+  /** Marks those whose copy is anywhere between what was read of Kafka and its end now. */
+  async #findInKafka(state: PartitionState, due: readonly WindowEntry[], signal: AbortSignal | undefined) {
+    const { window, topic, partition } = state;
+    const end = (await this.#reader.bounds(topic))[partition]?.endOffset ?? 0;
+    const wanted = new Set(due.map(({ id }) => id));
+    let offset = window.kafkaNext;
+    let idle = 0;
+    while (offset < end && wanted.size > 0) {
+      signal?.throwIfAborted();
+      const { records, nextOffset } = await this.#kafkaSlice(state, offset);
+      for (const record of records) {
+        const { id } = readProvenance(record.headers);
+        if (id !== undefined && wanted.delete(id)) window.markCopied(id, record.offset);
+      }
+      idle = nextOffset === offset ? idle + 1 : 0;
+      if (idle > 20) throw new Error(`Kafka ${topic}/${partition}: no records at ${offset}, and the end is ${end}.`);
+      offset = nextOffset;
+    }
+  }
+
+  async #owlmqRecords(
+    state: PartitionState,
+    due: readonly WindowEntry[],
+    signal: AbortSignal | undefined,
+  ): Promise<OwlmqStoredRecord[]> {
+    const { topic, partition } = state;
+    const found: OwlmqStoredRecord[] = [];
+    for (const { offset } of due) {
+      if (found.some((record) => record.offset === offset)) continue;
+      const { records } = await this.#owlmq.read(topic, partition, offset, {
+        maxRecords: REPAIR_BATCH,
+        ...(signal === undefined ? {} : { signal }),
+      });
+      const wanted = new Set(due.map((entry) => entry.offset));
+      found.push(...records.filter((record) => wanted.has(record.offset)));
+      if (records[0]?.offset !== offset) {
+        throw new AuditPositionLostError('owlmq', topic, partition, offset, 0, offset);
+      }
+    }
+    return found;
+  }
+
+  async #kafkaSlice(state: PartitionState, offset: number): Promise<{ records: LogRecord[]; nextOffset: number }> {
+    const { topic, partition } = state;
+    try {
+      const [slice] = await this.#reader.read(topic, [{ partition, offset }], {
+        maxWaitMs: 100,
+        maxBytesPerPartition: PAGE_BYTES,
+      });
+      return slice ?? { records: [], nextOffset: offset };
+    } catch (error) {
+      if (!(error instanceof OffsetOutOfRangeError)) throw error;
+      const bound = (await this.#reader.bounds(topic))[partition];
+      throw new AuditPositionLostError(
+        'kafka',
+        topic,
+        partition,
+        offset,
+        bound?.beginOffset ?? 0,
+        bound?.endOffset ?? 0,
+        { cause: error },
+      );
+    }
+  }
+
+  /** Moves the positions over all that is proven, and counts it. */
+  #pass({ topic, window }: PartitionState): void {
+    const figures = this.#topicFigures(topic);
+    const { entries, pages } = window.advance();
+    for (const { bytes, state } of entries) {
+      figures.owlmq.messages++;
+      figures.owlmq.bytes += bytes;
+      figures[state === 'from kafka' ? 'fromKafka' : 'copied']++;
+    }
+    for (const page of pages) {
+      figures.kafka.messages += page.messages;
+      figures.kafka.bytes += page.bytes;
+      figures.foreign += page.foreign;
+      figures.duplicates += page.duplicates;
+    }
+  }
+
+  #report(goals: ReadonlyMap<PartitionState, Goal>): MirrorReport {
+    let complete = true;
+    let unchecked = 0;
+    let waiting = 0;
+    let oldest: number | undefined;
+    for (const [state, goal] of goals) {
+      complete &&= isComplete(state, goal);
+      unchecked += Math.max(0, goal.owlmq - state.window.owlmqLow);
+      for (const { timestamp, since } of state.window.waiting()) {
+        waiting++;
+        oldest = Math.max(oldest ?? 0, age(state, timestamp, since));
+      }
+      for (const { record, since } of state.strays) {
+        waiting++;
+        oldest = Math.max(oldest ?? 0, age(state, record.timestamp, since));
+      }
+    }
+    return {
+      checkpoint: this.checkpoint,
+      complete,
+      unchecked,
+      waiting,
+      ...(oldest === undefined ? {} : { oldestUnprovenMs: oldest }),
+    };
+  }
+
+  #topicFigures(topic: string): MirrorFigures {
+    return (this.#figures[topic] ??= noFigures());
+  }
+}
+
+function isComplete({ window, strays }: PartitionState, goal: Goal): boolean {
+  return window.owlmqLow >= goal.owlmq && window.kafkaNext >= goal.kafka && strays.length === 0;
+}
+
+/** By the record's time against the newest known one, or by how long it is missed, whichever is more. */
+function age(state: PartitionState, timestamp: number, since: number): number {
+  return Math.max(Math.max(Date.now(), state.newestTimestamp) - timestamp, performance.now() - since);
+}
+
+function assertInLog(
+  leg: 'kafka' | 'owlmq',
+  { topic, partition }: PartitionState,
+  position: number,
+  bound: PartitionBounds,
+): void {
+  if (position < bound.beginOffset || position > bound.endOffset) {
+    throw new AuditPositionLostError(leg, topic, partition, position, bound.beginOffset, bound.endOffset);
+  }
+}
+
+/** Batches that fit a Kafka request. */
+function* byBytes(records: readonly OwlmqStoredRecord[]): Generator<OwlmqStoredRecord[]> {
+  let batch: OwlmqStoredRecord[] = [];
+  let bytes = 0;
+  for (const record of records) {
+    const size = payloadBytes(record);
+    if (batch.length > 0 && bytes + size > PAGE_BYTES) {
+      yield batch;
+      batch = [];
+      bytes = 0;
+    }
+    batch.push(record);
+    bytes += size;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+function noFigures(): MirrorFigures {
+  return {
+    owlmq: { messages: 0, bytes: 0 },
+    kafka: { messages: 0, bytes: 0 },
+    fromKafka: 0,
+    copied: 0,
+    missing: 0,
+    repaired: 0,
+    forwarded: 0,
+    foreign: 0,
+    duplicates: 0,
+  };
+}
