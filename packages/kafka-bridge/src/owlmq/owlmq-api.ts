@@ -1,3 +1,5 @@
+import type { Contract, FramedRecord } from '../contract/index.js';
+
 /**
  * Everything the project asks of OwlMQ, as one interface. `OwlmqClient` speaks the contract of `openapi/owlmq.yaml`
  * over HTTP; nothing else in the project knows a path or a status code of it. Errors are those of `owlmq-errors.ts`.
@@ -50,7 +52,13 @@ export interface OwlmqApi {
    *
    * @throws {OwlmqStaleGenerationError} when the generation is over or the member was removed.
    */
-  commit(group: string, memberId: string, generation: number, offsets: GroupOffset[], options?: CallOptions): Promise<void>;
+  commit(
+    group: string,
+    memberId: string,
+    generation: number,
+    offsets: GroupOffset[],
+    options?: CallOptions,
+  ): Promise<void>;
   leaveGroup(group: string, memberId: string): Promise<void>;
   close(): Promise<void>;
 }
@@ -63,38 +71,23 @@ export interface CallOptions {
   attempts?: number;
 }
 
-/** A record as written. Keys and values are bytes; null is a value of its own (a tombstone). */
-export interface OwlmqRecord {
-  partition: number;
-  /** Idempotency key: a second write with the same one in the topic is answered with the first one's place. */
-  id: string;
-  key: Buffer | null;
-  value: Buffer | null;
-  /** In order; a name may come twice. */
-  headers: [string, Buffer][];
-  /** Message time, Unix ms. */
-  timestamp: number;
-}
+/**
+ * A record as written. Keys and values are bytes; null is a value of its own (a tombstone). `id` is its idempotency
+ * key: a second write with the same one in the topic is answered with the first one's place.
+ */
+export type OwlmqRecord = Omit<FramedRecord, 'offset'>;
 
-/** A record as read. */
+/** A record as read. Its bytes are views of the whole answer: copy what is kept for long. */
 export interface OwlmqStoredRecord extends OwlmqRecord {
   offset: number;
 }
 
-export interface PartitionOffset {
-  partition: number;
-  offset: number;
-}
+export type PartitionOffset = Contract['PartitionOffset'];
 
 /** Either a place, or why the entry was not written. */
-export type PublishResult =
-  | { ok: true; partition: number; offset: number; duplicate: boolean }
-  | { ok: false; type: string; detail: string; retriable: boolean };
+export type PublishResult = Contract['PublishResult'];
 
-export interface TopicDescription {
-  name: string;
-  partitions: { partition: number; beginOffset: number; endOffset: number }[];
-}
+export type TopicDescription = Contract['Topic'];
 
 export interface ReadOptions extends CallOptions {
   maxRecords?: number;
@@ -108,38 +101,17 @@ export interface ReadResult {
   endOffset: number;
 }
 
-export interface GroupOffset {
-  topic: string;
-  partition: number;
-  offset: number;
-}
+export type GroupOffset = Contract['GroupOffset'];
 
-export interface GroupDescription {
-  name: string;
-  generation: number;
-  state: 'empty' | 'rebalancing' | 'stable';
-  members: { memberId: string; clientId: string; assignment: { topic: string; partition: number }[] }[];
-  /** Committed offsets with the partition's end; partitions without a commit are left out. */
-  offsets: (GroupOffset & { endOffset: number; lag: number })[];
-}
+export type GroupDescription = Contract['Group'];
 
-export interface JoinRequest {
-  topics: string[];
-  clientId: string;
-  sessionTimeoutMs: number;
-  /** The member's own id, when it joins again. */
-  memberId?: string;
-  /** Where to begin on a partition without a commit. */
-  offsetReset: 'earliest' | 'latest';
-}
+export type JoinRequest = Omit<Contract['Join'], 'waitMs'>;
 
-export interface Membership {
-  memberId: string;
-  generation: number;
-  /** `rebalancing`: stop, commit, join again. `stable`: the assignment is yours under this generation. */
-  state: 'rebalancing' | 'stable';
-  assignment: { topic: string; partition: number; offset: number }[];
-}
+/**
+ * Where a member stands. `rebalancing`: stop, commit, join again. `stable`: the assignment is its own under this
+ * generation, for `leaseMs` from the moment the request was made unless it is renewed.
+ */
+export type Membership = Contract['Membership'];
 
 export interface FetchOptions extends ReadOptions {
   /** Where to read from, for each assigned partition that the member wants records of. The member keeps its place. */

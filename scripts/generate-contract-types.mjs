@@ -1,0 +1,64 @@
+// Writes packages/kafka-bridge/src/contract/owlmq.gen.ts from openapi/owlmq.yaml: the types of the contract, and the
+// JSON schemas that a server checks request bodies with. With --check it writes nothing and fails when the file is stale.
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import openapiTS, { astToString } from 'openapi-typescript';
+import { format, resolveConfig } from 'prettier';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const source = join(root, 'openapi/owlmq.yaml');
+const target = join(root, 'packages/kafka-bridge/src/contract/owlmq.gen.ts');
+const redocly = join(root, 'node_modules/@redocly/cli/bin/cli.js');
+
+/** Schemas of JSON request bodies and of what a request names in its path. */
+const requestSchemas = [
+  'TopicName',
+  'GroupName',
+  'MemberId',
+  'Offset',
+  'CreateTopic',
+  'Lookup',
+  'GroupOffsets',
+  'Join',
+  'Heartbeat',
+  'Fetch',
+  'Commit',
+];
+
+/** The contract as JSON with every reference resolved. */
+async function dereferenced() {
+  const folder = await mkdtemp(join(tmpdir(), 'owlmq-contract-'));
+  try {
+    const output = join(folder, 'owlmq.json');
+    await promisify(execFile)(process.execPath, [redocly, 'bundle', source, '--dereferenced', '--output', output], {
+      cwd: root,
+      env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' },
+    });
+    return JSON.parse(await readFile(output, 'utf8'));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const types = astToString(await openapiTS(new URL(`file://${source}`), { defaultNonNullable: false }));
+const { components } = await dereferenced();
+const schemas = Object.fromEntries(requestSchemas.map((name) => [name, components.schemas[name]]));
+const text = await format(
+  `// Generated from openapi/owlmq.yaml by scripts/generate-contract-types.mjs. Do not edit.\n\n${types}\n` +
+    `/** JSON schemas of what requests carry, with references resolved. */\nexport const requestSchemas = ${JSON.stringify(schemas)} as const;\n`,
+  { ...(await resolveConfig(target)), parser: 'typescript' },
+);
+
+if (process.argv.includes('--check')) {
+  const present = await readFile(target, 'utf8').catch(() => '');
+  if (present !== text) {
+    process.stderr.write('owlmq.gen.ts is stale: run `npm run generate` and commit the result.\n');
+    process.exitCode = 1;
+  }
+} else {
+  await writeFile(target, text);
+}
