@@ -1,0 +1,118 @@
+import { asError } from '../async/bounded.js';
+import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
+import { MEMBERS_TOPIC, type MemberReport } from './member-report.js';
+
+export interface MemberReporterOptions {
+  connection: KafkaConnection;
+  migration: string;
+  instance: string;
+  /** Asked for the report right before each is sent. */
+  report: () => MemberReport;
+  /** Time between reports, ms (default 1,000). */
+  intervalMs?: number;
+  /** Told of reports that could not be sent. The next is sent all the same. */
+  onError?: (error: Error) => void;
+}
+
+const SEND_TIMEOUT_MS = 15_000;
+
+/** Writes what an instance says of itself to the members topic: at intervals, and at once when asked. */
+export class MemberReporter {
+  readonly #options: MemberReporterOptions;
+  readonly #producer: ReplaceableProducer;
+  #timer: NodeJS.Timeout | undefined;
+  #sending: Promise<void> | undefined;
+  /** The report after the one under way; whoever asks meanwhile shares it. */
+  #next: Promise<void> | undefined;
+  #stopped = false;
+
+  constructor(options: MemberReporterOptions) {
+    this.#options = options;
+    this.#producer = new ReplaceableProducer({
+      connection: options.connection,
+      clientId: options.instance,
+      ...(options.onError === undefined ? {} : { onError: options.onError }),
+    });
+  }
+
+  /**
+   * Registers the instance. Resolves once Kafka acknowledged the first report; the others follow by themselves.
+   *
+   * @throws kafkajs's errors when it cannot be sent; nothing is left running then.
+   */
+  async start(): Promise<void> {
+    try {
+      await this.now();
+    } catch (error) {
+      this.#stopped = true;
+      throw error;
+    }
+    this.#schedule();
+  }
+
+  /** Reports at once. Resolves once a report made after this call is acknowledged; calls in between share one. */
+  async now(): Promise<void> {
+    if (this.#stopped) return;
+    if (this.#sending === undefined) {
+      await this.#send(this.#options.report);
+      return;
+    }
+    const present = this.#sending;
+    this.#next ??= (async () => {
+      // Its own caller hears of a failure.
+      await present.catch(() => undefined);
+      this.#next = undefined;
+      if (!this.#stopped) await this.#send(this.#options.report);
+    })();
+    await this.#next;
+  }
+
+  /** Sends the last report and ends. A failure to send it goes to `onError`: the instance will read as silent. */
+  async stop(last: MemberReport): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    try {
+      await this.#sending?.catch(() => undefined);
+      await this.#send(() => last);
+    } catch (error) {
+      this.#options.onError?.(asError(error));
+    }
+    await this.#producer.close();
+  }
+
+  #schedule(): void {
+    this.#timer = setTimeout(() => {
+      this.now()
+        .catch((error: unknown) => {
+          this.#options.onError?.(asError(error));
+        })
+        .finally(() => {
+          if (!this.#stopped) this.#schedule();
+        });
+    }, this.#options.intervalMs ?? 1_000).unref();
+  }
+
+  async #send(report: () => MemberReport): Promise<void> {
+    this.#sending = this.#write(report());
+    try {
+      await this.#sending;
+    } finally {
+      this.#sending = undefined;
+    }
+  }
+
+  async #write(report: MemberReport): Promise<void> {
+    const { migration, instance } = this.#options;
+    const message = { key: `${migration}/${instance}`, value: JSON.stringify(report), partition: 0 };
+    try {
+      await this.#producer.sendBatch(
+        { topicMessages: [{ topic: MEMBERS_TOPIC, messages: [message] }] },
+        SEND_TIMEOUT_MS,
+      );
+    } catch (error) {
+      await this.#producer.giveUp();
+      throw error;
+    }
+  }
+}

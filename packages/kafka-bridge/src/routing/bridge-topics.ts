@@ -1,0 +1,53 @@
+import { BridgeTopicError } from './routing-errors.js';
+import { ROUTING_TOPIC } from './routing-state.js';
+import { OBSERVATIONS_TOPIC } from '../consumer/observation.js';
+import { ClusterAdmin } from '../kafka/cluster-admin.js';
+import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { LogReader } from '../kafka/log-reader.js';
+import { MEMBERS_TOPIC } from '../members/member-report.js';
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+
+/** The topics that the bridge itself needs. Replication and `min.insync.replicas` are the cluster's own defaults. */
+const bridgeTopics: readonly { topic: string; configs: Record<string, string> }[] = [
+  { topic: ROUTING_TOPIC, configs: { 'cleanup.policy': 'compact' } },
+  {
+    // A report a second from each instance: compacted soon, and instances that are gone for a week are forgotten.
+    topic: MEMBERS_TOPIC,
+    configs: {
+      'cleanup.policy': 'compact,delete',
+      'retention.ms': String(7 * DAY_MS),
+      'segment.ms': String(10 * MINUTE_MS),
+      'segment.bytes': String(16 * 1024 * 1024),
+      'min.cleanable.dirty.ratio': '0.1',
+    },
+  },
+  {
+    topic: OBSERVATIONS_TOPIC,
+    configs: { 'cleanup.policy': 'delete', 'retention.ms': String(7 * DAY_MS) },
+  },
+];
+
+/**
+ * Creates the topics of the bridge that do not exist, one partition each. May be called by many at once.
+ *
+ * @throws {BridgeTopicError} when one exists with more than one partition.
+ */
+export async function ensureBridgeTopics(connection: KafkaConnection, clientId: string): Promise<void> {
+  const admin = new ClusterAdmin(connection, { clientId });
+  const reader = new LogReader(connection, { clientId });
+  try {
+    for (const { topic, configs } of bridgeTopics) {
+      if (await admin.createTopic(topic, { partitions: 1, configs })) continue;
+      const partitions = await reader.partitionCount(topic);
+      if (partitions !== 1) {
+        throw new BridgeTopicError(
+          `Topic ${topic} has ${partitions} partitions where the bridge needs one, for one order. Delete it while no migration runs, and it is made anew.`,
+        );
+      }
+    }
+  } finally {
+    await Promise.all([admin.close(), reader.close()]);
+  }
+}

@@ -1,0 +1,119 @@
+import { ensureBridgeTopics } from './bridge-topics.js';
+import { EpochSupersededError } from './routing-errors.js';
+import { decodeRoutingRecord, newerState, RoutingRecordError, sameState } from './routing-log.js';
+import { ROUTING_TOPIC, routingStateSchema, type RoutingState } from './routing-state.js';
+import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { LogReader } from '../kafka/log-reader.js';
+import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
+
+const WRITE_TIMEOUT_MS = 20_000;
+const WRITE_ATTEMPTS = 5;
+
+interface Topic {
+  /** The state that stands, by migration. */
+  standing: Map<string, RoutingState>;
+  /** The last record, by migration: what compaction will leave. */
+  last: Map<string, RoutingState | undefined>;
+}
+
+/** Writes routing states, and reads the ones that stand. Calls may come side by side. */
+export class RoutingWriter {
+  readonly #connection: KafkaConnection;
+  readonly #clientId: string;
+  readonly #producer: ReplaceableProducer;
+  readonly #reader: LogReader;
+  #writing: Promise<unknown> = Promise.resolve();
+
+  constructor(options: { connection: KafkaConnection; clientId: string }) {
+    this.#connection = options.connection;
+    this.#clientId = options.clientId;
+    this.#producer = new ReplaceableProducer(options);
+    this.#reader = new LogReader(options.connection, { clientId: options.clientId });
+  }
+
+  /**
+   * Creates the topics that the bridge needs, where they do not exist.
+   *
+   * @throws {BridgeTopicError} when one exists in a shape that cannot be used.
+   */
+  async ensureTopics(): Promise<void> {
+    await ensureBridgeTopics(this.#connection, this.#clientId);
+  }
+
+  /** The state that stands, read to the end of the topic; undefined when none was written. */
+  async read(migration: string): Promise<RoutingState | undefined> {
+    return (await this.#readTopic()).standing.get(migration);
+  }
+
+  /** The states that stand, of all migrations. */
+  async readAll(): Promise<RoutingState[]> {
+    return [...(await this.#readTopic()).standing.values()];
+  }
+
+  /**
+   * Writes a state, and reads back that it stands. Safe to repeat: a state that stands already is not written again.
+   *
+   * @throws {EpochSupersededError} when a higher epoch, or another state with this epoch, stands.
+   */
+  async write(state: RoutingState): Promise<void> {
+    const checked = routingStateSchema.parse(state);
+    const writing = this.#writing.then(() => this.#write(checked));
+    this.#writing = writing.catch(() => undefined);
+    await writing;
+  }
+
+  async close(): Promise<void> {
+    await this.#writing;
+    await Promise.all([this.#producer.close(), this.#reader.close()]);
+  }
+
+  async #write(state: RoutingState): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const topic = await this.#readTopic();
+      const standing = topic.standing.get(state.migration);
+      if (standing !== undefined && (standing.epoch > state.epoch || standing.epoch === state.epoch)) {
+        // Another writer's lower epoch may have come behind the one that stands. Members ignore it, but compaction
+        // would keep it alone: the standing state is put behind it again.
+        const last = topic.last.get(state.migration);
+        if ((last === undefined || !sameState(last, standing)) && attempt < WRITE_ATTEMPTS) {
+          await this.#send(standing);
+          continue;
+        }
+        if (sameState(standing, state)) return;
+        throw new EpochSupersededError(state, standing);
+      }
+      await this.#send(state);
+    }
+  }
+
+  async #send(state: RoutingState): Promise<void> {
+    const message = { key: state.migration, value: JSON.stringify(state), partition: 0 };
+    try {
+      await this.#producer.sendBatch(
+        { topicMessages: [{ topic: ROUTING_TOPIC, messages: [message] }] },
+        WRITE_TIMEOUT_MS,
+      );
+    } catch (error) {
+      await this.#producer.giveUp();
+      throw error;
+    }
+  }
+
+  async #readTopic(): Promise<Topic> {
+    const topic: Topic = { standing: new Map(), last: new Map() };
+    const begin = (await this.#reader.bounds(ROUTING_TOPIC))[0]?.beginOffset ?? 0;
+    for await (const record of this.#reader.readToEnd(ROUTING_TOPIC, 0, begin)) {
+      try {
+        const state = decodeRoutingRecord(record);
+        if (state === undefined) continue;
+        topic.last.set(state.migration, state);
+        topic.standing.set(state.migration, newerState(topic.standing.get(state.migration), state));
+      } catch (error) {
+        // Members ignore such a record too. It is replaced behind the standing state at the next write.
+        if (!(error instanceof RoutingRecordError)) throw error;
+        if (record.key !== null) topic.last.set(record.key.toString(), undefined);
+      }
+    }
+    return topic;
+  }
+}
