@@ -1,0 +1,94 @@
+import type { RoutingState } from '../routing/routing-state.js';
+import type { Leg } from '../message/headers.js';
+
+/** What the gate asks of the routing at the moment of a decision. */
+export interface RoutingView {
+  /** The state that this consumer obeys; undefined without a migration or before its first state. */
+  readonly state: RoutingState | undefined;
+  /** False once the state may be outdated; always true without a migration. */
+  readonly leaseValid: boolean;
+}
+
+/**
+ * Decides, right before it happens, whether a side of this process may act: the live sides run `apply`, the shadow runs
+ * `process`. Only one live side has a message in hand at a time.
+ */
+export class ApplyGate {
+  readonly #routing: RoutingView;
+  readonly #inHand: Record<Leg, number> = { kafka: 0, owlmq: 0 };
+  readonly #waiting = new Set<() => void>();
+
+  constructor(routing: RoutingView) {
+    this.#routing = routing;
+  }
+
+  /** Offset (exclusive) up to which a live side may apply now: 0 when it may not, infinite without a bound. */
+  limit(side: Leg, topic: string, partition: number): number {
+    const { state } = this.#routing;
+    if (state === undefined) return side === 'kafka' ? Infinity : 0;
+    if (state.live !== side || state.drain === 'stop') return 0;
+    if (state.drain === undefined) return Infinity;
+    // A partition that the drain does not name was made after it: nothing of it may be applied.
+    return state.drain[topic]?.[partition] ?? 0;
+  }
+
+  /**
+   * Waits until the live side may apply a message; false when it may not: it is past the limit, or `signal` aborted.
+   * After true, `apply` must be called in the same turn, and then `leave`.
+   */
+  async enter(side: Leg, topic: string, partition: number, offset: number, signal: AbortSignal): Promise<boolean> {
+    const other: Leg = side === 'kafka' ? 'owlmq' : 'kafka';
+    for (;;) {
+      if (signal.aborted || offset >= this.limit(side, topic, partition)) return false;
+      if (this.#routing.leaseValid && this.#inHand[other] === 0) {
+        this.#inHand[side] += 1;
+        return true;
+      }
+      await this.#changed(signal);
+    }
+  }
+
+  /** The message that `enter` let in was applied, or failed. */
+  leave(side: Leg): void {
+    this.#inHand[side] -= 1;
+    this.notify();
+  }
+
+  /** Waits until the shadow may process; false when shadows do not run now, or `signal` aborted. */
+  async enterShadow(signal: AbortSignal): Promise<boolean> {
+    for (;;) {
+      if (signal.aborted || !shadowRuns(this.#routing.state)) return false;
+      if (this.#routing.leaseValid) return true;
+      await this.#changed(signal);
+    }
+  }
+
+  /** Whether a live side has a message in hand. */
+  busy(side: Leg): boolean {
+    return this.#inHand[side] > 0;
+  }
+
+  /** To be called whenever the routing state or the lease changed. */
+  notify(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const wake of waiting) wake();
+  }
+
+  async #changed(signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        this.#waiting.delete(wake);
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      this.#waiting.add(wake);
+      signal.addEventListener('abort', wake, { once: true });
+    });
+  }
+}
+
+/** Whether shadows run under a state: only while Kafka is live. */
+export function shadowRuns(state: RoutingState | undefined): boolean {
+  return state?.shadow === 'compare' && state.live === 'kafka';
+}

@@ -1,0 +1,436 @@
+import { Kafka, logLevel } from 'kafkajs';
+import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { LogReader } from '../kafka/log-reader.js';
+import { newInstanceId } from '../members/instance-id.js';
+import type { ConsumerReport } from '../members/member-report.js';
+import { MemberReporter } from '../members/member-reporter.js';
+import type { Leg } from '../message/headers.js';
+import type { OwlmqApi } from '../owlmq/owlmq-api.js';
+import { OwlmqClient } from '../owlmq/owlmq-client.js';
+import { ensureBridgeTopics } from '../routing/bridge-topics.js';
+import { RoutingFollower } from '../routing/routing-follower.js';
+import { DEFAULT_LEASE_MS, type RoutingState } from '../routing/routing-state.js';
+import { ApplyGate, shadowRuns } from './apply-gate.js';
+import { toError, type ConsumingSide, type SideOptions } from './consuming-side.js';
+import { KafkaSide, type KafkaConsumerOptions } from './kafka-side.js';
+import {
+  LiveRunner,
+  RecentIds,
+  ShadowRunner,
+  type ApplyHandler,
+  type Counters,
+  type FailureDecision,
+  type HandlerFailure,
+  type MessageRunner,
+  type ProcessHandler,
+} from './message-runner.js';
+import { ObservationProducer } from './observation-producer.js';
+import { Observer } from './observer.js';
+import { OutputDigester } from './output-digest.js';
+import { OwlmqSide } from './owlmq-side.js';
+import { SideSlot } from './side-slot.js';
+
+export interface DualConsumerOptions<Output> {
+  kafka: KafkaConnection;
+  /** Default: `OWLMQ_URL` and `OWLMQ_API_KEY` of the environment. Not needed without `migration`. */
+  owlmq?: { url?: string; apiKey?: string };
+  groupId: string;
+  topics: string[];
+  /** Name of the migration whose routing is obeyed. Without one this is a consumer of Kafka. */
+  migration?: string;
+  /** Free of side effects: it runs on the live side and, while shadows run, on the shadow. */
+  process: ProcessHandler<Output>;
+  /** The effects. Runs on the live side only, at least once a message. */
+  apply: ApplyHandler<Output>;
+  /** JSON pointers of parts of the output that may differ between the sides; `*` means each item or property. */
+  ignore?: string[];
+  /** Form of the output that the sides are compared by, for outputs that differ without meaning (default: itself). */
+  comparable?: (output: Output) => unknown;
+  /** Key of the digests (default: `OWLMQ_BRIDGE_DIGEST_KEY`); the same in every instance of the group. */
+  digestKey?: string;
+  /** Options of the Kafka consumer, as kafkajs has them. `sessionTimeout` (default 10 s) is OwlMQ's too. */
+  consumer?: KafkaConsumerOptions;
+  /** Where to begin on a partition without a commit (default false: at the end). */
+  fromBeginning?: boolean;
+  /** Attempts of `process` and `apply` on a message before it counts as failed. Default: 5, 100 ms to 5 s apart. */
+  retry?: { attempts?: number; initialDelayMs?: number; maxDelayMs?: number };
+  /** What to do about a message that failed (default: `stop`). */
+  onFailure?: (failure: HandlerFailure) => FailureDecision | Promise<FailureDecision>;
+  /** Told of everything that goes wrong while running; consuming goes on where it can. Default: a process warning. */
+  onError?: (error: Error) => void;
+  /** Bound on `start()`, ms (default 60,000). */
+  startTimeoutMs?: number;
+}
+
+/** The consumer did not get into its group in time; the cause says why, where it is known. */
+export class ConsumerStartError extends Error {
+  override readonly name = 'ConsumerStartError';
+}
+
+/**
+ * A routing state does not name the consumer's group or one of its topics, so that nothing would be prepared for it on
+ * the other side: the consumer stays where it is, and reports the older epoch.
+ */
+export class RoutingDoesNotCoverError extends Error {
+  override readonly name = 'RoutingDoesNotCoverError';
+}
+
+const DEFAULT_SESSION_TIMEOUT_MS = 10_000;
+const DEFAULT_START_TIMEOUT_MS = 60_000;
+
+/**
+ * Consumes topics on the side that the routing names live: Kafka before the cutover, OwlMQ after it. While shadows run
+ * it consumes OwlMQ as well, in the group `GROUP.shadow`, with `process` alone.
+ */
+export class DualConsumer<Output> {
+  /** Unique name of this instance in member reports. */
+  readonly instance = newInstanceId();
+  readonly #options: DualConsumerOptions<Output>;
+  readonly #kafka: Kafka;
+  readonly #reader: LogReader;
+  readonly #counters: Counters = { applied: 0, failed: 0 };
+  readonly #recent = new RecentIds();
+  readonly #gate: ApplyGate;
+  readonly #slots: Record<Leg | 'shadow', SideSlot>;
+  readonly #migration: Migration | undefined;
+  /** The newest state that covers this consumer. */
+  #state: RoutingState | undefined;
+  #appliedEpoch = 0;
+  /** What the last report showed, to report changes at once. */
+  #shown = '';
+  readonly #onChange = new Set<() => void>();
+  #phase: 'new' | 'running' | 'stopped' = 'new';
+
+  /** @throws {TypeError} when `ignore` holds something that is no JSON pointer. */
+  constructor(options: DualConsumerOptions<Output>) {
+    this.#options = options;
+    this.#kafka = new Kafka({ logLevel: logLevel.NOTHING, clientId: this.instance, ...options.kafka });
+    this.#reader = new LogReader(options.kafka, { clientId: this.instance });
+    this.#migration = this.#openMigration();
+    const follower = this.#migration?.follower;
+    const state = (): RoutingState | undefined => this.#state;
+    this.#gate = new ApplyGate({
+      get state() {
+        return state();
+      },
+      get leaseValid() {
+        return follower?.leaseValid ?? true;
+      },
+    });
+    const changed = (): void => {
+      this.#evaluate();
+    };
+    this.#slots = {
+      kafka: new SideSlot(() => this.#kafkaSide(), changed),
+      owlmq: new SideSlot(() => this.#owlmqSide('owlmq'), changed),
+      shadow: new SideSlot(() => this.#owlmqSide('shadow'), changed),
+    };
+  }
+
+  /**
+   * Reads the routing to its end, registers the instance, and joins the group of the live side.
+   *
+   * @throws {RoutingUnavailableError} when the routing topic cannot be read.
+   * @throws {ConsumerStartError} when the group could not be joined within `startTimeoutMs`.
+   */
+  async start(): Promise<void> {
+    if (this.#phase !== 'new') throw new ConsumerStartError('A DualConsumer is started once: make a new one.');
+    this.#phase = 'running';
+    const timeoutMs = this.#options.startTimeoutMs ?? DEFAULT_START_TIMEOUT_MS;
+    const deadline = performance.now() + timeoutMs;
+    try {
+      await this.#startMigration(timeoutMs);
+      this.#reconcile();
+      await this.#joined(deadline);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Finishes the message in hand, commits, leaves the groups and reports so. */
+  async stop(): Promise<void> {
+    if (this.#phase === 'stopped') return;
+    this.#phase = 'stopped';
+    const { kafka, owlmq, shadow } = this.#slots;
+    await Promise.all([kafka.stop(), owlmq.stop(), shadow.stop()]);
+    if (this.#migration !== undefined) {
+      await this.#migration.producer.stop();
+      await this.#migration.reporter.stop(this.#report());
+      await this.#migration.follower.stop();
+      await this.#migration.owlmq.close();
+    }
+    await this.#reader.close();
+  }
+
+  #openMigration(): Migration | undefined {
+    const { kafka, migration, groupId, ignore, comparable } = this.#options;
+    if (migration === undefined) return undefined;
+    const onError = (error: Error): void => {
+      this.#onError(error);
+    };
+    const producer = new ObservationProducer(this.#kafka, onError);
+    const digestKey = this.#options.digestKey ?? process.env.OWLMQ_BRIDGE_DIGEST_KEY;
+    return {
+      producer,
+      owlmq: new OwlmqClient(this.#options.owlmq ?? {}),
+      follower: new RoutingFollower({ connection: kafka, migration, clientId: this.instance, onError }),
+      reporter: new MemberReporter({
+        connection: kafka,
+        migration,
+        instance: this.instance,
+        report: () => this.#report(),
+        onError,
+      }),
+      observer: new Observer({
+        migration,
+        group: groupId,
+        producer,
+        digester: new OutputDigester({
+          migration,
+          ...(digestKey === undefined ? {} : { digestKey }),
+          ...(ignore === undefined ? {} : { ignore }),
+        }),
+        comparable: comparable === undefined ? undefined : (output) => comparable(output as Output),
+        state: () => this.#state,
+      }),
+    };
+  }
+
+  async #startMigration(timeoutMs: number): Promise<void> {
+    if (this.#migration === undefined) return;
+    const { follower, reporter, producer } = this.#migration;
+    try {
+      await ensureBridgeTopics(this.#options.kafka, this.instance);
+    } catch (error) {
+      // It may not be allowed to create topics: then they must be there, which the next step shows.
+      this.#onError(toError(error));
+    }
+    follower.onChange(() => {
+      this.#takeState();
+      this.#reconcile();
+    });
+    follower.onLease(() => {
+      this.#routingChanged();
+    });
+    await follower.start({ timeoutMs });
+    this.#takeState();
+    await producer.start();
+    await reporter.start();
+  }
+
+  /** Takes the newest state, if it speaks of this consumer. */
+  #takeState(): void {
+    const state = this.#migration?.follower.state;
+    if (state === undefined) return;
+    const { groupId, topics } = this.#options;
+    const uncovered = topics.filter((topic) => !state.topics.includes(topic));
+    if (state.groups.includes(groupId) && uncovered.length === 0) {
+      this.#state = state;
+      return;
+    }
+    const lacking = uncovered.length === 0 ? `group ${groupId}` : `topic ${uncovered.join(', ')}`;
+    this.#onError(
+      new RoutingDoesNotCoverError(
+        `Epoch ${state.epoch} of migration ${state.migration} does not name ${lacking}: this consumer does not follow it. Start the migration with it, or give the consumer another migration.`,
+      ),
+    );
+  }
+
+  /** Sets the sides going that the state wants. */
+  #reconcile(): void {
+    if (this.#phase !== 'running') return;
+    const live = this.#state?.live ?? 'kafka';
+    this.#slots.kafka.set(live === 'kafka');
+    this.#slots.owlmq.set(live === 'owlmq');
+    this.#slots.shadow.set(shadowRuns(this.#state));
+    this.#routingChanged();
+  }
+
+  #routingChanged(): void {
+    this.#gate.notify();
+    for (const { current } of Object.values(this.#slots)) current?.routingChanged();
+    this.#evaluate();
+  }
+
+  /** Looks whether the state is applied in full by now, and reports at once what has changed. */
+  #evaluate(): void {
+    const report = this.#report();
+    for (const listener of [...this.#onChange]) listener();
+    const shown = JSON.stringify([report.state, report.epoch, report.shadow]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    if (this.#phase !== 'running') return;
+    this.#migration?.reporter.now().catch((error: unknown) => {
+      this.#onError(toError(error));
+    });
+  }
+
+  #live(): ConsumingSide | undefined {
+    return this.#slots[this.#state?.live ?? 'kafka'].current;
+  }
+
+  #appliedInFull(state: RoutingState): boolean {
+    const { kafka, owlmq, shadow } = this.#slots;
+    if (!kafka.settled || !owlmq.settled || !shadow.settled) return false;
+    if (kafka.wanted !== (state.live === 'kafka') || shadow.wanted !== shadowRuns(state)) return false;
+    return state.drain === undefined || this.#live()?.drained === true;
+  }
+
+  #report(): ConsumerReport {
+    const state = this.#state;
+    if (this.#phase === 'running' && state !== undefined && state.epoch > this.#appliedEpoch) {
+      if (this.#appliedInFull(state)) this.#appliedEpoch = state.epoch;
+    }
+    const side = this.#live();
+    const positions: ConsumerReport['live'] = {};
+    for (const { topic, partition, next } of side?.partitions ?? []) (positions[topic] ??= []).push([partition, next]);
+    return {
+      version: 1,
+      migration: this.#options.migration ?? '',
+      instance: this.instance,
+      epoch: this.#appliedEpoch,
+      leaseMs: state?.leaseMs ?? DEFAULT_LEASE_MS,
+      at: new Date().toISOString(),
+      role: 'consumer',
+      group: this.#options.groupId,
+      state: this.#shownState(),
+      shadow: this.#slots.shadow.current?.joined === true,
+      live: positions,
+      watermarks: { live: watermarks(side), shadow: watermarks(this.#slots.shadow.current) },
+      applied: this.#counters.applied,
+      failed: this.#counters.failed,
+    };
+  }
+
+  #shownState(): ConsumerReport['state'] {
+    if (this.#phase === 'stopped') return 'left';
+    const side = this.#live();
+    if (this.#state?.drain !== undefined && side?.drained === true) return 'drained';
+    if (this.#migration?.follower.leaseValid === false) return 'lease-lost';
+    if (side?.joined !== true) return 'idle';
+    return this.#state?.live === 'owlmq' ? 'live-owlmq' : 'live-kafka';
+  }
+
+  async #joined(deadline: number): Promise<void> {
+    while (this.#live()?.joined !== true) {
+      const leftMs = deadline - performance.now();
+      if (leftMs <= 0) {
+        const cause = this.#live()?.lastError;
+        throw new ConsumerStartError(
+          `Group ${this.#options.groupId} was not joined on ${this.#state?.live ?? 'kafka'} in time: ${cause?.message ?? 'no answer'}`,
+          { cause },
+        );
+      }
+      await new Promise<void>((resolve) => {
+        const done = (): void => {
+          clearTimeout(timer);
+          this.#onChange.delete(done);
+          resolve();
+        };
+        const timer = setTimeout(done, leftMs);
+        this.#onChange.add(done);
+      });
+    }
+  }
+
+  #kafkaSide(): ConsumingSide {
+    const { groupId, consumer, fromBeginning } = this.#options;
+    return new KafkaSide({
+      ...this.#sideOptions('kafka'),
+      groupId,
+      kafka: this.#kafka,
+      reader: this.#reader,
+      fromBeginning: fromBeginning ?? false,
+      consumer: consumer ?? {},
+      runner: this.#liveRunner('kafka'),
+    });
+  }
+
+  #owlmqSide(role: 'owlmq' | 'shadow'): ConsumingSide {
+    const { groupId, process } = this.#options;
+    if (this.#migration === undefined) throw new Error('Without a migration there is no OwlMQ side.');
+    const { owlmq, observer } = this.#migration;
+    if (role === 'shadow') {
+      return new OwlmqSide({
+        ...this.#sideOptions('shadow'),
+        owlmq,
+        groupId: `${groupId}.shadow`,
+        offsetReset: 'earliest',
+        runner: new ShadowRunner({ process, gate: this.#gate, observer }),
+      });
+    }
+    return new OwlmqSide({
+      ...this.#sideOptions('owlmq'),
+      owlmq,
+      groupId,
+      // The cutover imports an offset for every partition; where one lacks all the same, nothing is skipped.
+      offsetReset: 'earliest',
+      runner: this.#liveRunner('owlmq'),
+    });
+  }
+
+  #liveRunner(side: Leg): MessageRunner {
+    const { process, apply, retry, onFailure } = this.#options;
+    return new LiveRunner({
+      side,
+      process,
+      apply,
+      gate: this.#gate,
+      observer: this.#migration?.observer,
+      recent: this.#recent,
+      counters: this.#counters,
+      retry: {
+        attempts: Math.max(1, retry?.attempts ?? 5),
+        initialDelayMs: retry?.initialDelayMs ?? 100,
+        maxDelayMs: retry?.maxDelayMs ?? 5_000,
+      },
+      onFailure: onFailure ?? (() => 'stop'),
+      onError: (error) => {
+        this.#onError(error);
+      },
+    });
+  }
+
+  #sideOptions(role: Leg | 'shadow'): Omit<SideOptions, 'groupId' | 'runner'> {
+    const observer = this.#migration?.observer;
+    return {
+      clientId: this.instance,
+      topics: this.#options.topics,
+      sessionTimeoutMs: this.#options.consumer?.sessionTimeout ?? DEFAULT_SESSION_TIMEOUT_MS,
+      limit: (topic, partition) => (role === 'shadow' ? Infinity : this.#gate.limit(role, topic, partition)),
+      busy: () => role !== 'shadow' && this.#gate.busy(role),
+      observing: () => observer?.observing(role === 'shadow' ? 'shadow' : 'live') ?? false,
+      flush: async () => {
+        await observer?.flush();
+      },
+      changed: () => {
+        this.#evaluate();
+      },
+      onError: (error) => {
+        this.#onError(error);
+      },
+    };
+  }
+
+  #onError(error: Error): void {
+    if (this.#options.onError === undefined) process.emitWarning(error);
+    else this.#options.onError(error);
+  }
+}
+
+/** What belongs to a migration, and is absent without one. */
+interface Migration {
+  owlmq: OwlmqApi;
+  follower: RoutingFollower;
+  reporter: MemberReporter;
+  producer: ObservationProducer;
+  observer: Observer;
+}
+
+function watermarks(side: ConsumingSide | undefined): Record<string, number> {
+  const entries = (side?.partitions ?? []).flatMap(({ name, watermark }): [string, number][] =>
+    watermark === undefined ? [] : [[name, watermark]],
+  );
+  return Object.fromEntries(entries);
+}

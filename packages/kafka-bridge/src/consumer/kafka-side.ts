@@ -1,0 +1,354 @@
+import type { Consumer, ConsumerConfig, EachBatchPayload, Kafka } from 'kafkajs';
+import type { LogReader } from '../kafka/log-reader.js';
+import { fromKafka } from './consumed-message.js';
+import {
+  allDrained,
+  Backoff,
+  beatWhile,
+  COMMIT_INTERVAL_MS,
+  toError,
+  type ConsumingSide,
+  type SideOptions,
+} from './consuming-side.js';
+import { PartitionProgress } from './partition-progress.js';
+
+/** kafkajs's own consumer options but the group, which the DualConsumer names. */
+export type KafkaConsumerOptions = Omit<ConsumerConfig, 'groupId' | 'allowAutoTopicCreation' | 'readUncommitted'> & {
+  /** Partitions handled side by side (default 1). */
+  partitionsConsumedConcurrently?: number;
+};
+
+export interface KafkaSideOptions extends SideOptions {
+  kafka: Kafka;
+  reader: LogReader;
+  /** Where to begin on a partition without a commit. */
+  fromBeginning: boolean;
+  consumer: KafkaConsumerOptions;
+}
+
+/** The group's committed offset is not in the log any more: retention passed it, or the topic was made anew. */
+export class CommittedOffsetLostError extends Error {
+  override readonly name = 'CommittedOffsetLostError';
+  constructor(topic: string, partition: number, committed: number, beginOffset: number) {
+    super(
+      `${topic}/${partition}: the committed offset ${committed} is outside of the log; going on at its begin, ${beginOffset}.`,
+    );
+  }
+}
+
+const IDLE_POLL_MS = 1_000;
+const HEARTBEAT_MS = 1_000;
+
+/** A partition as a member of the Kafka group has it. */
+interface Assigned {
+  progress: PartitionProgress;
+  paused: boolean;
+}
+
+/**
+ * The live side on Kafka. Positions are looked up and set by it, not left to kafkajs: so they are known to a drain
+ * before the first message, a partition without a commit gets one as soon as it is assigned, and a rebalance cannot
+ * move a "latest" start forward over messages.
+ */
+export class KafkaSide implements ConsumingSide {
+  readonly #options: KafkaSideOptions;
+  readonly #stop = new AbortController();
+  #finished: Promise<void> = Promise.resolve();
+  #consumer: Consumer | undefined;
+  /** Undefined while the group rebalances or the positions are not known yet. */
+  #assigned: Map<string, Assigned> | undefined;
+  /** Counts joins, so that a look-up for an older assignment is dropped. */
+  #joins = 0;
+  #lastError: Error | undefined;
+
+  constructor(options: KafkaSideOptions) {
+    this.#options = options;
+  }
+
+  get joined(): boolean {
+    return this.#assigned !== undefined;
+  }
+
+  get lastError(): Error | undefined {
+    return this.#lastError;
+  }
+
+  get partitions(): readonly PartitionProgress[] {
+    return [...(this.#assigned?.values() ?? [])].map(({ progress }) => progress);
+  }
+
+  get drained(): boolean {
+    return this.#assigned !== undefined && allDrained(this.partitions, this.#options);
+  }
+
+  start(): void {
+    this.#finished = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#finished;
+  }
+
+  routingChanged(): void {
+    this.#syncPauses();
+  }
+
+  async #run(): Promise<void> {
+    const backoff = new Backoff({ initialMs: 300, maxMs: 5_000 });
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#session(backoff);
+      } catch (error) {
+        this.#lastError = toError(error);
+        this.#options.onError(this.#lastError);
+      }
+      await backoff.wait(this.#stop.signal);
+    }
+  }
+
+  /** From joining the group to leaving it, or to an error that kafkajs does not come back from. */
+  async #session(backoff: Backoff): Promise<void> {
+    const { kafka, groupId, topics, consumer: config, sessionTimeoutMs, onError } = this.#options;
+    const { partitionsConsumedConcurrently, ...passed } = config;
+    const consumer = kafka.consumer({
+      maxWaitTimeInMs: 300,
+      heartbeatInterval: Math.min(HEARTBEAT_MS, sessionTimeoutMs / 3),
+      ...passed,
+      sessionTimeout: sessionTimeoutMs,
+      groupId,
+      allowAutoTopicCreation: false,
+      // A crash ends the session; the next one begins with a new consumer.
+      retry: { ...passed.retry, restartOnFailure: () => Promise.resolve(false) },
+    });
+    const ended = new AbortController();
+    this.#listen(consumer, ended, backoff);
+    const idlePoll = beatWhile(IDLE_POLL_MS, () => this.#markEnds(), new AbortController());
+    try {
+      await consumer.connect();
+      // Positions are set by us; this is where kafkajs goes when retention overtakes one: never past what is there.
+      await consumer.subscribe({ topics: [...topics], fromBeginning: true });
+      this.#consumer = consumer;
+      await consumer.run({
+        autoCommit: false,
+        eachBatchAutoResolve: false,
+        partitionsConsumedConcurrently: partitionsConsumedConcurrently ?? 1,
+        eachBatch: (payload) => this.#eachBatch(payload),
+      });
+      await aborted(AbortSignal.any([ended.signal, this.#stop.signal]));
+    } finally {
+      this.#joins += 1;
+      this.#consumer = undefined;
+      await idlePoll();
+      // Finishes the message in hand and commits.
+      await consumer.disconnect().catch((error: unknown) => {
+        onError(toError(error));
+      });
+      this.#assigned = undefined;
+      this.#options.changed();
+    }
+    if (ended.signal.aborted) throw toError(ended.signal.reason);
+  }
+
+  #listen(consumer: Consumer, ended: AbortController, backoff: Backoff): void {
+    const { events } = consumer;
+    consumer.on(events.CRASH, ({ payload }) => {
+      ended.abort(payload.error);
+    });
+    consumer.on(events.REBALANCING, () => {
+      this.#joins += 1;
+      this.#assigned = undefined;
+      this.#options.changed();
+    });
+    consumer.on(events.GROUP_JOIN, ({ payload }) => {
+      this.#joins += 1;
+      this.#assigned = undefined;
+      const join = this.#joins;
+      // In the same turn, so that nothing is fetched from where kafkajs believes to be.
+      const partitions = Object.entries(payload.memberAssignment).map(([topic, list]) => ({ topic, partitions: list }));
+      consumer.pause(partitions);
+      this.#position(consumer, partitions, join).then(
+        () => {
+          backoff.reset();
+        },
+        (error: unknown) => {
+          if (join === this.#joins) ended.abort(error);
+        },
+      );
+    });
+    consumer.on(events.END_BATCH_PROCESS, ({ payload }) => {
+      // Nothing but control records or aborted messages: it is not handed to `eachBatch`.
+      if (payload.batchSize > 0) return;
+      const assigned = this.#assigned?.get(`${payload.topic}/${payload.partition}`);
+      if (assigned === undefined) return;
+      assigned.progress.next = Math.max(assigned.progress.next, Number(payload.lastOffset) + 1);
+      this.#commitIdle(consumer, assigned.progress).catch((error: unknown) => {
+        this.#options.onError(toError(error));
+      });
+    });
+  }
+
+  /** Looks up where each partition goes on, and goes there. */
+  async #position(
+    consumer: Consumer,
+    topics: readonly { topic: string; partitions: number[] }[],
+    join: number,
+  ): Promise<void> {
+    const { kafka, reader, groupId, fromBeginning, onError } = this.#options;
+    const admin = kafka.admin();
+    const assigned = new Map<string, Assigned>();
+    const uncommitted: PartitionProgress[] = [];
+    try {
+      await admin.connect();
+      const committedOffsets = await admin.fetchOffsets({ groupId, topics: topics.map(({ topic }) => topic) });
+      for (const { topic, partitions } of topics) {
+        const bounds = await reader.bounds(topic);
+        const stored = committedOffsets.find((entry) => entry.topic === topic)?.partitions ?? [];
+        for (const partition of partitions) {
+          const { beginOffset, endOffset } = bounds[partition] ?? { beginOffset: 0, endOffset: 0 };
+          const committed = Number(stored.find((entry) => entry.partition === partition)?.offset ?? -1);
+          let next = committed;
+          if (committed < 0) {
+            next = fromBeginning ? beginOffset : endOffset;
+          } else if (committed < beginOffset) {
+            next = beginOffset;
+            onError(new CommittedOffsetLostError(topic, partition, committed, beginOffset));
+          }
+          const progress = new PartitionProgress(topic, partition, { next, committed });
+          if (next !== committed) uncommitted.push(progress);
+          assigned.set(progress.name, { progress, paused: true });
+        }
+      }
+    } finally {
+      await admin.disconnect();
+    }
+    if (join !== this.#joins) return;
+    for (const { progress } of assigned.values()) {
+      consumer.seek({ topic: progress.topic, partition: progress.partition, offset: String(progress.next) });
+    }
+    if (uncommitted.length > 0) {
+      await consumer.commitOffsets(
+        uncommitted.map(({ topic, partition, next }) => ({ topic, partition, offset: String(next) })),
+      );
+      for (const progress of uncommitted) progress.committed = progress.next;
+    }
+    if (join !== this.#joins) return;
+    this.#assigned = assigned;
+    this.#lastError = undefined;
+    this.#syncPauses();
+    this.#options.changed();
+  }
+
+  /** Partitions at their limit, and failed ones, stay assigned and are not fetched. */
+  #syncPauses(): void {
+    const consumer = this.#consumer;
+    if (consumer === undefined || this.#assigned === undefined) return;
+    for (const assigned of this.#assigned.values()) {
+      const { topic, partition, next, failed } = assigned.progress;
+      const pause = failed || next >= this.#options.limit(topic, partition);
+      if (pause === assigned.paused) continue;
+      assigned.paused = pause;
+      if (pause) consumer.pause([{ topic, partitions: [partition] }]);
+      else consumer.resume([{ topic, partitions: [partition] }]);
+    }
+  }
+
+  async #eachBatch(payload: EachBatchPayload): Promise<void> {
+    const { topic, partition } = payload.batch;
+    const progress = this.#assigned?.get(`${topic}/${partition}`)?.progress;
+    if (progress === undefined || progress.failed || payload.isStale()) return;
+    const interrupted = new AbortController();
+    const stopBeating = beatWhile(HEARTBEAT_MS / 2, () => payload.heartbeat(), interrupted);
+    try {
+      await this.#handle(payload, progress, AbortSignal.any([interrupted.signal, this.#stop.signal]));
+    } finally {
+      await stopBeating();
+      // In a rebalance the group still takes it, and nothing is delivered twice.
+      await this.#commit(payload, progress);
+      this.#syncPauses();
+      this.#options.changed();
+    }
+    if (interrupted.signal.aborted) throw toError(interrupted.signal.reason);
+  }
+
+  async #handle(payload: EachBatchPayload, progress: PartitionProgress, signal: AbortSignal): Promise<void> {
+    const { batch } = payload;
+    const { runner, limit } = this.#options;
+    let lastCommit = performance.now();
+    for (const record of batch.messages) {
+      const offset = Number(record.offset);
+      if (offset < progress.next) continue;
+      if (signal.aborted || !payload.isRunning()) return;
+      const bound = limit(batch.topic, batch.partition);
+      if (offset >= bound) {
+        // What is between is no message: control records, or compacted ones.
+        progress.next = Math.max(progress.next, bound);
+        return;
+      }
+      const verdict = await runner.run(fromKafka(batch.topic, batch.partition, record), offset, signal);
+      if (verdict === 'failed') progress.failed = true;
+      if (verdict !== 'done') return;
+      progress.handled(offset + 1, Number(record.timestamp));
+      payload.resolveOffset(record.offset);
+      if (performance.now() - lastCommit > COMMIT_INTERVAL_MS) {
+        await this.#commit(payload, progress);
+        lastCommit = performance.now();
+      }
+    }
+    progress.next = Math.max(progress.next, Number(batch.lastOffset()) + 1);
+  }
+
+  /** Commits the position, after the observations of what is before it. */
+  async #commit(payload: EachBatchPayload, progress: PartitionProgress): Promise<void> {
+    const { topic, partition, next } = progress;
+    if (next === progress.committed) return;
+    const raise = progress.mark();
+    await this.#options.flush();
+    raise();
+    await payload.commitOffsetsIfNecessary({
+      topics: [{ topic, partitions: [{ partition, offset: String(next) }] }],
+    });
+    progress.committed = next;
+  }
+
+  async #commitIdle(consumer: Consumer, progress: PartitionProgress): Promise<void> {
+    const { topic, partition, next } = progress;
+    await this.#options.flush();
+    await consumer.commitOffsets([{ topic, partition, offset: String(next) }]);
+    progress.committed = next;
+    this.#syncPauses();
+    this.#options.changed();
+  }
+
+  /** Raises the watermarks of idle partitions: those with everything up to the end committed. */
+  async #markEnds(): Promise<void> {
+    if (!this.#options.observing()) return;
+    try {
+      for (const topic of new Set(this.partitions.map((progress) => progress.topic))) {
+        const now = Date.now();
+        const bounds = await this.#options.reader.bounds(topic);
+        for (const progress of this.partitions) {
+          const end = bounds[progress.partition]?.endOffset;
+          if (progress.topic !== topic || end === undefined) continue;
+          if (progress.committed === progress.next && progress.next >= end) progress.atEnd(now);
+        }
+      }
+    } catch (error) {
+      // The next look may succeed; until then the watermarks stand still, which the comparison shows.
+      this.#options.onError(toError(error));
+    }
+  }
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    signal.addEventListener(
+      'abort',
+      () => {
+        resolve();
+      },
+      { once: true },
+    );
+  });
+}

@@ -1,0 +1,106 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Kafka, Producer } from 'kafkajs';
+import { encodeObservation, observationKey, OBSERVATIONS_TOPIC, type Observation } from './observation.js';
+
+/** Observations could not be written in time and were given up, so that the service goes on. */
+export class ObservationsLostError extends Error {
+  override readonly name = 'ObservationsLostError';
+  constructor(
+    readonly count: number,
+    options: ErrorOptions,
+  ) {
+    super(
+      `${count} observations could not be written to ${OBSERVATIONS_TOPIC} and were given up: the comparison will show a difference that is none.`,
+      options,
+    );
+  }
+}
+
+const MAX_BATCH = 500;
+const MAX_BUFFERED = 5_000;
+const GIVE_UP_AFTER_MS = 15_000;
+const RETRY_DELAY_MS = 500;
+
+/**
+ * Writes observations to Kafka: in order, one request at a time, batched by how long a request takes. Observing must
+ * not stop a service: what Kafka does not take within 15 s is given up and told.
+ */
+export class ObservationProducer {
+  readonly #producer: Producer;
+  readonly #onError: (error: Error) => void;
+  #buffer: Observation[] = [];
+  #added = 0;
+  #settled = 0;
+  #waiting: { upTo: number; resolve: () => void }[] = [];
+  #sending: Promise<void> | undefined;
+  #closing = false;
+
+  constructor(kafka: Kafka, onError: (error: Error) => void) {
+    this.#producer = kafka.producer({ allowAutoTopicCreation: false, retry: { retries: 3, initialRetryTime: 200 } });
+    this.#onError = onError;
+  }
+
+  async start(): Promise<void> {
+    await this.#producer.connect();
+  }
+
+  /** Takes an observation; resolves at once unless the buffer is full. */
+  async add(observation: Observation): Promise<void> {
+    this.#buffer.push(observation);
+    this.#added += 1;
+    this.#sending ??= this.#send();
+    if (this.#buffer.length >= MAX_BUFFERED) await this.#settledUpTo(this.#added - MAX_BUFFERED / 2);
+  }
+
+  /** Resolves once every observation added so far was acknowledged by Kafka, or given up. */
+  async flush(): Promise<void> {
+    await this.#settledUpTo(this.#added);
+  }
+
+  /** Writes what is buffered and disconnects. */
+  async stop(): Promise<void> {
+    this.#closing = true;
+    await this.flush();
+    await this.#producer.disconnect();
+  }
+
+  async #settledUpTo(upTo: number): Promise<void> {
+    if (this.#settled >= upTo) return;
+    await new Promise<void>((resolve) => {
+      this.#waiting.push({ upTo, resolve });
+    });
+  }
+
+  async #send(): Promise<void> {
+    // Lets what is added in the same turn share a request.
+    await delay(1);
+    while (this.#buffer.length > 0) {
+      const batch = this.#buffer.slice(0, MAX_BATCH);
+      try {
+        await this.#write(batch);
+      } catch (error) {
+        this.#onError(new ObservationsLostError(batch.length, { cause: error }));
+      }
+      this.#buffer = this.#buffer.slice(batch.length);
+      this.#settled += batch.length;
+      const due = this.#waiting.filter(({ upTo }) => upTo <= this.#settled);
+      this.#waiting = this.#waiting.filter(({ upTo }) => upTo > this.#settled);
+      for (const { resolve } of due) resolve();
+    }
+    this.#sending = undefined;
+  }
+
+  async #write(batch: readonly Observation[]): Promise<void> {
+    const messages = batch.map((one) => ({ key: observationKey(one), value: encodeObservation(one) }));
+    const deadline = performance.now() + GIVE_UP_AFTER_MS;
+    for (;;) {
+      try {
+        await this.#producer.send({ topic: OBSERVATIONS_TOPIC, acks: -1, messages });
+        return;
+      } catch (error) {
+        if (this.#closing || performance.now() > deadline) throw error;
+        await delay(RETRY_DELAY_MS);
+      }
+    }
+  }
+}

@@ -1,0 +1,65 @@
+import { z } from 'zod';
+
+/** Kafka topic that both sides write their observations to. */
+export const OBSERVATIONS_TOPIC = 'owlmq-bridge.observations';
+
+/** Which side made an observation: the consumer that runs `apply`, or the shadow that runs `process` alone. */
+export type ObservingSide = 'live' | 'shadow';
+
+/** What one side did with one message. Holds digests, never payload values. */
+export const observationSchema = z.object({
+  version: z.literal(1),
+  migration: z.string(),
+  group: z.string(),
+  side: z.enum(['live', 'shadow']),
+  topic: z.string(),
+  partition: z.number().int().nonnegative(),
+  /** Message id, the same on both sides. */
+  id: z.string(),
+  /** Offset in Kafka; a shadow knows it from the copy's `owlmq-source` header. */
+  kafka: z.number().int().nonnegative(),
+  /** Offset in OwlMQ; shadows only. */
+  owlmq: z.number().int().nonnegative().optional(),
+  /** Message time, Unix ms. */
+  time: z.number(),
+  /** Short digest of the message key; null without one. */
+  key: z.string().nullable(),
+  /** Epoch of the routing state it was made under. */
+  epoch: z.number().int().nonnegative(),
+  /** The output, see `OutputDigest`; absent when the handler failed. */
+  output: z
+    .object({
+      digest: z.string(),
+      whole: z.string(),
+      fields: z.record(z.string(), z.string()),
+      truncated: z.boolean(),
+    })
+    .optional(),
+  /** How the handler failed: name of the error's class and digest of its message. */
+  error: z.object({ name: z.string(), digest: z.string() }).optional(),
+});
+export type Observation = z.infer<typeof observationSchema>;
+
+/**
+ * Key of the record that holds it: both sides of a pair, and all of a Kafka partition, are in one partition of the
+ * observations topic, in the order each side made them.
+ */
+export function observationKey(observation: Observation): string {
+  return [observation.migration, observation.group, observation.topic, observation.partition].join('/');
+}
+
+export function encodeObservation(observation: Observation): string {
+  return JSON.stringify(observation);
+}
+
+/** Undefined when the bytes are not an observation. */
+export function decodeObservation(value: Buffer | null): Observation | undefined {
+  if (value === null) return undefined;
+  try {
+    const parsed = observationSchema.safeParse(JSON.parse(value.toString()));
+    return parsed.success ? parsed.data : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

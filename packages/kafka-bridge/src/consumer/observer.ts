@@ -1,0 +1,87 @@
+import type { RoutingState } from '../routing/routing-state.js';
+import type { ReceivedMessage } from './consumed-message.js';
+import type { OutputDigester } from './output-digest.js';
+import { type OutputDigest } from './output-digest.js';
+import type { Observation, ObservingSide } from './observation.js';
+import type { ObservationProducer } from './observation-producer.js';
+
+/** What a handler did with a message. */
+export type Outcome = { output: unknown } | { error: Error };
+
+export interface ObserverOptions {
+  migration: string;
+  group: string;
+  digester: OutputDigester;
+  /** Another form of the output to digest in its place, for outputs that differ without meaning. */
+  comparable: ((output: unknown) => unknown) | undefined;
+  producer: ObservationProducer;
+  state: () => RoutingState | undefined;
+}
+
+/** Decides which messages are observed, and turns what was done with them into observations. */
+export class Observer {
+  readonly #options: ObserverOptions;
+
+  constructor(options: ObserverOptions) {
+    this.#options = options;
+  }
+
+  /** Whether any message is observed on a side now. */
+  observing(side: ObservingSide): boolean {
+    const state = this.#options.state();
+    if (state?.live !== 'kafka') return false;
+    return side === 'shadow' ? state.shadow === 'compare' : state.shadow !== 'off';
+  }
+
+  /**
+   * Whether a message is observed: its copy was intended, its Kafka offset is known, and it is not before the
+   * comparison's start. Both sides decide alike.
+   */
+  wants(side: ObservingSide, { message, provenance }: ReceivedMessage): boolean {
+    if (!this.observing(side) || !provenance.copied || message.position.kafka === undefined) return false;
+    const from = this.#options.state()?.shadowFrom?.[message.topic]?.[message.partition] ?? 0;
+    return message.position.kafka >= from;
+  }
+
+  /** Observes one message of those that `wants` names. Waits while the buffer is full. */
+  async observe(side: ObservingSide, { message }: ReceivedMessage, outcome: Outcome): Promise<void> {
+    const { digester, migration, group, producer } = this.#options;
+    const { kafka, owlmq } = message.position;
+    if (kafka === undefined) return;
+    const told = this.#digest(outcome);
+    const observation: Observation = {
+      version: 1,
+      migration,
+      group,
+      side,
+      topic: message.topic,
+      partition: message.partition,
+      id: message.id,
+      kafka,
+      ...(owlmq === undefined ? {} : { owlmq }),
+      time: message.timestamp,
+      key: message.key === null ? null : digester.short(message.key),
+      epoch: this.#options.state()?.epoch ?? 0,
+      ...('error' in told
+        ? { error: { name: told.error.name, digest: digester.short(told.error.message) } }
+        : { output: told.output }),
+    };
+    await producer.add(observation);
+  }
+
+  /** Resolves once what was observed so far is in Kafka. */
+  async flush(): Promise<void> {
+    await this.#options.producer.flush();
+  }
+
+  #digest(outcome: Outcome): { output: OutputDigest } | { error: Error } {
+    if ('error' in outcome) return outcome;
+    const { comparable, digester } = this.#options;
+    try {
+      return { output: digester.digest(comparable === undefined ? outcome.output : comparable(outcome.output)) };
+    } catch (error) {
+      // An output that cannot be compared must not stop the service: it is told as what it is.
+      return { error: error instanceof Error ? error : new Error(String(error)) };
+    }
+  }
+}

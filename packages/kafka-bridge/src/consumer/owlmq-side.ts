@@ -1,0 +1,258 @@
+import type { FetchResult, GroupOffset, Membership, OwlmqApi } from '../owlmq/owlmq-api.js';
+import { OwlmqStaleGenerationError } from '../owlmq/owlmq-errors.js';
+import { fromOwlmq } from './consumed-message.js';
+import {
+  allDrained,
+  Backoff,
+  beatWhile,
+  COMMIT_INTERVAL_MS,
+  sleep,
+  toError,
+  type ConsumingSide,
+  type SideOptions,
+} from './consuming-side.js';
+import { PartitionProgress } from './partition-progress.js';
+
+export interface OwlmqSideOptions extends SideOptions {
+  owlmq: OwlmqApi;
+  /** Where to begin on a partition without a commit. */
+  offsetReset: 'earliest' | 'latest';
+}
+
+const FETCH_WAIT_MS = 300;
+const JOIN_AGAIN_MS = 50;
+const LEAVE_TIMEOUT_MS = 2_000;
+
+/** A member of an OwlMQ group: the live side after cutover, or a shadow. */
+export class OwlmqSide implements ConsumingSide {
+  readonly #options: OwlmqSideOptions;
+  readonly #stop = new AbortController();
+  #finished: Promise<void> = Promise.resolve();
+  #membership: Membership | undefined;
+  #partitions: PartitionProgress[] = [];
+  #joined = false;
+  #lastError: Error | undefined;
+  /** Ends a wait early when the routing changed. */
+  #wake = new AbortController();
+
+  constructor(options: OwlmqSideOptions) {
+    this.#options = options;
+  }
+
+  get joined(): boolean {
+    return this.#joined;
+  }
+
+  get lastError(): Error | undefined {
+    return this.#lastError;
+  }
+
+  get partitions(): readonly PartitionProgress[] {
+    return this.#joined ? this.#partitions : [];
+  }
+
+  get drained(): boolean {
+    return this.#joined && allDrained(this.#partitions, this.#options);
+  }
+
+  start(): void {
+    this.#finished = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#finished;
+  }
+
+  routingChanged(): void {
+    this.#wake.abort();
+    this.#wake = new AbortController();
+  }
+
+  #isStopping(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  async #run(): Promise<void> {
+    const backoff = new Backoff({ initialMs: 200, maxMs: 5_000 });
+    while (!this.#isStopping()) {
+      try {
+        await this.#join();
+        await this.#consume(backoff);
+      } catch (error) {
+        this.#dropPartitions();
+        if (error instanceof OwlmqStaleGenerationError) {
+          // The group went on without this member: it joins as a new one.
+          this.#membership = undefined;
+        } else if (!this.#isStopping()) {
+          this.#lastError = toError(error);
+          this.#options.onError(this.#lastError);
+        }
+        await backoff.wait(this.#stop.signal);
+      }
+    }
+    this.#dropPartitions();
+    await this.#leave();
+  }
+
+  /** Joins, or joins again, until the group is stable. */
+  async #join(): Promise<void> {
+    const { owlmq, groupId, clientId, topics, sessionTimeoutMs, offsetReset } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      const membership = await owlmq.joinGroup(
+        groupId,
+        {
+          topics: [...topics],
+          clientId,
+          sessionTimeoutMs,
+          offsetReset,
+          ...(this.#membership === undefined ? {} : { memberId: this.#membership.memberId }),
+        },
+        { timeoutMs: sessionTimeoutMs, signal },
+      );
+      this.#membership = membership;
+      if (membership.state === 'stable') {
+        this.#partitions = membership.assignment.map(
+          ({ topic, partition, offset }) =>
+            new PartitionProgress(topic, partition, { next: offset, committed: offset }),
+        );
+        this.#joined = true;
+        this.#lastError = undefined;
+        this.#options.changed();
+        return;
+      }
+      await sleep(JOIN_AGAIN_MS, signal);
+    }
+  }
+
+  /** Fetches, handles and commits until a rebalance is announced. */
+  async #consume(backoff: Backoff): Promise<void> {
+    const { owlmq, groupId, limit } = this.#options;
+    while (!this.#isStopping()) {
+      const membership = this.#membership;
+      if (membership === undefined) return;
+      if (membership.state === 'rebalancing') {
+        this.#dropPartitions();
+        return;
+      }
+      const positions = this.#partitions
+        .filter(({ topic, partition, next, failed }) => !failed && next < limit(topic, partition))
+        .map(({ topic, partition, next }): GroupOffset => ({ topic, partition, offset: next }));
+      if (positions.length === 0) {
+        await sleep(FETCH_WAIT_MS, AbortSignal.any([this.#stop.signal, this.#wake.signal]));
+        this.#membership = await owlmq.heartbeat(groupId, membership.memberId, membership.generation);
+        continue;
+      }
+      const fetchedAt = Date.now();
+      let result: FetchResult;
+      try {
+        result = await owlmq.fetch(groupId, membership.memberId, membership.generation, {
+          positions,
+          waitMs: FETCH_WAIT_MS,
+          signal: this.#stop.signal,
+        });
+      } catch (error) {
+        if (this.#isStopping()) return;
+        throw error;
+      }
+      backoff.reset();
+      this.#membership = result.membership;
+      await this.#handle(result, fetchedAt);
+    }
+  }
+
+  async #handle(result: FetchResult, fetchedAt: number): Promise<void> {
+    const { owlmq, groupId, sessionTimeoutMs } = this.#options;
+    const lost = new AbortController();
+    const signal = AbortSignal.any([lost.signal, this.#stop.signal]);
+    const stopBeating = beatWhile(
+      sessionTimeoutMs / 4,
+      async () => {
+        const { memberId, generation } = result.membership;
+        this.#membership = await owlmq.heartbeat(groupId, memberId, generation);
+      },
+      lost,
+    );
+    try {
+      for (const slice of result.partitions) {
+        const progress = this.#partitions.find(
+          ({ topic, partition }) => topic === slice.topic && partition === slice.partition,
+        );
+        if (progress !== undefined) await this.#handleSlice(slice, progress, signal);
+      }
+    } finally {
+      await stopBeating();
+      // A lost generation may not commit, and has nothing to commit that the next owner would not handle again.
+      if (!lost.signal.aborted) await this.#commit();
+    }
+    if (lost.signal.aborted) throw toError(lost.signal.reason);
+    for (const { topic, partition, endOffset } of result.partitions) {
+      const progress = this.#partitions.find((one) => one.topic === topic && one.partition === partition);
+      if (progress !== undefined && progress.next >= endOffset) progress.atEnd(fetchedAt);
+    }
+    this.#options.changed();
+  }
+
+  async #handleSlice(
+    slice: FetchResult['partitions'][number],
+    progress: PartitionProgress,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { runner, limit } = this.#options;
+    let lastCommit = performance.now();
+    for (const record of slice.records) {
+      if (record.offset < progress.next) continue;
+      if (signal.aborted || progress.failed || this.#membership?.state === 'rebalancing') return;
+      const bound = limit(slice.topic, slice.partition);
+      if (record.offset >= bound) {
+        progress.next = Math.max(progress.next, bound);
+        return;
+      }
+      const verdict = await runner.run(fromOwlmq(slice.topic, record), record.offset, signal);
+      if (verdict === 'failed') progress.failed = true;
+      if (verdict !== 'done') return;
+      progress.handled(record.offset + 1, record.timestamp);
+      if (performance.now() - lastCommit > COMMIT_INTERVAL_MS) {
+        await this.#commit();
+        lastCommit = performance.now();
+      }
+    }
+  }
+
+  /** Commits all positions, after the observations of what is before them. */
+  async #commit(): Promise<void> {
+    const { owlmq, groupId, flush } = this.#options;
+    const membership = this.#membership;
+    const moved = this.#partitions.filter(({ next, committed }) => next !== committed);
+    if (moved.length === 0 || membership === undefined) return;
+    const raises = moved.map((progress) => progress.mark());
+    const offsets = moved.map(({ topic, partition, next }): GroupOffset => ({ topic, partition, offset: next }));
+    await flush();
+    for (const raise of raises) raise();
+    await owlmq.commit(groupId, membership.memberId, membership.generation, offsets);
+    for (const [index, progress] of moved.entries()) progress.committed = offsets[index]?.offset ?? progress.committed;
+  }
+
+  #dropPartitions(): void {
+    if (!this.#joined) return;
+    this.#joined = false;
+    this.#partitions = [];
+    this.#options.changed();
+  }
+
+  async #leave(): Promise<void> {
+    const { owlmq, groupId, onError } = this.#options;
+    const memberId = this.#membership?.memberId;
+    if (memberId === undefined) return;
+    const waiting = new AbortController();
+    try {
+      // With OwlMQ away the lease ends the membership.
+      await Promise.race([owlmq.leaveGroup(groupId, memberId), sleep(LEAVE_TIMEOUT_MS, waiting.signal)]);
+    } catch (error) {
+      onError(toError(error));
+    } finally {
+      waiting.abort();
+    }
+  }
+}

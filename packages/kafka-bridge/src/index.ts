@@ -1,0 +1,18 @@
+/** What a service embeds. What operates a migration is in `@owlmq/kafka-bridge/operations`. */
+export {
+  ConsumerStartError,
+  DualConsumer,
+  RoutingDoesNotCoverError,
+  type DualConsumerOptions,
+} from './consumer/dual-consumer.js';
+export type { ConsumedMessage } from './consumer/consumed-message.js';
+export { CommittedOffsetLostError, type KafkaConsumerOptions } from './consumer/kafka-side.js';
+export {
+  HandlerFailedError,
+  type ApplyHandler,
+  type FailureDecision,
+  type HandlerFailure,
+  type ProcessHandler,
+} from './consumer/message-runner.js';
+export { ObservationsLostError } from './consumer/observation-producer.js';
+export { UncomparableOutputError } from './consumer/output-digest.js';
