@@ -82,10 +82,7 @@ class Start<W extends EngineName> {
     private readonly dataDir: string,
     private readonly temporary: boolean,
   ) {
-    this.progress = new Progress(
-      options.log ?? (() => undefined),
-      options.log === undefined ? undefined : process.stderr,
-    );
+    this.progress = new Progress(options.log);
     this.state = temporary ? undefined : new StateFile(dataDir);
     this.signal = options.signal ? AbortSignal.any([options.signal, this.failed.signal]) : this.failed.signal;
   }
@@ -103,6 +100,8 @@ class Start<W extends EngineName> {
       return { ...(addresses as Pick<EngineAddresses, W>), env, stop: () => this.stop() };
     } catch (error) {
       await this.stop();
+      // What was asked for is the reason, whichever wait it cut short.
+      this.options.signal?.throwIfAborted();
       throw error;
     }
   }
@@ -153,7 +152,7 @@ class Start<W extends EngineName> {
   ): Promise<Readonly<Record<P, number>>> {
     const running = await this.leftover(plan);
     if (running !== undefined) return running.ports as Record<P, number>;
-    const launched = await launch(plan, {
+    const launching = launch(plan, {
       ports: this.options.ports ?? 'free',
       log: this.progress.log,
       signal: this.signal,
@@ -163,6 +162,10 @@ class Start<W extends EngineName> {
         const since = new Date().toISOString();
         await this.state?.put({ id: name, title, ...id, ports, fingerprint, graceMs, logFile, since });
       },
+    });
+    const launched = await launching.catch(async (error: unknown) => {
+      await this.state?.remove(plan.id);
+      throw error;
     });
     started.push({ id: plan.id, process: launched.process });
     return launched.ports;

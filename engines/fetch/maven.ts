@@ -1,4 +1,4 @@
-import { readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onPath, runLong } from '../process/run-command.js';
 import { versions } from '../find/versions.js';
@@ -20,18 +20,20 @@ export async function fetchWithMaven(
   if (maven === undefined) throw new Error('Maven (mvn) is not on PATH');
   const pom = join(folder, 'pom.xml');
   const logFile = join(folder, 'maven.log');
+  const libs = join(folder, 'libs');
+  await mkdir(libs);
   await writeFile(pom, project(coordinates));
   const plugin = `org.apache.maven.plugins:maven-dependency-plugin:${versions.mavenDependencyPlugin}`;
   const args = ['--batch-mode', '--quiet', '--strict-checksums', '--file', pom, `${plugin}:copy-dependencies`];
   await runLong(
     {
       file: maven,
-      args: [...args, `-DoutputDirectory=${join(folder, 'libs')}`, '-DincludeScope=runtime'],
+      args: [...args, `-DoutputDirectory=${libs}`, '-DincludeScope=runtime'],
       cwd: folder,
     },
     { name: 'mvn', logFile, signal, timeoutMs: 15 * 60_000, removeIfKilled: folder },
   );
-  if ((await readdir(join(folder, 'libs'))).length === 0) throw new Error('Maven copied nothing');
+  if ((await readdir(libs)).length === 0) throw new Error('Maven copied nothing');
   await rm(logFile);
 }
 

@@ -13,15 +13,17 @@ export class Progress {
   private shown = false;
   private sinceLine = 0;
 
-  constructor(
-    private readonly out: Log,
-    private readonly terminal: NodeJS.WriteStream | undefined = process.stderr.isTTY ? process.stderr : undefined,
-  ) {}
+  private readonly terminal: NodeJS.WriteStream | undefined;
+
+  /** Without `out` nothing is shown anywhere. */
+  constructor(private readonly out: Log | undefined) {
+    this.terminal = out !== undefined && process.stderr.isTTY ? process.stderr : undefined;
+  }
 
   /** Prints a line without tearing the one that is being rewritten. */
   readonly log: Log = (line) => {
     this.clear();
-    this.out(line);
+    this.out?.(line);
     this.render();
   };
 
@@ -57,7 +59,7 @@ export class Progress {
       this.render();
       return;
     }
-    if (++this.sinceLine % 15 === 0) this.out(this.line());
+    if (++this.sinceLine % 15 === 0) this.out?.(this.line());
   }
 
   private render(): void {

@@ -40,6 +40,7 @@ export type Ending = { readonly code: number } | { readonly signal: NodeJS.Signa
 const guardScript = `
 (
   trap '' HUP INT TERM
+  PATH=/usr/bin:/bin
   if read -r word <&3; then
     if [ "$word" = release ]; then exit 0; fi
     GUARD_REMOVE=

@@ -119,7 +119,12 @@ function javaCommand(
   main: string,
   args: readonly string[],
 ): Command {
-  const log = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dorg.slf4j.simpleLogger.showDateTime=true'];
+  const logger = '-Dorg.slf4j.simpleLogger';
+  const log = [
+    `${logger}.defaultLogLevel=warn`,
+    `${logger}.showDateTime=true`,
+    `${logger}.dateTimeFormat=HH:mm:ss.SSS`,
+  ];
   return { file: java, args: [...options, ...log, '-cp', join(libs, '*'), main, ...args], cwd: folder };
 }
 
