@@ -112,9 +112,17 @@ export class ForwardAudit {
     this.#topics = options.topics;
     this.#graceMs = options.graceMs;
     this.#reader = new LogReader(options.connection, { clientId: options.clientId ?? 'kafka-bridge-audit' });
-    this.#checkpoint = structuredClone(
-      options.checkpoint ?? { positions: options.positions, coverage: options.positions, figures: {} },
-    );
+    const { positions, coverage, figures } = options.checkpoint ?? {
+      positions: options.positions,
+      coverage: options.positions,
+      figures: {},
+    };
+    // One by one: a clone of the whole would keep positions and coverage one object.
+    this.#checkpoint = {
+      positions: structuredClone(positions),
+      coverage: structuredClone(coverage),
+      figures: structuredClone(figures),
+    };
     for (const topic of options.topics) this.#checkpoint.figures[topic] ??= noFigures();
     this.#partitions = options.topics.flatMap((topic) =>
       (this.#checkpoint.positions[topic] ?? []).map((_, partition) => ({

@@ -1,0 +1,24 @@
+/** What the worker and tools need to operate a migration. What a service embeds is in `@owlmq/kafka-bridge`. */
+export { AuditPartitionsError, AuditPositionLostError, AuditRepairError } from './audit/audit-errors.js';
+export {
+  ForwardAudit,
+  type AuditReport,
+  type ForwardAuditOptions,
+  type ForwardCheckpoint,
+  type ForwardFigures,
+  type ForwardStepOptions,
+} from './audit/forward-audit.js';
+export {
+  MirrorAudit,
+  type MirrorAuditOptions,
+  type MirrorCheckpoint,
+  type MirrorFigures,
+  type MirrorReport,
+  type MirrorStepOptions,
+} from './audit/mirror-audit.js';
+export { importToKafka, importToOwlmq, OffsetsRefusedError, type ImportReport } from './offsets/import.js';
+export { LogReadStalledError } from './offsets/log-pages.js';
+export type { GroupTranslation, TranslateOptions } from './offsets/translate-options.js';
+export { translateToKafka, type TranslateToKafkaOptions } from './offsets/translate-to-kafka.js';
+export { translateToOwlmq, type TranslateToOwlmqOptions } from './offsets/translate-to-owlmq.js';
+export type { OffsetReset, OffsetTranslation } from './offsets/translation.js';
