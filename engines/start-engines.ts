@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,6 +7,7 @@ import { Progress, type Log } from './fetch/progress.js';
 import { findKafka } from './find/kafka.js';
 import { findTemporalCli } from './find/temporal-cli.js';
 import { stopGroup, type GuardedProcess } from './process/guarded-process.js';
+import { makeOwnedFolder } from './process/owned-folder.js';
 import { withOwnerLock } from './process/owner-lock.js';
 import { isAlive } from './process/process-identity.js';
 import { requireFreeSpace } from './run/disk-space.js';
@@ -55,7 +56,7 @@ export type Engines<W extends EngineName> = Pick<EngineAddresses, W> & {
 export async function startEngines<const W extends EngineName>(options: StartEnginesOptions<W>): Promise<Engines<W>> {
   if (options.keepRunning === true && options.dataDir === undefined) throw new TypeError('keepRunning needs a dataDir');
   const temporary = options.dataDir === undefined;
-  const dataDir = resolve(options.dataDir ?? (await mkdtemp(join(tmpdir(), 'kafka-to-owlmq-'))));
+  const dataDir = resolve(options.dataDir ?? (await makeOwnedFolder(tmpdir(), 'kafka-to-owlmq')));
   try {
     await requireFreeSpace(dataDir);
     const starting = new Start<W>(options, dataDir, temporary);

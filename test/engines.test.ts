@@ -337,7 +337,7 @@ describe('the cache', () => {
   test('two fetches at once fetch once, and what a killed one left is cleared away', async () => {
     vi.stubEnv('ENGINES_CACHE', folder);
     const { pid } = spawn('true', { stdio: 'ignore' });
-    await mkdir(join(folder, `thing.partial-${String(pid)}-0badcafe`));
+    await mkdir(join(folder, `thing.partial-${String(pid)}-0badcafe-1`));
     await writeFile(join(folder, 'thing.lock'), JSON.stringify({ pid, startedAt: 'long ago' }));
     let fills = 0;
     const fetch = () =>

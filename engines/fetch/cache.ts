@@ -1,11 +1,10 @@
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { hasCode } from '../errors.js';
+import { makeOwnedFolder } from '../process/owned-folder.js';
 import { withOwnerLock } from '../process/owner-lock.js';
-import { identify, identifySelf } from '../process/process-identity.js';
 import { requireFreeSpace } from '../run/disk-space.js';
 import type { Log } from './progress.js';
 
@@ -44,10 +43,8 @@ export async function fetchIntoCache(
   };
   return withOwnerLock(join(cache, `${name}.lock`), lock, async () => {
     if (existsSync(wanted)) return wanted;
-    await removeLeftovers(cache, name);
-    const partial = join(cache, await partialName(name));
+    const partial = await makeOwnedFolder(cache, `${name}.partial`);
     try {
-      await mkdir(partial, { recursive: true });
       await fill(partial);
       options.signal?.throwIfAborted();
       await publish(partial, wanted);
@@ -65,24 +62,4 @@ async function publish(partial: string, wanted: string): Promise<void> {
     // Another process finished the same fetch first: its copy is as good.
     if (!hasCode(error, 'ENOTEMPTY') && !hasCode(error, 'EEXIST')) throw error;
   }
-}
-
-async function partialName(name: string): Promise<string> {
-  const { pid, startedAt } = await identifySelf();
-  return `${name}.partial-${pid}-${shortHash(startedAt)}`;
-}
-
-async function removeLeftovers(cache: string, name: string): Promise<void> {
-  const pattern = /\.partial-(\d+)-([0-9a-f]+)$/;
-  for (const entry of await readdir(cache)) {
-    const found = entry.startsWith(`${name}.partial-`) ? pattern.exec(entry) : null;
-    if (found === null) continue;
-    const owner = await identify(Number(found[1]));
-    const alive = owner !== undefined && shortHash(owner.startedAt) === found[2];
-    if (!alive) await rm(join(cache, entry), { recursive: true, force: true });
-  }
-}
-
-function shortHash(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 8);
 }
