@@ -1,0 +1,191 @@
+import { OBSERVATIONS_TOPIC, decodeObservation, type ObservingSide } from '../consumer/observation.js';
+import { newInstanceId } from '../members/instance-id.js';
+import type { MemberRoster } from '../members/member-roster.js';
+import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { LogReader } from '../kafka/log-reader.js';
+import {
+  ObservationJoiner,
+  type ComparisonCheckpoint,
+  type ComparisonCounts,
+  type DiscrepancySample,
+  type JoinerOptions,
+} from './comparator.js';
+
+export interface ObservationComparisonOptions extends JoinerOptions {
+  connection: KafkaConnection;
+  migration: string;
+  /** Of the worker; followed by it. */
+  roster: MemberRoster;
+  /** Of an earlier comparison, to go on behind it. */
+  checkpoint?: ComparisonCheckpoint;
+}
+
+/** What is known of one group. */
+export interface GroupComparison {
+  counts: ComparisonCounts;
+  /** The newest discrepancies, at most 20. */
+  samples: DiscrepancySample[];
+  /** Observations that wait for their counterpart. */
+  unmatched: number;
+  /** Message time (ms) up to which both sides were compared in every partition; undefined when a side is missing. */
+  comparedUpTo?: number;
+  /** Why the comparison does not go on, in words; empty while it does. */
+  stalled: string[];
+}
+
+export interface ComparisonReport {
+  groups: Record<string, GroupComparison>;
+  /** More observations were unmatched than fit: nothing is judged any more, and the result is inconclusive. */
+  overflow: boolean;
+  /** Observations that retention took before they were compared: not 0 is inconclusive. */
+  expired: number;
+  checkpoint: ComparisonCheckpoint;
+}
+
+/** The observations topic ends before the place that the checkpoint goes on from: it was made anew. */
+export class ObservationsReplacedError extends Error {
+  override readonly name = 'ObservationsReplacedError';
+}
+
+/** A watermark that has not moved for this long is told, ms. */
+const STALLED_AFTER_MS = 15_000;
+const MAX_WAIT_MS = 500;
+
+/** Compares what both sides of each group did, from the observations topic and the members' watermarks. */
+export class ObservationComparison {
+  readonly #options: ObservationComparisonOptions;
+  readonly #joiner: ObservationJoiner;
+  readonly #reader: LogReader;
+  /** Where to read on, by partition of the observations topic. */
+  readonly #positions = new Map<number, number>();
+  /** When each watermark moved last, on the monotonic clock. */
+  readonly #moved = new Map<string, { value: number; at: number }>();
+
+  constructor(options: ObservationComparisonOptions) {
+    this.#options = options;
+    this.#joiner = new ObservationJoiner(options, options.checkpoint);
+    this.#reader = new LogReader(options.connection, {
+      clientId: `${newInstanceId()}-comparison`,
+      maxWaitMs: MAX_WAIT_MS,
+    });
+  }
+
+  /**
+   * Takes the watermarks, then reads what was observed since the last step, then judges. In this order: an observation
+   * is acknowledged before the watermark that covers it is reported.
+   *
+   * @throws {ObservationsReplacedError} when the checkpoint is not of this topic.
+   * @throws when Kafka does not answer; the next step goes on where this one stopped.
+   */
+  async step(): Promise<ComparisonReport> {
+    const { roster, groups } = this.#options;
+    await roster.readToEnd();
+    const watermarks = this.#watermarks();
+    await this.#readToEnd();
+    this.#joiner.judge((group, side, topic, partition) => watermarks.get(group)?.[side].get(`${topic}/${partition}`));
+    return {
+      groups: Object.fromEntries(groups.map((name) => [name, this.#group(name, watermarks.get(name))])),
+      overflow: this.#joiner.overflow,
+      expired: this.#joiner.expired,
+      checkpoint: this.#joiner.checkpoint(),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#reader.close();
+  }
+
+  /** Highest watermark of each partition among the living members of each group. */
+  #watermarks(): Map<string, GroupWatermarks> {
+    const { roster, migration, groups } = this.#options;
+    const found = new Map(
+      groups.map((name): [string, GroupWatermarks] => [name, { live: new Map(), shadow: new Map() }]),
+    );
+    for (const { report, silentMs } of roster.members(migration)) {
+      if (report.role !== 'consumer' || report.state === 'left' || silentMs > report.leaseMs) continue;
+      const group = found.get(report.group);
+      if (group === undefined) continue;
+      for (const side of ['live', 'shadow'] as const) {
+        for (const [partition, time] of Object.entries(report.watermarks[side])) {
+          group[side].set(partition, Math.max(group[side].get(partition) ?? 0, time));
+        }
+      }
+    }
+    return found;
+  }
+
+  async #readToEnd(): Promise<void> {
+    const { migration } = this.#options;
+    for (const { partition, beginOffset, endOffset } of await this.#reader.bounds(OBSERVATIONS_TOPIC)) {
+      let position = this.#positions.get(partition) ?? this.#joiner.startOf(partition);
+      if (position < beginOffset) {
+        position = beginOffset;
+        this.#joiner.truncated(partition, beginOffset);
+      }
+      if (position > endOffset) {
+        throw new ObservationsReplacedError(
+          `${OBSERVATIONS_TOPIC}/${partition} ends at ${endOffset}, before ${position}: it was made anew. Start the comparison without a checkpoint.`,
+        );
+      }
+      while (position < endOffset) {
+        const [slice] = await this.#reader.read(OBSERVATIONS_TOPIC, [{ partition, offset: position }], {
+          maxWaitMs: MAX_WAIT_MS,
+        });
+        for (const { offset, value } of slice?.records ?? []) {
+          const observation = decodeObservation(value);
+          if (observation?.migration === migration) this.#joiner.add(partition, offset, observation);
+        }
+        position = slice?.nextOffset ?? position;
+        this.#joiner.reached(partition, position);
+        this.#positions.set(partition, position);
+      }
+    }
+  }
+
+  #group(name: string, watermarks: GroupWatermarks | undefined): GroupComparison {
+    const { counts, samples, unmatched } = this.#joiner.result(name);
+    const partitions = this.#expectedPartitions(name, watermarks);
+    const stalled: string[] = [];
+    const times: number[] = [];
+    for (const side of ['live', 'shadow'] as const) {
+      const known = watermarks?.[side] ?? new Map<string, number>();
+      if (known.size === 0) {
+        stalled.push(`Group ${name}: no living member reports how far its ${side} side is.`);
+        continue;
+      }
+      for (const partition of partitions) {
+        const time = known.get(partition);
+        if (time === undefined) {
+          stalled.push(`Group ${name}: no living member reports how far its ${side} side is in ${partition}.`);
+          continue;
+        }
+        times.push(time);
+        const silentMs = this.#unmovedMs(`${name} ${side} ${partition}`, time);
+        if (silentMs > STALLED_AFTER_MS) {
+          const seconds = Math.round(silentMs / 1_000);
+          stalled.push(`Group ${name}: its ${side} side has not moved in ${partition} for ${seconds} s.`);
+        }
+      }
+    }
+    const complete = partitions.length > 0 && times.length === 2 * partitions.length;
+    return { counts, samples, unmatched, stalled, ...(complete ? { comparedUpTo: Math.min(...times) } : {}) };
+  }
+
+  #expectedPartitions(name: string, watermarks: GroupWatermarks | undefined): string[] {
+    const started = Object.entries(this.#options.from ?? {}).flatMap(([topic, offsets]) =>
+      offsets.map((_, partition) => `${topic}/${partition}`),
+    );
+    const reported = [...(watermarks?.live.keys() ?? []), ...(watermarks?.shadow.keys() ?? [])];
+    return [...new Set([...started, ...reported, ...this.#joiner.observedPartitions(name)])].sort();
+  }
+
+  #unmovedMs(key: string, value: number): number {
+    const now = performance.now();
+    const last = this.#moved.get(key);
+    if (last?.value === value) return now - last.at;
+    this.#moved.set(key, { value, at: now });
+    return 0;
+  }
+}
+
+type GroupWatermarks = Record<ObservingSide, Map<string, number>>;
