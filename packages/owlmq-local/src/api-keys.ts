@@ -1,10 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-
-/** The server was started in a way that cannot work. The message says what to set. */
-export class OwlmqLocalConfigError extends Error {
-  override readonly name = 'OwlmqLocalConfigError';
-}
+import { OwlmqLocalConfigError } from './config-error.js';
 
 /** Keys from OWLMQ_API_KEYS (comma list), OWLMQ_API_KEY, and a file with one key a line. */
 export function loadApiKeys(env: NodeJS.ProcessEnv, file: string | undefined): string[] {

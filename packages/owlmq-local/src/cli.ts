@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { destination, pino } from 'pino';
-import { loadApiKeys, OwlmqLocalConfigError } from './api-keys.js';
+import { loadApiKeys } from './api-keys.js';
+import { OwlmqLocalConfigError } from './config-error.js';
 import { startOwlmqLocal } from './index.js';
 import { DEFAULT_LIMITS } from './limits.js';
 

@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import type { FastifyBaseLogger } from 'fastify';
-import { ApiKeys, OwlmqLocalConfigError } from './api-keys.js';
+import { ApiKeys } from './api-keys.js';
+import { OwlmqLocalConfigError } from './config-error.js';
 import { GroupRegistry } from './groups/group-registry.js';
 import { buildApp } from './http/app.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
@@ -40,7 +41,7 @@ const CLOSE_TIMEOUT_MS = 10_000;
 /**
  * Starts an OwlMQ on this machine that keeps the contract of openapi/owlmq.yaml. Resolves when it listens.
  *
- * @throws {OwlmqLocalConfigError} without an API key.
+ * @throws {OwlmqLocalConfigError} without an API key, or when another server uses the data folder.
  */
 export async function startOwlmqLocal(options: OwlmqLocalOptions): Promise<OwlmqLocal> {
   const apiKeys = new ApiKeys(options.apiKeys);
@@ -83,7 +84,7 @@ export async function startOwlmqLocal(options: OwlmqLocalOptions): Promise<Owlmq
     inflight,
   });
 
-  const close = async (): Promise<void> => {
+  const closeAll = async (): Promise<void> => {
     notifier.close();
     const force = setTimeout(() => {
       app.server.closeAllConnections();
@@ -93,6 +94,8 @@ export async function startOwlmqLocal(options: OwlmqLocalOptions): Promise<Owlmq
     groups.close();
     await store.close();
   };
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => (closing ??= closeAll());
   try {
     await app.listen({ host: options.host ?? '127.0.0.1', port: options.port ?? 0 });
   } catch (error) {

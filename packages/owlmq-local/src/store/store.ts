@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
+import { OwlmqLocalConfigError } from '../config-error.js';
 import { ProblemError } from '../http/problem.js';
 
 /** A table of the store: bytes by bytes, in the order of the keys. */
@@ -51,8 +52,9 @@ export class Store {
     this.#folder = resolve(folder);
     this.#observeFlush = observeFlush;
     this.#onFailure = onFailure;
-    if (openFolders.has(this.#folder))
-      throw new Error(`The data folder ${this.#folder} is open already in this process`);
+    if (openFolders.has(this.#folder)) {
+      throw new OwlmqLocalConfigError(`The data folder ${this.#folder} is open already in this process`);
+    }
     mkdirSync(this.#folder, { recursive: true });
     // overlappingSync would resolve a commit before it is on disk; without it lmdb syncs within the commit.
     this.#root = open<Buffer, Buffer>({
@@ -70,6 +72,7 @@ export class Store {
     this.ids = table('ids');
     this.groups = table('groups');
     this.offsets = table('offsets');
+    this.#refuseSecondProcess();
     openFolders.add(this.#folder);
   }
 
@@ -103,9 +106,19 @@ export class Store {
 
   /** Finishes the queued writes and closes the files. */
   async close(): Promise<void> {
-    await this.#writing;
+    while (this.#writing !== undefined) await this.#writing;
     await this.#root.close();
     openFolders.delete(this.#folder);
+  }
+
+  /** lmdb lists who reads its files; offsets are counted in memory, so a second process would give them twice. */
+  #refuseSecondProcess(): void {
+    this.topics.get(Buffer.from('.'));
+    this.#root.readerCheck();
+    const pids = [...this.#root.readerList().matchAll(/^\s*(\d+)\s/gm)].map((match) => Number(match[1]));
+    const other = pids.find((pid) => pid !== process.pid);
+    if (other === undefined) return;
+    throw new OwlmqLocalConfigError(`The data folder ${this.#folder} is in use by process ${other}`);
   }
 
   async #drain(): Promise<void> {
