@@ -1,5 +1,10 @@
 /** What the worker and tools need to operate a migration. What a service embeds is in `@owlmq/kafka-bridge`. */
-export { AuditPartitionsError, AuditPositionLostError, AuditRepairError } from './audit/audit-errors.js';
+export {
+  AuditPartitionsError,
+  AuditPositionLostError,
+  AuditRepairError,
+  LogReadStalledError,
+} from './audit/audit-errors.js';
 export {
   ForwardAudit,
   type AuditReport,
@@ -17,8 +22,16 @@ export {
   type MirrorStepOptions,
 } from './audit/mirror-audit.js';
 export { importToKafka, importToOwlmq, OffsetsRefusedError, type ImportReport } from './offsets/import.js';
-export { LogReadStalledError } from './offsets/log-pages.js';
 export type { GroupTranslation, TranslateOptions } from './offsets/translate-options.js';
 export { translateToKafka, type TranslateToKafkaOptions } from './offsets/translate-to-kafka.js';
 export { translateToOwlmq, type TranslateToOwlmqOptions } from './offsets/translate-to-owlmq.js';
 export type { OffsetReset, OffsetTranslation } from './offsets/translation.js';
+export { ClusterAdmin, KafkaGroupNotEmptyError, OffsetReadBackError, type KafkaGroup } from './kafka/cluster-admin.js';
+export {
+  LogReader,
+  OffsetOutOfRangeError,
+  UnknownTopicError,
+  type LogRecord,
+  type PartitionBounds,
+} from './kafka/log-reader.js';
+export type { RoutingState, TopicOffsets } from './routing/routing-state.js';

@@ -69,33 +69,42 @@ export class Legs {
     return topic;
   }
 
-  /** Writes to Kafka, one after the other in one batch a partition; returns the offsets. */
-  async toKafka(topic: string, messages: TestMessage[], sources?: number[]): Promise<number[]> {
-    const offsets: number[] = [];
-    for (const [index, message] of messages.entries()) {
-      const { partition = 0 } = message;
-      const source = sources?.[index];
-      const [written] = await this.producer.send({
-        topic,
-        acks: -1,
-        messages: [
-          {
-            partition,
-            key: message.key ?? null,
-            value: valueOf(message),
-            timestamp: String(timeOf(message)),
-            headers:
-              message.foreign === true ? {} : { ...headersOf(message), ...sourceHeader('owlmq', partition, source) },
-          },
-        ],
-      });
-      offsets.push(Number(written?.baseOffset));
+  /** Writes to Kafka, in order; returns the offsets. `sources` are the OwlMQ offsets of messages written there first. */
+  async toKafka(topic: string, messages: TestMessage[], sources?: (number | undefined)[]): Promise<number[]> {
+    const offsets = new Array<number>(messages.length).fill(-1);
+    const indexes = new Map<number, number[]>();
+    for (const [index, { partition = 0 }] of messages.entries()) {
+      const places = indexes.get(partition);
+      if (places === undefined) indexes.set(partition, [index]);
+      else places.push(index);
+    }
+    for (const [partition, places] of indexes) {
+      for (let start = 0; start < places.length; start += 1_000) {
+        const batch = places.slice(start, start + 1_000);
+        const [written] = await this.producer.send({
+          topic,
+          acks: -1,
+          messages: batch.flatMap((index) => {
+            const message = messages[index];
+            if (message === undefined) return [];
+            const headers = { ...headersOf(message), ...sourceHeader('owlmq', partition, sources?.[index]) };
+            return {
+              partition,
+              key: message.key ?? null,
+              value: valueOf(message),
+              timestamp: String(timeOf(message)),
+              headers: message.foreign === true ? {} : headers,
+            };
+          }),
+        });
+        for (const [nth, index] of batch.entries()) offsets[index] = Number(written?.baseOffset) + nth;
+      }
     }
     return offsets;
   }
 
   /** Writes to OwlMQ, in order; returns the offsets. `sources` are the Kafka offsets of messages written there first. */
-  async toOwlmq(topic: string, messages: TestMessage[], sources?: number[]): Promise<number[]> {
+  async toOwlmq(topic: string, messages: TestMessage[], sources?: (number | undefined)[]): Promise<number[]> {
     const results = await this.owlmq.publish(
       topic,
       messages.map((message, index) => {

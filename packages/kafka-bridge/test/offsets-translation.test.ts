@@ -189,6 +189,8 @@ describe('offset translation', () => {
     expect(start(undefined, bounds, 'latest')).toMatchObject({ ok: true, committed: 9 });
     expect(start(undefined, { beginOffset: 9, endOffset: 9 }, undefined)).toMatchObject({ ok: true, committed: 9 });
     expect(start(3, bounds, undefined)).toMatchObject({ ok: false });
-    expect(start(10, bounds, undefined)).toMatchObject({ ok: false });
+    // A commit that the log does not hold is not the same as none.
+    expect(start(3, bounds, 'earliest')).toMatchObject({ ok: false });
+    expect(start(10, bounds, 'latest')).toMatchObject({ ok: false });
   });
 });

@@ -64,6 +64,11 @@ export class AuditPartitionsError extends Error {
   }
 }
 
+/** A log answers with no records where its bounds say that it has some. */
+export class LogReadStalledError extends Error {
+  override readonly name = 'LogReadStalledError';
+}
+
 /** Throws what went wrong over partitions: the one error, or all together. */
 export function throwAll(errors: readonly unknown[], what: string): void {
   if (errors.length === 1) throw errors[0];

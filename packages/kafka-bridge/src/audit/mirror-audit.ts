@@ -4,7 +4,7 @@ import { LogReader, OffsetOutOfRangeError, type LogRecord, type PartitionBounds 
 import { foreignMessageId, readProvenance } from '../message/headers.js';
 import type { OwlmqApi, OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
-import { AuditPartitionsError, AuditPositionLostError, throwAll } from './audit-errors.js';
+import { AuditPartitionsError, AuditPositionLostError, LogReadStalledError, throwAll } from './audit-errors.js';
 import { eachLimited } from './each-limited.js';
 import { KafkaCopies } from './kafka-copies.js';
 import { MirrorWindow, type KafkaPage, type WindowEntry } from './mirror-window.js';
@@ -116,6 +116,7 @@ const MAX_STRAYS = 1_000;
 const MAX_STRAY_BYTES = 4 * 1024 * 1024;
 const PAGE_RECORDS = 500;
 const PAGE_BYTES = 256 * 1024;
+const MAX_IDLE_READS = 20;
 const REPAIR_BATCH = 200;
 const REPAIR_BYTES = 4 * 1024 * 1024;
 
@@ -243,14 +244,13 @@ export class MirrorAudit {
       if (window.owlmqNext < goal.owlmqEnd && window.held < MAX_WINDOW) {
         progress = await this.#readOwlmq(state, signal);
       }
-      const canReadKafka = window.ahead < MAX_WINDOW && window.pages < MAX_PAGES;
-      if (window.kafkaNext < goal.kafka && canReadKafka) {
+      if (window.kafkaNext < goal.kafka && canReadKafka(window)) {
         progress = (await this.#readKafka(state, goal, signal)) || progress;
       }
       progress = (await this.#forward(state, graceMs, signal)) || progress;
       // Before the rest of Kafka was read, what looks missing mostly is not.
-      if (window.kafkaNext >= goal.kafka || !canReadKafka || window.held >= MAX_WINDOW) {
-        progress = (await this.#repair(state, graceMs, signal)) || progress;
+      if (window.kafkaNext >= goal.kafka || !canReadKafka(window) || window.held >= MAX_WINDOW) {
+        progress = (await this.#repair(state, goal, graceMs, signal)) || progress;
       }
       this.#pass(state);
       if (isComplete(state, goal) || performance.now() > deadline) return;
@@ -347,7 +347,7 @@ export class MirrorAudit {
   }
 
   /** Writes to Kafka, in OwlMQ's order, the copies that are missing after the grace. */
-  async #repair(state: PartitionState, graceMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+  async #repair(state: PartitionState, goal: Goal, graceMs: number, signal: AbortSignal | undefined): Promise<boolean> {
     const { window, topic, partition } = state;
     const due: WindowEntry[] = [];
     let bytes = 0;
@@ -360,7 +360,7 @@ export class MirrorAudit {
     if (due.length === 0) return false;
     const records = await this.#owlmqRecords(state, due, signal);
     // Once more, directly before writing: copies may have arrived, or lie beyond what was read.
-    await this.#findInKafka(state, due, signal);
+    await this.#findInKafka(state, goal, due, signal);
     const waiting = new Set([...window.waiting()].map(({ id }) => id));
     const missing = records.filter(({ id }) => waiting.has(id));
     const figures = this.#topicFigures(topic);
@@ -374,21 +374,36 @@ export class MirrorAudit {
   }
 
   /** Marks those whose copy is anywhere between what was read of Kafka and its end now. */
-  async #findInKafka(state: PartitionState, due: readonly WindowEntry[], signal: AbortSignal | undefined) {
+  async #findInKafka(
+    state: PartitionState,
+    goal: Goal,
+    due: readonly WindowEntry[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const { window, topic, partition } = state;
     const end = (await this.#reader.bounds(topic))[partition]?.endOffset ?? 0;
-    const wanted = new Set(due.map(({ id }) => id));
-    let offset = window.kafkaNext;
     let idle = 0;
-    while (offset < end && wanted.size > 0) {
+    const stalled = (offset: number, next: number): void => {
+      idle = next === offset ? idle + 1 : 0;
+      if (idle > MAX_IDLE_READS) {
+        throw new LogReadStalledError(`Kafka ${topic}/${partition}: no records at ${offset}, and the end is ${end}.`);
+      }
+    };
+    while (window.kafkaNext < end && canReadKafka(window)) {
+      const before = window.kafkaNext;
+      await this.#readKafka(state, goal, signal);
+      stalled(before, window.kafkaNext);
+    }
+    // What there is no room to remember is looked through for these alone.
+    const wanted = new Set(due.filter((entry) => entry.state === 'waiting').map(({ id }) => id));
+    for (let offset = window.kafkaNext; offset < end && wanted.size > 0;) {
       signal?.throwIfAborted();
       const { records, nextOffset } = await this.#kafkaSlice(state, offset);
       for (const record of records) {
         const { id } = readProvenance(record.headers);
         if (id !== undefined && wanted.delete(id)) window.markCopied(id, record.offset);
       }
-      idle = nextOffset === offset ? idle + 1 : 0;
-      if (idle > 20) throw new Error(`Kafka ${topic}/${partition}: no records at ${offset}, and the end is ${end}.`);
+      stalled(offset, nextOffset);
       offset = nextOffset;
     }
   }
@@ -484,6 +499,10 @@ export class MirrorAudit {
   #topicFigures(topic: string): MirrorFigures {
     return (this.#figures[topic] ??= noFigures());
   }
+}
+
+function canReadKafka(window: MirrorWindow): boolean {
+  return window.ahead < MAX_WINDOW && window.pages < MAX_PAGES;
 }
 
 function isComplete({ window, strays }: PartitionState, goal: Goal): boolean {

@@ -1,13 +1,9 @@
+import { LogReadStalledError } from '../audit/audit-errors.js';
 import type { LogReader, LogRecord } from '../kafka/log-reader.js';
 import type { OwlmqApi, OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 
 const MAX_IDLE_READS = 20;
 const WAIT_MS = 250;
-
-/** A log holds no records where its bounds say that it does. */
-export class LogReadStalledError extends Error {
-  override readonly name = 'LogReadStalledError';
-}
 
 /** The records of a Kafka partition from an offset up to another (exclusive), page by page. */
 export async function* kafkaPages(

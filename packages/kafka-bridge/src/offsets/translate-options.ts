@@ -8,7 +8,7 @@ export interface TranslateOptions {
   owlmq: OwlmqApi;
   groups: readonly string[];
   topics: readonly string[];
-  /** Where groups begin on partitions where they have no valid commit. Without it such a partition is refused. */
+  /** Where groups begin on partitions where they have no commit. Without it such a partition is refused. */
   reset?: OffsetReset | undefined;
   /** Most records that are read of one partition of either leg (default 1,000,000); beyond it is refused. */
   maxRecords?: number;

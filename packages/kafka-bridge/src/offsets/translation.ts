@@ -147,10 +147,15 @@ export function start(
 ): Start {
   const { beginOffset, endOffset } = bounds;
   if (committed !== undefined && committed >= beginOffset && committed <= endOffset) return { ok: true, committed };
-  const why =
-    committed === undefined
-      ? 'the group has no commit'
-      : `the commit ${committed} is outside of the log, which holds ${beginOffset} to ${endOffset}`;
+  if (committed !== undefined) {
+    return {
+      ok: false,
+      reason:
+        `the commit ${committed} is outside of the log, which holds ${beginOffset} to ${endOffset}: ` +
+        'what the group has consumed cannot be told. Set an offset within the log first.',
+    };
+  }
+  const why = 'the group has no commit';
   if (reset !== undefined) {
     return {
       ok: true,
@@ -158,7 +163,7 @@ export function start(
       reason: `${why}; as asked for, it begins at the ${reset} offset`,
     };
   }
-  if (committed === undefined && beginOffset === endOffset) {
+  if (beginOffset === endOffset) {
     return { ok: true, committed: endOffset, reason: `${why}, and the partition is empty` };
   }
   return { ok: false, reason: `${why}. Say where it is to begin: reset to earliest or latest.` };
