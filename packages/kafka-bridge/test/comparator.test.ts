@@ -11,7 +11,8 @@ import {
 import type { Observation, ObservingSide } from '../src/consumer/observation.js';
 
 const GROUP = 'g';
-const options: JoinerOptions = { groups: [GROUP], latenessMs: 5 };
+const WINDOW = 7;
+const options: JoinerOptions = { groups: [GROUP], latenessMs: 5, reorderWindow: WINDOW };
 const everything: WatermarkLookup = () => Number.MAX_SAFE_INTEGER;
 
 /** What happens to a message. */
@@ -122,7 +123,9 @@ function expected(all: { fate: Fate; kafka: number }[], log: Observation[]): Com
     }
     seen[one.side].add(one.id);
     if (one.side === 'live') return;
-    const before = log.slice(0, index).findLast(({ side, key }) => side === 'shadow' && key === one.key);
+    const before = log
+      .slice(Math.max(0, index - WINDOW), index)
+      .findLast(({ side, key }) => side === 'shadow' && key === one.key);
     if (before !== undefined && (before.owlmq ?? 0) < (one.owlmq ?? 0) && before.kafka > one.kafka)
       counts.reordered += 1;
   });

@@ -76,6 +76,11 @@ export interface JoinerOptions {
   from?: Readonly<Record<string, readonly number[]>>;
   /** Bound on unmatched observations (default 200,000); past it the comparison says `overflow` and judges no more. */
   maxUnmatched?: number;
+  /**
+   * Reordering is found between observations at most this far apart in the log, so that memory is bounded (default
+   * 10,000).
+   */
+  reorderWindow?: number;
 }
 
 interface Unmatched {
@@ -102,8 +107,7 @@ interface Log {
 
 const DEFAULT_MAX_UNMATCHED = 200_000;
 const MAX_SAMPLES = 20;
-/** Reordering is found between observations at most this far apart in the log, so that memory is bounded. */
-export const REORDER_WINDOW = 10_000;
+const DEFAULT_REORDER_WINDOW = 10_000;
 
 /**
  * Joins the observations of both sides. Pure: what it says depends on the log, in order, and the watermarks given to
@@ -137,6 +141,10 @@ export class ObservationJoiner {
     this.#expired = checkpoint?.expired ?? 0;
   }
 
+  get #reorderWindow(): number {
+    return this.#options.reorderWindow ?? DEFAULT_REORDER_WINDOW;
+  }
+
   get overflow(): boolean {
     return this.#overflow;
   }
@@ -155,7 +163,7 @@ export class ObservationJoiner {
   startOf(logPartition: number): number {
     const log = this.#logs.get(logPartition);
     if (log === undefined) return 0;
-    let lowest = log.next - REORDER_WINDOW;
+    let lowest = log.next - this.#reorderWindow;
     for (const one of log.kept) lowest = Math.min(lowest, one);
     return Math.max(0, lowest);
   }
@@ -178,7 +186,7 @@ export class ObservationJoiner {
     const group = this.#groups.get(observation.group);
     if (group === undefined || this.#isBefore(observation) || this.#overflow) return;
     const log = this.#log(logPartition);
-    const fell = observation.side === 'shadow' && fellBehind(log, logOffset, observation);
+    const fell = observation.side === 'shadow' && fellBehind(log, logOffset, observation, this.#reorderWindow);
     const entry: Unmatched = { observation, logPartition, logOffset };
     if (logOffset < log.next) {
       if (log.kept.delete(logOffset)) group.unmatched[observation.side].set(pairKey(observation), entry);
@@ -338,12 +346,12 @@ function pairKey({ topic, id }: Observation): string {
 
 /**
  * Whether a shadow observation is behind one with a higher Kafka offset and the same key. A function of the last
- * `REORDER_WINDOW` records alone, so that reading these again after a crash is enough to go on alike.
+ * `window` records alone, so that reading these again after a crash is enough to go on alike.
  */
-function fellBehind(log: Log, logOffset: number, observation: Observation): boolean {
+function fellBehind(log: Log, logOffset: number, observation: Observation, window: number): boolean {
   if (observation.key === null) return false;
   for (const [key, { logOffset: last }] of log.lastOfKey) {
-    if (last >= logOffset - REORDER_WINDOW) break;
+    if (last >= logOffset - window) break;
     log.lastOfKey.delete(key);
   }
   const key = [observation.group, observation.topic, observation.partition, observation.key].join('\n');

@@ -1,0 +1,270 @@
+import { randomInt } from 'node:crypto';
+import { Worker } from 'node:worker_threads';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  ObservationComparison,
+  type ComparisonReport,
+  type GroupComparison,
+  type ObservationComparisonOptions,
+} from '../src/comparator/observation-log.js';
+import { comparisonCheckpointSchema } from '../src/comparator/comparator.js';
+import type { ConsumedMessage } from '../src/consumer/consumed-message.js';
+import { DualConsumer, type DualConsumerOptions } from '../src/consumer/dual-consumer.js';
+import { ROUTING_TOPIC, type RoutingState } from '../src/routing/routing-state.js';
+import { Bench, seeded, until, type Written } from './consumer-harness.js';
+
+interface Output {
+  order: string;
+  amount: number;
+  lines: { sku: string; at: number }[];
+}
+
+describe('shadow consumers and the comparison', () => {
+  let bench: Bench;
+  let applied: string[];
+  let clock = 0;
+  const consumers: DualConsumer<Output>[] = [];
+  const comparisons: ObservationComparison[] = [];
+
+  beforeEach(async () => {
+    applied = [];
+    bench = await Bench.open();
+  });
+
+  afterEach(async () => {
+    await Promise.all(consumers.splice(0).map((consumer) => consumer.stop()));
+    await Promise.all(comparisons.splice(0).map((comparison) => comparison.close()));
+    await bench.close();
+  });
+
+  function output(message: ConsumedMessage): Output {
+    const amount = Number(message.value?.toString());
+    clock += 1;
+    return { order: message.key?.toString() ?? '', amount, lines: [{ sku: `sku-${amount % 5}`, at: clock }] };
+  }
+
+  async function member(change: Partial<DualConsumerOptions<Output>> = {}): Promise<DualConsumer<Output>> {
+    const consumer = new DualConsumer<Output>({
+      ...bench.options(),
+      process: output,
+      apply: (_output, message) => {
+        applied.push(message.id);
+      },
+      ignore: ['/lines/*/at'],
+      onError: (error) => {
+        throw error;
+      },
+      ...change,
+    });
+    consumers.push(consumer);
+    await consumer.start();
+    return consumer;
+  }
+
+  function comparison(change: Partial<ObservationComparisonOptions> = {}): ObservationComparison {
+    const made = new ObservationComparison({
+      connection: bench.connection,
+      migration: bench.migration,
+      groups: [bench.group],
+      latenessMs: 1_000,
+      roster: bench.roster,
+      from: bench.state?.shadowFrom ?? {},
+      ...change,
+    });
+    comparisons.push(made);
+    return made;
+  }
+
+  function groupOf(report: ComparisonReport | undefined): GroupComparison {
+    const found = report?.groups[bench.group];
+    if (found === undefined) throw new Error('The report lacks the group.');
+    return found;
+  }
+
+  async function untilCompared(
+    compare: ObservationComparison,
+    holds: (group: GroupComparison) => boolean,
+  ): Promise<ComparisonReport> {
+    let last: ComparisonReport | undefined;
+    return await until(
+      async () => {
+        last = await compare.step();
+        return holds(groupOf(last)) ? last : undefined;
+      },
+      () => JSON.stringify(last),
+    );
+  }
+
+  /** Members observe first; then the comparison starts at Kafka's ends. */
+  async function startShadows(members: number): Promise<RoutingState> {
+    const observing = await bench.route({ shadow: 'observe' });
+    await bench.untilReports(members, ({ epoch }) => epoch === observing.epoch);
+    const ends = await bench.reader.ends(bench.topic);
+    const state = await bench.route({ shadow: 'compare', shadowFrom: { [bench.topic]: ends } });
+    await bench.untilReports(members, ({ epoch, shadow }) => epoch === state.epoch && shadow);
+    return state;
+  }
+
+  async function publishSome(count: number, random: () => number): Promise<Written[]> {
+    const written: Written[] = [];
+    while (written.length < count) {
+      const size = Math.min(count - written.length, 1 + Math.floor(random() * 200));
+      written.push(
+        ...(await bench.publish(
+          Array.from({ length: size }, () => ({
+            key: `k${Math.floor(random() * 50)}`,
+            value: String(Math.floor(random() * 1_000)),
+          })),
+        )),
+      );
+    }
+    return written;
+  }
+
+  it('A against A: two members, thousands of messages, no discrepancy, and the shadow applies nothing', async () => {
+    const seed = randomInt(2 ** 31);
+    process.stderr.write(`seed ${seed}\n`);
+    const random = seeded(seed);
+    await bench.route({});
+    await Promise.all([member(), member()]);
+    // Before the comparison: not to be compared.
+    await publishSome(200, random);
+    await startShadows(2);
+    const written = await publishSome(3_000, random);
+    const compare = comparison();
+    const report = await untilCompared(compare, ({ counts, unmatched }) => counts.ignored >= 3_000 && unmatched === 0);
+    // All differ in the ignored clock, and in nothing else.
+    expect(groupOf(report).counts).toMatchObject({
+      ignored: written.length,
+      matched: 0,
+      different: 0,
+      missing: 0,
+      unexpected: 0,
+      reordered: 0,
+      failedLive: 0,
+      failedShadow: 0,
+    });
+    expect(applied).toHaveLength(3_200);
+    expect(new Set(applied).size).toBe(3_200);
+    // Idle: the comparison goes on by the clock.
+    const idleFrom = Date.now();
+    const idle = await untilCompared(compare, ({ comparedUpTo }) => (comparedUpTo ?? 0) > idleFrom);
+    expect(groupOf(idle).stalled).toEqual([]);
+  });
+
+  it('finds a planted difference and names its field, and goes on from a checkpoint', async () => {
+    await bench.route({});
+    await member({
+      process: (message) => {
+        const made = output(message);
+        // On the shadow alone, for one message.
+        return message.position.owlmq !== undefined && made.amount === 7 ? { ...made, amount: 8 } : made;
+      },
+    });
+    await startShadows(1);
+    const values = (from: number, count: number) =>
+      Array.from({ length: count }, (_, index) => ({ key: `k${index}`, value: String(from + index) }));
+    const first = await bench.publish(values(0, 20));
+    const compare = comparison();
+    const report = await untilCompared(compare, ({ counts }) => counts.ignored + counts.different === 20);
+    const planted = first.find(({ key }) => key === 'k7');
+    expect(groupOf(report).samples).toMatchObject([
+      { verdict: 'different', id: planted?.id, kafka: planted?.kafka, fields: ['/amount'] },
+    ]);
+    expect(JSON.stringify(report)).not.toContain('sku-');
+
+    await bench.publish(values(100, 30));
+    const checkpoint = comparisonCheckpointSchema.parse(JSON.parse(JSON.stringify(report.checkpoint)));
+    const resumed = await untilCompared(comparison({ checkpoint }), ({ counts }) => counts.ignored === 49);
+    expect(groupOf(resumed).counts).toMatchObject({ different: 1, missing: 0, unexpected: 0 });
+  });
+
+  it('tells a copy that never came, an error on one side, and does not judge without the other side', async () => {
+    await bench.route({});
+    await member({
+      process: (message) => {
+        if (message.position.owlmq !== undefined && message.value?.toString() === '3') throw new RangeError('planted');
+        return output(message);
+      },
+    });
+    const observing = await bench.route({ shadow: 'observe' });
+    await bench.untilReports(1, ({ epoch }) => epoch === observing.epoch);
+    const ends = await bench.reader.ends(bench.topic);
+    await bench.publish(Array.from({ length: 10 }, (_, index) => ({ key: `k${index}`, value: String(index) })));
+    const compare = comparison({ latenessMs: 0, from: { [bench.topic]: ends } });
+    const alone = await untilCompared(compare, ({ unmatched }) => unmatched === 10);
+    expect(groupOf(alone).counts.missing).toBe(0);
+    expect(groupOf(alone).comparedUpTo).toBeUndefined();
+    expect(groupOf(alone).stalled.join()).toContain('shadow');
+
+    // Announced as copied, and lost on the way.
+    await bench.producer.send({
+      topic: bench.topic,
+      messages: [{ partition: 1, key: 'k1', value: '55', headers: { 'owlmq-id': 'lost', 'owlmq-copied': '1' } }],
+    });
+    await bench.route({ shadow: 'compare', shadowFrom: { [bench.topic]: ends } });
+    const report = await untilCompared(compare, ({ counts, unmatched }) => counts.missing === 1 && unmatched === 0);
+    expect(groupOf(report).counts).toMatchObject({ ignored: 9, failedShadow: 1, missing: 1, unexpected: 0 });
+    expect(groupOf(report).samples).toMatchObject([
+      { verdict: 'failedShadow', error: 'RangeError' },
+      { verdict: 'missing', id: 'lost' },
+    ]);
+  });
+
+  it('applies nothing under an epoch that ended while the process was frozen past its lease', async () => {
+    await bench.route({ leaseMs: 1_000 });
+    let frozen = false;
+    await member({
+      process: (message) => {
+        if (message.value?.toString() === '1') {
+          frozen = true;
+          freezeWhileWriting(bench, { ...currentState(bench), epoch: currentState(bench).epoch + 1, drain: 'stop' });
+        }
+        return output(message);
+      },
+    });
+    await bench.publish([
+      { key: 'k1', value: '0' },
+      { key: 'k1', value: '1' },
+      { key: 'k1', value: '2' },
+    ]);
+    await bench.untilReports(1, ({ state, epoch }) => state === 'drained' && epoch === 2);
+    expect(frozen).toBe(true);
+    expect(applied).toHaveLength(1);
+  });
+});
+
+function currentState(bench: Bench): RoutingState {
+  if (bench.state === undefined) throw new Error('No state was written.');
+  return bench.state;
+}
+
+/** Blocks this thread, as SIGSTOP would, while another one writes a routing state, and then past the lease. */
+function freezeWhileWriting(bench: Bench, state: RoutingState): void {
+  const written = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker(
+    `const { workerData } = require('node:worker_threads');
+     const { Kafka, logLevel } = require('kafkajs');
+     (async () => {
+       const producer = new Kafka({ brokers: workerData.brokers, logLevel: logLevel.NOTHING }).producer();
+       await producer.connect();
+       await producer.send({ topic: workerData.topic, messages: [{ key: workerData.key, value: workerData.value }] });
+       Atomics.store(workerData.written, 0, 1);
+       Atomics.notify(workerData.written, 0);
+       await producer.disconnect();
+     })();`,
+    {
+      eval: true,
+      workerData: {
+        brokers: bench.connection.brokers,
+        topic: ROUTING_TOPIC,
+        key: state.migration,
+        value: JSON.stringify(state),
+        written,
+      },
+    },
+  );
+  worker.unref();
+  if (Atomics.wait(written, 0, 0, 20_000) === 'timed-out') throw new Error('The state was not written.');
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, state.leaseMs * 1.5);
+}
