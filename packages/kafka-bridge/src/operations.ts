@@ -35,3 +35,17 @@ export {
   type PartitionBounds,
 } from './kafka/log-reader.js';
 export type { RoutingState, TopicOffsets } from './routing/routing-state.js';
+export {
+  comparisonCheckpointSchema,
+  type ComparisonCheckpoint,
+  type ComparisonCounts,
+  type DiscrepancySample,
+} from './comparator/comparator.js';
+export {
+  ObservationComparison,
+  ObservationsReplacedError,
+  type ComparisonReport,
+  type GroupComparison,
+  type ObservationComparisonOptions,
+} from './comparator/observation-log.js';
+export { observationSchema, OBSERVATIONS_TOPIC, type Observation, type ObservingSide } from './consumer/observation.js';
