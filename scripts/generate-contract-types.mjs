@@ -44,7 +44,9 @@ async function dereferenced() {
   }
 }
 
-const types = astToString(await openapiTS(new URL(`file://${source}`), { defaultNonNullable: false }));
+// Shapes only: paths and operations are for clients that are generated, and nothing here is.
+const declarations = await openapiTS(new URL(`file://${source}`), { defaultNonNullable: false });
+const types = astToString(declarations.filter((declaration) => declaration.name?.text === 'components'));
 const { components } = await dereferenced();
 const schemas = Object.fromEntries(requestSchemas.map((name) => [name, components.schemas[name]]));
 const text = await format(

@@ -271,7 +271,7 @@ describe('OwlmqClient against a real server', () => {
     const topic = await newTopic();
     const group = newName('group');
     await client.publish(topic, [record(0)]);
-    const request = { topics: [topic], clientId: 'me', sessionTimeoutMs: 10_000, offsetReset: 'latest' } as const;
+    const request = { topics: [topic], clientId: 'me', sessionTimeoutMs: 10_000, offsetReset: 'latest' as const };
     const first = await client.joinGroup(group, request);
     expect(first.assignment).toEqual([{ topic, partition: 0, offset: 1 }]);
     await client.publish(topic, [record(0)]);

@@ -37,6 +37,7 @@ export interface OwlmqLocal {
 }
 
 const CLOSE_TIMEOUT_MS = 10_000;
+const CLOSE_IDLE_INTERVAL_MS = 20;
 
 /**
  * Starts an OwlMQ on this machine that keeps the contract of openapi/owlmq.yaml. Resolves when it listens.
@@ -89,7 +90,12 @@ export async function startOwlmqLocal(options: OwlmqLocalOptions): Promise<Owlmq
     const force = setTimeout(() => {
       app.server.closeAllConnections();
     }, CLOSE_TIMEOUT_MS);
+    // Connections whose request ends after the close began would otherwise be kept alive.
+    const closeIdle = setInterval(() => {
+      app.server.closeIdleConnections();
+    }, CLOSE_IDLE_INTERVAL_MS);
     await app.close();
+    clearInterval(closeIdle);
     clearTimeout(force);
     groups.close();
     await store.close();

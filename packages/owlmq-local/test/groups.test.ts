@@ -39,7 +39,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-function join_(change: Partial<JoinRequest> = {}): Promise<Membership> {
+function joinAs(change: Partial<JoinRequest> = {}): Promise<Membership> {
   return client.joinGroup(GROUP, {
     topics: [TOPIC],
     clientId: 'test',
@@ -55,19 +55,19 @@ function partitionsOf({ assignment }: Membership): number[] {
 
 /** Two members that share the topic, by the protocol: the first is told, commits, and joins again. */
 async function twoMembers(sessionTimeoutMs = 20_000): Promise<[Membership, Membership]> {
-  const alone = await join_({ sessionTimeoutMs });
-  const joining = join_({ sessionTimeoutMs });
+  const alone = await joinAs({ sessionTimeoutMs });
+  const joining = joinAs({ sessionTimeoutMs });
   const told = client.fetch(GROUP, alone.memberId, alone.generation, { positions: alone.assignment, waitMs: 60_000 });
   expect((await told).membership.state).toBe('rebalancing');
-  const first = await join_({ sessionTimeoutMs, memberId: alone.memberId });
+  const first = await joinAs({ sessionTimeoutMs, memberId: alone.memberId });
   return [first, await joining];
 }
 
 describe('a group', () => {
   it('shares partitions between members, and refuses the generation before', async () => {
-    const alone = await join_();
+    const alone = await joinAs();
     expect(partitionsOf(alone)).toEqual([0, 1, 2, 3]);
-    const joining = join_();
+    const joining = joinAs();
     await expect
       .poll(async () => (await client.heartbeat(GROUP, alone.memberId, alone.generation)).state)
       .toBe('rebalancing');
@@ -76,7 +76,7 @@ describe('a group', () => {
     // The last commit of the old generation.
     await client.setGroupOffsets('other', [{ topic: TOPIC, partition: 0, offset: 0 }]);
     await client.commit(GROUP, alone.memberId, alone.generation, [{ topic: TOPIC, partition: 0, offset: 0 }]);
-    const first = await join_({ memberId: alone.memberId });
+    const first = await joinAs({ memberId: alone.memberId });
     const second = await joining;
     expect(first).toMatchObject({ memberId: alone.memberId, generation: alone.generation + 1, state: 'stable' });
     expect(second).toMatchObject({ generation: alone.generation + 1, state: 'stable' });
@@ -104,7 +104,7 @@ describe('a group', () => {
       })
       .toBe('rebalancing');
     expect(performance.now() - granted).toBeGreaterThanOrEqual(1_500);
-    const heir = await join_({ memberId: alive.memberId, sessionTimeoutMs: 1_500 });
+    const heir = await joinAs({ memberId: alive.memberId, sessionTimeoutMs: 1_500 });
     expect(partitionsOf(heir)).toEqual([0, 1, 2, 3]);
     const commit = client.commit(GROUP, silent.memberId, silent.generation, [
       { topic: TOPIC, partition: 0, offset: 0 },
@@ -113,8 +113,8 @@ describe('a group', () => {
   });
 
   it('ends a rebalance without a member that does not join again, and never lets it believe otherwise', async () => {
-    const stubborn = await join_({ sessionTimeoutMs: 1_000 });
-    const joining = join_({ sessionTimeoutMs: 1_000 });
+    const stubborn = await joinAs({ sessionTimeoutMs: 1_000 });
+    const joining = joinAs({ sessionTimeoutMs: 1_000 });
     let owned = performance.now();
     for (;;) {
       const asked = performance.now();
@@ -127,7 +127,7 @@ describe('a group', () => {
     }
     // The member that waits may have to ask again: a request waits for a part of the lease only.
     let heir = await joining;
-    while (heir.state === 'rebalancing') heir = await join_({ memberId: heir.memberId, sessionTimeoutMs: 1_000 });
+    while (heir.state === 'rebalancing') heir = await joinAs({ memberId: heir.memberId, sessionTimeoutMs: 1_000 });
     expect(performance.now()).toBeGreaterThanOrEqual(owned);
     expect(partitionsOf(heir)).toEqual([0, 1, 2, 3]);
   });
@@ -136,15 +136,15 @@ describe('a group', () => {
     const [leaver, stayer] = await twoMembers();
     await client.leaveGroup(GROUP, leaver.memberId);
     expect((await client.heartbeat(GROUP, stayer.memberId, stayer.generation)).state).toBe('rebalancing');
-    expect(partitionsOf(await join_({ memberId: stayer.memberId }))).toEqual([0, 1, 2, 3]);
+    expect(partitionsOf(await joinAs({ memberId: stayer.memberId }))).toEqual([0, 1, 2, 3]);
     await client.leaveGroup(GROUP, stayer.memberId);
     expect((await client.describeGroup(GROUP)) ?? 'gone').toBe('gone');
-    expect((await join_()).generation).toBeGreaterThan(stayer.generation + 1);
+    expect((await joinAs()).generation).toBeGreaterThan(stayer.generation + 1);
   });
 
   it('does not rebalance when a join is repeated because its answer got lost', async () => {
-    const member = await join_({ memberId: 'chosen' });
-    expect(await join_({ memberId: 'chosen' })).toMatchObject({
+    const member = await joinAs({ memberId: 'chosen' });
+    expect(await joinAs({ memberId: 'chosen' })).toMatchObject({
       generation: member.generation,
       assignment: member.assignment,
     });
@@ -167,7 +167,7 @@ describe('a group', () => {
     });
     await client.commit(GROUP, first.memberId, first.generation, offsets);
     await client.leaveGroup(GROUP, second.memberId);
-    expect((await join_({ memberId: first.memberId })).generation).toBeGreaterThan(first.generation);
+    expect((await joinAs({ memberId: first.memberId })).generation).toBeGreaterThan(first.generation);
   });
 
   it('never has two owners of a partition, whatever members do', { timeout: 60_000 }, async () => {
@@ -198,13 +198,13 @@ describe('a group', () => {
       const memberId = `member${index}-${Math.floor(random() * 1e9)}`;
       const request = { memberId, sessionTimeoutMs: 400 };
       let asked = performance.now();
-      let membership = await join_(request);
+      let membership = await joinAs(request);
       while (performance.now() < ends) {
         if (membership.state === 'rebalancing') {
           // It gives up what it has by joining again, not before.
           disown(memberId);
           asked = performance.now();
-          membership = await join_(request);
+          membership = await joinAs(request);
           continue;
         }
         own(membership, asked);

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { RECORDS_MEDIA_TYPE } from '@owlmq/kafka-bridge/contract';
 import {
   fastify,
+  LogController,
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
@@ -32,7 +33,9 @@ const RETRY_AFTER_SECONDS = 1;
 export function buildApp(options: AppOptions): FastifyInstance {
   const { context, inflight } = options;
   const app = fastify({
-    ...(options.logger === undefined ? {} : { loggerInstance: options.logger, disableRequestLogging: true }),
+    ...(options.logger === undefined
+      ? {}
+      : { loggerInstance: options.logger, logController: new LogController({ disableRequestLogging: true }) }),
     bodyLimit: context.limits.maxBatchBytes,
     requestTimeout: 30_000,
     keepAliveTimeout: 60_000,
