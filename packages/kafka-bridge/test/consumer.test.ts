@@ -147,6 +147,58 @@ describe('DualConsumer', () => {
     expect((await bench.owlmq.describeGroup(bench.group))?.members).toEqual([]);
   });
 
+  it.each(['kafka', 'owlmq'] as const)(
+    'members come and go on %s under load: nothing lost or applied twice',
+    async (live) => {
+      await bench.route(live === 'kafka' ? {} : { live, primary: 'owlmq' });
+      const slow: Partial<DualConsumerOptions<string>> = {
+        apply: async (value, message) => {
+          await new Promise((resolve) => setTimeout(resolve, 2));
+          applied.push({ id: message.id, value, member: '', side: live });
+        },
+      };
+      const first = await member('a', slow);
+      await bench.publish(messages(0, 300));
+      await untilApplied(20);
+      const second = await member('b', slow);
+      await bench.publish(messages(300, 300));
+      await untilApplied(200);
+      await member('c', slow);
+      await first.stop();
+      await untilApplied(500);
+      await second.stop();
+      await untilApplied(600);
+      expect(sorted(values())).toEqual(range(600));
+      const byKey = new Map<number, number[]>();
+      for (const value of values()) byKey.set(value % 7, [...(byKey.get(value % 7) ?? []), value]);
+      for (const list of byKey.values()) expect(list).toEqual(sorted(list));
+      expect(errors).toEqual([]);
+    },
+  );
+
+  it('keeps its place in the group while a handler takes longer than the session', async () => {
+    await bench.route({});
+    const consumer = {
+      // The least that the broker takes.
+      sessionTimeout: 6_000,
+    };
+    let slept = false;
+    await member('a', {
+      consumer,
+      apply: async (value, message) => {
+        if (!slept) {
+          slept = true;
+          await new Promise((resolve) => setTimeout(resolve, 8_000));
+        }
+        applied.push({ id: message.id, value, member: 'a', side: 'kafka' });
+      },
+    });
+    await bench.publish(range(3).map((value) => ({ key: 'k1', value: String(value) })));
+    await untilApplied(3);
+    expect(values()).toEqual([0, 1, 2]);
+    expect(errors).toEqual([]);
+  });
+
   it('drains behind the control records of a transaction', async () => {
     await bench.route({});
     const transactional = new DualConsumerTransaction(bench);

@@ -9,6 +9,14 @@ export interface RoutingView {
   readonly leaseValid: boolean;
 }
 
+/** How a member stands with its group while it handles a message. */
+export interface Standing {
+  /** Aborts when the member stops or learns that it lost its place. */
+  readonly signal: AbortSignal;
+  /** Whether the partition is still the member's own: false once its lease with the group may be over. */
+  owned(): boolean;
+}
+
 /**
  * Decides, right before it happens, whether a side of this process may act: the live sides run `apply`, the shadow runs
  * `process`. Only one live side has a message in hand at a time.
@@ -33,18 +41,20 @@ export class ApplyGate {
   }
 
   /**
-   * Waits until the live side may apply a message; false when it may not: it is past the limit, or `signal` aborted.
+   * Waits until the live side may apply a message; false when it may not: it is past the limit, or the member's
+   * standing with its group is gone.
    * After true, `apply` must be called in the same turn, and then `leave`.
    */
-  async enter(side: Leg, topic: string, partition: number, offset: number, signal: AbortSignal): Promise<boolean> {
+  async enter(side: Leg, topic: string, partition: number, offset: number, standing: Standing): Promise<boolean> {
     const other: Leg = side === 'kafka' ? 'owlmq' : 'kafka';
     for (;;) {
-      if (signal.aborted || offset >= this.limit(side, topic, partition)) return false;
+      if (standing.signal.aborted || !standing.owned()) return false;
+      if (offset >= this.limit(side, topic, partition)) return false;
       if (this.#routing.leaseValid && this.#inHand[other] === 0) {
         this.#inHand[side] += 1;
         return true;
       }
-      await this.#changed(signal);
+      await this.#changed(standing.signal);
     }
   }
 
@@ -54,8 +64,8 @@ export class ApplyGate {
     this.notify();
   }
 
-  /** Waits until the shadow may process; false when shadows do not run now, or `signal` aborted. */
-  async enterShadow(signal: AbortSignal): Promise<boolean> {
+  /** Waits until the shadow may process; false when shadows do not run now, or the member stops. */
+  async enterShadow({ signal }: Standing): Promise<boolean> {
     for (;;) {
       if (signal.aborted || !shadowRuns(this.#routing.state)) return false;
       if (this.#routing.leaseValid) return true;

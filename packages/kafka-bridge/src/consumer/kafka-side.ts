@@ -1,5 +1,6 @@
 import type { Consumer, ConsumerConfig, EachBatchPayload, Kafka } from 'kafkajs';
 import type { LogReader } from '../kafka/log-reader.js';
+import type { Standing } from './apply-gate.js';
 import { fromKafka } from './consumed-message.js';
 import {
   allDrained,
@@ -60,6 +61,8 @@ export class KafkaSide implements ConsumingSide {
   /** Counts joins, so that a look-up for an older assignment is dropped. */
   #joins = 0;
   #lastError: Error | undefined;
+  /** When the group last heard of this member, on the monotonic clock. */
+  #renewedAt = 0;
 
   constructor(options: KafkaSideOptions) {
     this.#options = options;
@@ -160,7 +163,11 @@ export class KafkaSide implements ConsumingSide {
       this.#assigned = undefined;
       this.#options.changed();
     });
+    consumer.on(events.HEARTBEAT, () => {
+      this.#renewedAt = performance.now();
+    });
     consumer.on(events.GROUP_JOIN, ({ payload }) => {
+      this.#renewedAt = performance.now();
       this.#joins += 1;
       this.#assigned = undefined;
       const join = this.#joins;
@@ -260,7 +267,10 @@ export class KafkaSide implements ConsumingSide {
     const interrupted = new AbortController();
     const stopBeating = beatWhile(HEARTBEAT_MS / 2, () => payload.heartbeat(), interrupted);
     try {
-      await this.#handle(payload, progress, AbortSignal.any([interrupted.signal, this.#stop.signal]));
+      await this.#handle(payload, progress, {
+        signal: AbortSignal.any([interrupted.signal, this.#stop.signal]),
+        owned: () => performance.now() < this.#renewedAt + this.#options.sessionTimeoutMs,
+      });
     } finally {
       await stopBeating();
       // In a rebalance the group still takes it, and nothing is delivered twice.
@@ -271,21 +281,21 @@ export class KafkaSide implements ConsumingSide {
     if (interrupted.signal.aborted) throw toError(interrupted.signal.reason);
   }
 
-  async #handle(payload: EachBatchPayload, progress: PartitionProgress, signal: AbortSignal): Promise<void> {
+  async #handle(payload: EachBatchPayload, progress: PartitionProgress, standing: Standing): Promise<void> {
     const { batch } = payload;
     const { runner, limit } = this.#options;
     let lastCommit = performance.now();
     for (const record of batch.messages) {
       const offset = Number(record.offset);
       if (offset < progress.next) continue;
-      if (signal.aborted || !payload.isRunning()) return;
+      if (standing.signal.aborted || !payload.isRunning()) return;
       const bound = limit(batch.topic, batch.partition);
       if (offset >= bound) {
         // What is between is no message: control records, or compacted ones.
         progress.next = Math.max(progress.next, bound);
         return;
       }
-      const verdict = await runner.run(fromKafka(batch.topic, batch.partition, record), offset, signal);
+      const verdict = await runner.run(fromKafka(batch.topic, batch.partition, record), offset, standing);
       if (verdict === 'failed') progress.failed = true;
       if (verdict !== 'done') return;
       progress.handled(offset + 1, Number(record.timestamp));

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Leg } from '../message/headers.js';
-import type { ApplyGate } from './apply-gate.js';
+import type { ApplyGate, Standing } from './apply-gate.js';
 import type { ConsumedMessage, ReceivedMessage } from './consumed-message.js';
 import type { Observer } from './observer.js';
 
@@ -14,7 +14,7 @@ export type RunVerdict = 'done' | 'held' | 'failed';
 /** Handles one message of a side. */
 export interface MessageRunner {
   /** @param offset the message's offset on the leg it was read from. */
-  run(received: ReceivedMessage, offset: number, signal: AbortSignal): Promise<RunVerdict>;
+  run(received: ReceivedMessage, offset: number, standing: Standing): Promise<RunVerdict>;
 }
 
 /** Free of side effects; runs on both sides. */
@@ -76,7 +76,7 @@ export class LiveRunner<Output> implements MessageRunner {
     this.#options = options;
   }
 
-  async run(received: ReceivedMessage, offset: number, signal: AbortSignal): Promise<RunVerdict> {
+  async run(received: ReceivedMessage, offset: number, standing: Standing): Promise<RunVerdict> {
     const { recent, retry, onFailure, onError, counters, observer } = this.#options;
     const { message } = received;
     if (recent.has(message)) return 'done';
@@ -85,10 +85,10 @@ export class LiveRunner<Output> implements MessageRunner {
       let failure: Error | undefined;
       while (attempt < retry.attempts) {
         attempt += 1;
-        const result = await this.#attempt(received, offset, signal);
+        const result = await this.#attempt(received, offset, standing);
         if (!('error' in result)) return result.verdict;
         failure = result.error;
-        if (attempt < retry.attempts && !(await backoff(attempt, retry, signal))) return 'held';
+        if (attempt < retry.attempts && !(await backoff(attempt, retry, standing.signal))) return 'held';
       }
       const error = failure ?? new Error('No attempt was made.');
       const decision = await onFailure({ error, message, attempts: attempt });
@@ -104,19 +104,19 @@ export class LiveRunner<Output> implements MessageRunner {
   async #attempt(
     received: ReceivedMessage,
     offset: number,
-    signal: AbortSignal,
+    standing: Standing,
   ): Promise<{ verdict: RunVerdict } | { error: Error }> {
     const { side, process, apply, gate, observer, recent, counters } = this.#options;
     const { message } = received;
     let output: Output;
     try {
       output = await process(message);
-      // Digested later, an output that `apply` changes would not be what `process` gave.
     } catch (error) {
       return { error: asError(error) };
     }
-    if (!(await gate.enter(side, message.topic, message.partition, offset, signal))) return { verdict: 'held' };
+    if (!(await gate.enter(side, message.topic, message.partition, offset, standing))) return { verdict: 'held' };
     try {
+      // Digested in this turn: `apply` may change the output.
       const observed =
         observer?.wants('live', received) === true ? observer.observe('live', received, { output }) : undefined;
       await apply(output, message);
@@ -140,9 +140,9 @@ export class ShadowRunner<Output> implements MessageRunner {
     this.#options = options;
   }
 
-  async run(received: ReceivedMessage, _offset: number, signal: AbortSignal): Promise<RunVerdict> {
+  async run(received: ReceivedMessage, _offset: number, standing: Standing): Promise<RunVerdict> {
     const { process, gate, observer } = this.#options;
-    if (!(await gate.enterShadow(signal))) return 'held';
+    if (!(await gate.enterShadow(standing))) return 'held';
     // Older than the comparison, or a record whose place in Kafka is unknown: nothing to compare it with.
     if (!observer.wants('shadow', received)) return 'done';
     try {

@@ -1,5 +1,6 @@
 import type { FetchResult, GroupOffset, Membership, OwlmqApi } from '../owlmq/owlmq-api.js';
 import { OwlmqStaleGenerationError } from '../owlmq/owlmq-errors.js';
+import type { Standing } from './apply-gate.js';
 import { fromOwlmq } from './consumed-message.js';
 import {
   allDrained,
@@ -32,6 +33,8 @@ export class OwlmqSide implements ConsumingSide {
   #partitions: PartitionProgress[] = [];
   #joined = false;
   #lastError: Error | undefined;
+  /** When the last request that renewed the lease was sent, on the monotonic clock. */
+  #renewedAt = 0;
   /** Ends a wait early when the routing changed. */
   #wake = new AbortController();
 
@@ -100,6 +103,7 @@ export class OwlmqSide implements ConsumingSide {
     const { owlmq, groupId, clientId, topics, sessionTimeoutMs, offsetReset } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
+      const sentAt = performance.now();
       const membership = await owlmq.joinGroup(
         groupId,
         {
@@ -111,7 +115,7 @@ export class OwlmqSide implements ConsumingSide {
         },
         { timeoutMs: sessionTimeoutMs, signal },
       );
-      this.#membership = membership;
+      this.#renew(membership, sentAt);
       if (membership.state === 'stable') {
         this.#partitions = membership.assignment.map(
           ({ topic, partition, offset }) =>
@@ -141,10 +145,11 @@ export class OwlmqSide implements ConsumingSide {
         .map(({ topic, partition, next }): GroupOffset => ({ topic, partition, offset: next }));
       if (positions.length === 0) {
         await sleep(FETCH_WAIT_MS, AbortSignal.any([this.#stop.signal, this.#wake.signal]));
-        this.#membership = await owlmq.heartbeat(groupId, membership.memberId, membership.generation);
+        await this.#heartbeat(membership);
         continue;
       }
       const fetchedAt = Date.now();
+      const sentAt = performance.now();
       let result: FetchResult;
       try {
         result = await owlmq.fetch(groupId, membership.memberId, membership.generation, {
@@ -157,29 +162,25 @@ export class OwlmqSide implements ConsumingSide {
         throw error;
       }
       backoff.reset();
-      this.#membership = result.membership;
+      this.#renew(result.membership, sentAt);
       await this.#handle(result, fetchedAt);
     }
   }
 
   async #handle(result: FetchResult, fetchedAt: number): Promise<void> {
-    const { owlmq, groupId, sessionTimeoutMs } = this.#options;
+    const { sessionTimeoutMs } = this.#options;
     const lost = new AbortController();
-    const signal = AbortSignal.any([lost.signal, this.#stop.signal]);
-    const stopBeating = beatWhile(
-      sessionTimeoutMs / 4,
-      async () => {
-        const { memberId, generation } = result.membership;
-        this.#membership = await owlmq.heartbeat(groupId, memberId, generation);
-      },
-      lost,
-    );
+    const standing: Standing = {
+      signal: AbortSignal.any([lost.signal, this.#stop.signal]),
+      owned: () => performance.now() < this.#renewedAt + sessionTimeoutMs,
+    };
+    const stopBeating = beatWhile(sessionTimeoutMs / 4, () => this.#heartbeat(result.membership), lost);
     try {
       for (const slice of result.partitions) {
         const progress = this.#partitions.find(
           ({ topic, partition }) => topic === slice.topic && partition === slice.partition,
         );
-        if (progress !== undefined) await this.#handleSlice(slice, progress, signal);
+        if (progress !== undefined) await this.#handleSlice(slice, progress, standing);
       }
     } finally {
       await stopBeating();
@@ -197,19 +198,19 @@ export class OwlmqSide implements ConsumingSide {
   async #handleSlice(
     slice: FetchResult['partitions'][number],
     progress: PartitionProgress,
-    signal: AbortSignal,
+    standing: Standing,
   ): Promise<void> {
     const { runner, limit } = this.#options;
     let lastCommit = performance.now();
     for (const record of slice.records) {
       if (record.offset < progress.next) continue;
-      if (signal.aborted || progress.failed || this.#membership?.state === 'rebalancing') return;
+      if (standing.signal.aborted || progress.failed || this.#membership?.state === 'rebalancing') return;
       const bound = limit(slice.topic, slice.partition);
       if (record.offset >= bound) {
         progress.next = Math.max(progress.next, bound);
         return;
       }
-      const verdict = await runner.run(fromOwlmq(slice.topic, record), record.offset, signal);
+      const verdict = await runner.run(fromOwlmq(slice.topic, record), record.offset, standing);
       if (verdict === 'failed') progress.failed = true;
       if (verdict !== 'done') return;
       progress.handled(record.offset + 1, record.timestamp);
@@ -232,6 +233,16 @@ export class OwlmqSide implements ConsumingSide {
     for (const raise of raises) raise();
     await owlmq.commit(groupId, membership.memberId, membership.generation, offsets);
     for (const [index, progress] of moved.entries()) progress.committed = offsets[index]?.offset ?? progress.committed;
+  }
+
+  async #heartbeat({ memberId, generation }: Membership): Promise<void> {
+    const sentAt = performance.now();
+    this.#renew(await this.#options.owlmq.heartbeat(this.#options.groupId, memberId, generation), sentAt);
+  }
+
+  #renew(membership: Membership, sentAt: number): void {
+    this.#membership = membership;
+    this.#renewedAt = sentAt;
   }
 
   #dropPartitions(): void {
