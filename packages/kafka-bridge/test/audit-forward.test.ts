@@ -173,6 +173,26 @@ describe('ForwardAudit', () => {
     expect(report.checkpoint.figures[topic]).toMatchObject({ copied: 5, inversions: 1, duplicates: 1 });
   });
 
+  it('repairs many pages in short steps that each resume from the last checkpoint', async () => {
+    const topic = await legs.topic(2);
+    const all = messages(16_000).map((message, index) => ({ ...message, partition: index % 2 }));
+    await legs.toKafka(topic, all);
+    await legs.toOwlmq(
+      topic,
+      all.filter((_, index) => index % 3 === 0),
+    );
+    let report = await audit(topic, {}, 2).step({ maxMs: 1 });
+    let steps = 1;
+    for (; !report.complete && steps < 200; steps++) {
+      report = await audit(topic, { checkpoint: report.checkpoint }, 2).step({ maxMs: 1 });
+    }
+    expect(steps).toBeGreaterThan(1);
+    const missing = all.length - Math.ceil(all.length / 3);
+    expect(report.checkpoint.figures[topic]).toMatchObject({ copied: 16_000, missing, repaired: missing });
+    const [first, second] = [await legs.owlmqRecords(topic, 0), await legs.owlmqRecords(topic, 1)];
+    expect([...first, ...second].map(({ id }) => id).toSorted()).toEqual(all.map(({ id }) => id).toSorted());
+  });
+
   it('stops when it is told to', async () => {
     const topic = await legs.topic();
     await legs.toKafka(topic, messages(3));

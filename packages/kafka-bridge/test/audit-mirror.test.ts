@@ -206,6 +206,25 @@ describe('MirrorAudit', () => {
     expect(await legs.kafkaRecords(topic)).toHaveLength(2);
   });
 
+  it('repairs more than it can hold, in many short steps that each resume from the last checkpoint', async () => {
+    const topic = await legs.topic();
+    const all = messages(11_000);
+    await legs.toOwlmq(topic, all);
+    let report = await audit(topic).step({ maxMs: 1 });
+    let steps = 1;
+    for (; !report.complete && steps < 200; steps++) {
+      report = await audit(topic, { checkpoint: report.checkpoint }).step({ maxMs: 300 });
+    }
+    expect(steps).toBeGreaterThan(2);
+    expect(report.checkpoint.figures[topic]).toMatchObject({ copied: 11_000, repaired: 11_000, fromKafka: 0 });
+    const ids = await kafkaIds(topic);
+    // In OwlMQ's order, each once.
+    expect(ids).toEqual(all.map(({ id }) => id));
+    const { checkpoint } = await audit(topic, { checkpoint: report.checkpoint }).step();
+    expect(checkpoint.kafka).toEqual({ [topic]: [11_000] });
+    expect(checkpoint.figures[topic]?.kafka).toEqual(checkpoint.figures[topic]?.owlmq);
+  });
+
   it('fails closed when retention passed a position, or OwlMQ lost what Kafka has copies of', async () => {
     const topic = await legs.topic();
     const all = messages(6);
