@@ -130,3 +130,39 @@ it(
     process.stdout.write(`crash: ${count} acknowledged records over ${ROUNDS} kills, none lost\n`);
   },
 );
+
+it('stops when the disk is full, and has what it acknowledged', async () => {
+  const server = await ServerProcess.start(folder, KEY, 4_000);
+  const client = new OwlmqClient({ url: server.url, apiKey: KEY });
+  await client.createTopic(TOPIC, 1);
+  const batch = (number: number): OwlmqRecord[] =>
+    Array.from({ length: 50 }, (_, index) => {
+      return {
+        partition: 0,
+        id: `${number}/${index}`,
+        key: null,
+        value: Buffer.alloc(1_000),
+        headers: [],
+        timestamp: 0,
+      };
+    });
+  let acknowledged = 0;
+  const failure: unknown = await (async () => {
+    for (; acknowledged < 1_000; acknowledged++) await client.publish(TOPIC, batch(acknowledged), { attempts: 1 });
+  })().catch((error: unknown) => error);
+  expect(failure).toMatchObject({ type: 'unavailable', status: 503, outcomeUnknown: true });
+  expect(await server.exited).toEqual([3, null]);
+  await client.close();
+
+  const restarted = await ServerProcess.start(folder, KEY);
+  const reader = new OwlmqClient({ url: restarted.url, apiKey: KEY });
+  const ids = (await readAll(reader, 0)).map(({ id }) => id);
+  expect(acknowledged).toBeGreaterThan(0);
+  for (let number = 0; number < acknowledged; number++) {
+    expect(ids.slice(number * 50, number * 50 + 50)).toEqual(batch(number).map(({ id }) => id));
+  }
+  const again = await reader.publish(TOPIC, batch(acknowledged));
+  expect(again.map((result) => result.ok && result.offset)).toEqual(again.map((_, index) => acknowledged * 50 + index));
+  await reader.close();
+  await restarted.end('SIGTERM');
+});

@@ -10,11 +10,17 @@ export class ServerProcess {
   private constructor(
     readonly url: string,
     private readonly child: ChildProcess,
-    private readonly exited: Promise<unknown[]>,
+    /** Exit code and signal, once it has ended. */
+    readonly exited: Promise<unknown[]>,
   ) {}
 
-  static async start(data: string, apiKey: string): Promise<ServerProcess> {
-    const child = runBin(['--port', '0', '--data', data, '--log-level', 'warn'], { OWLMQ_API_KEY: apiKey });
+  /** @param maxFileBlocks size limit of its files, in blocks of 1 KiB: a disk that gets full. */
+  static async start(data: string, apiKey: string, maxFileBlocks?: number): Promise<ServerProcess> {
+    const child = runBin(
+      ['--port', '0', '--data', data, '--log-level', 'silent'],
+      { OWLMQ_API_KEY: apiKey },
+      maxFileBlocks,
+    );
     const exited = once(child, 'exit');
     const stdout = child.stdout;
     if (stdout === null) throw new Error('no standard output');
@@ -31,8 +37,9 @@ export class ServerProcess {
   }
 }
 
-export function runBin(args: string[], env: Record<string, string>): ChildProcess {
-  return spawn(process.execPath, [bin, ...args], {
+export function runBin(args: string[], env: Record<string, string>, maxFileBlocks?: number): ChildProcess {
+  const limit = `ulimit -f ${maxFileBlocks ?? 'unlimited'}; exec "$0" "$@"`;
+  return spawn('bash', ['-c', limit, process.execPath, bin, ...args], {
     env: { PATH: process.env['PATH'], ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });

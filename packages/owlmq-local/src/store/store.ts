@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import { OwlmqLocalConfigError } from '../config-error.js';
 import { ProblemError } from '../http/problem.js';
@@ -22,6 +23,8 @@ interface QueuedWrite {
 
 /** Bytes of queued writes that go into one transaction. */
 const MAX_TURN_BYTES = 32 * 1024 * 1024;
+/** How long lmdb may take to say why a commit failed. */
+const REASON_WAIT_MS = 1000;
 /** Folders open in this process; lmdb would share one environment between them and hide the mistake. */
 const openFolders = new Set<string>();
 
@@ -61,6 +64,8 @@ export class Store {
       path: join(this.#folder, 'owlmq.mdb'),
       noSubdir: true,
       overlappingSync: false,
+      // Every write is in an explicit batch. Those of lmdb's own making would reject where nobody can catch it.
+      eventTurnBatching: false,
       maxDbs: 8,
       encoding: 'binary',
       keyEncoding: 'binary',
@@ -141,26 +146,29 @@ export class Store {
     const started = performance.now();
     const settle: (() => void)[] = [];
     const effects: (() => void)[] = [];
+    const staged: [Table, Buffer, Buffer][] = [];
     const turn: WriteTurn = {
-      put: (table, key, value) => {
-        // The batch's promise, awaited below, stands for all of its puts.
-        table.put(key, value).catch(() => undefined);
-      },
+      put: (...put) => staged.push(put),
       onDurable: (effect) => effects.push(effect),
     };
     try {
-      await this.#root.batch(() => {
-        for (const write of writes) {
-          try {
-            settle.push(write.run(turn));
-          } catch (error) {
-            if (!(error instanceof ProblemError)) throw error;
-            write.fail(error);
-          }
+      // All of them run before anything is handed to lmdb: a batch whose callback throws is committed as far as it got.
+      for (const write of writes) {
+        try {
+          settle.push(write.run(turn));
+        } catch (error) {
+          if (!(error instanceof ProblemError)) throw error;
+          write.fail(error);
         }
+      }
+      // lmdb hands out one promise for all puts of a batch.
+      const puts = new Set<Promise<boolean>>();
+      const batch = this.#root.batch(() => {
+        for (const [table, key, value] of staged) puts.add(table.put(key, value));
       });
+      await Promise.all([batch, ...puts]);
     } catch (error) {
-      this.#fail(error, writes);
+      this.#fail(await reasonOf(error), writes);
       return;
     }
     this.#observeFlush((performance.now() - started) / 1000);
@@ -183,4 +191,12 @@ export class Store {
       { cause: this.#failure },
     );
   }
+}
+
+/** lmdb tells why a commit failed in a promise of its own, shortly after. */
+async function reasonOf(error: unknown): Promise<unknown> {
+  const { commitError } = error as { commitError?: Promise<never> };
+  if (commitError === undefined) return error;
+  const told = commitError.catch((reason: unknown) => reason);
+  return Promise.race([told, sleep(REASON_WAIT_MS, error)]);
 }
