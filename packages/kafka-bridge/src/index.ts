@@ -16,3 +16,19 @@ export {
 } from './consumer/message-runner.js';
 export { ObservationsLostError } from './consumer/observation-producer.js';
 export { UncomparableOutputError } from './consumer/output-digest.js';
+export { DualPublisher, type BatchMessage, type PublishResult } from './publisher/dual-publisher.js';
+export type { PublishOptions } from './publisher/outgoing.js';
+export {
+  PublishBatchError,
+  PublishBufferFullError,
+  PublisherClosedError,
+  PublisherConfigError,
+  PublisherFlushTimeoutError,
+  PublishFailedError,
+  PublishHeldTimeoutError,
+  PublishInputError,
+  PublishOutcomeUnknownError,
+} from './publisher/publisher-errors.js';
+export type { PublisherEvent, PublisherStatus } from './publisher/publisher-events.js';
+export type { DualPublisherOptions } from './publisher/publisher-options.js';
+export { RoutingUnavailableError } from './routing/routing-errors.js';

@@ -49,3 +49,11 @@ export {
   type ObservationComparisonOptions,
 } from './comparator/observation-log.js';
 export { observationSchema, OBSERVATIONS_TOPIC, type Observation, type ObservingSide } from './consumer/observation.js';
+export { CanaryLostError, proveKafka, proveOwlmq } from './kafka/canary.js';
+export { RoutingWriter } from './routing/routing-writer.js';
+export { EpochSupersededError } from './routing/routing-errors.js';
+export { MemberRoster } from './members/member-roster.js';
+export type { ConsumerReport, MemberReport, PublisherReport } from './members/member-report.js';
+export { OwlmqClient } from './owlmq/owlmq-client.js';
+export type { OwlmqApi } from './owlmq/owlmq-api.js';
+export type { KafkaConnection } from './kafka/kafka-connection.js';

@@ -1,13 +1,16 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
 /**
- * A TCP proxy on loopback that can be cut: `cut()` breaks all connections and refuses new ones, `stall()` keeps them
- * open and passes nothing on, `restore()` ends both.
+ * A TCP proxy on loopback whose link can fail: `cut()` breaks all connections and refuses new ones, `blackhole()` keeps
+ * them open and loses everything, `loseAnswers()` loses what comes back. `restore()` breaks what was disturbed, and new
+ * connections work.
+ *
+ * A Kafka broker names its own address in its answers, which clients then use: it is replaced by the proxy's.
  */
 export class TcpProxy {
   readonly #server: Server;
-  readonly #pairs = new Set<[Socket, Socket]>();
-  #mode: 'pass' | 'cut' | 'stall' = 'pass';
+  readonly #sockets = new Set<Socket>();
+  #mode: 'pass' | 'cut' | 'blackhole' | 'lose-answers' = 'pass';
 
   private constructor(target: { host: string; port: number }) {
     this.#server = createServer((near) => {
@@ -16,63 +19,72 @@ export class TcpProxy {
         return;
       }
       const far = connect(target);
-      const pair: [Socket, Socket] = [near, far];
-      this.#pairs.add(pair);
-      for (const [from, to] of [pair, [far, near] as const]) {
-        from.pipe(to);
-        from.on('error', () => to.destroy());
-        from.on('close', () => {
-          to.destroy();
-          this.#pairs.delete(pair);
-        });
-        if (this.#mode === 'stall') from.unpipe(to);
-      }
+      this.#link(near, far, (chunk) => (this.#mode === 'pass' || this.#mode === 'lose-answers' ? chunk : undefined));
+      this.#link(far, near, (chunk) => (this.#mode === 'pass' ? this.#renamed(chunk, target.port) : undefined));
     });
   }
 
   static async to(target: string): Promise<TcpProxy> {
-    const [host = '127.0.0.1', port = ''] = target.split(':');
-    const proxy = new TcpProxy({ host, port: Number(port) });
+    const { hostname, port } = new URL(target.includes('://') ? target : `tcp://${target}`);
+    const proxy = new TcpProxy({ host: hostname, port: Number(port) });
     await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
     return proxy;
   }
 
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
-  }
-
   get address(): string {
-    return `127.0.0.1:${this.port}`;
+    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   cut(): void {
     this.#mode = 'cut';
-    for (const [near, far] of this.#pairs) {
-      near.destroy();
-      far.destroy();
-    }
+    this.#breakAll();
   }
 
-  stall(): void {
-    this.#mode = 'stall';
-    for (const [near, far] of this.#pairs) {
-      near.unpipe(far);
-      far.unpipe(near);
-    }
+  blackhole(): void {
+    this.#mode = 'blackhole';
+  }
+
+  loseAnswers(): void {
+    this.#mode = 'lose-answers';
   }
 
   restore(): void {
-    const stalled = this.#mode === 'stall';
     this.#mode = 'pass';
-    if (!stalled) return;
-    for (const [near, far] of this.#pairs) {
-      near.pipe(far);
-      far.pipe(near);
-    }
+    this.#breakAll();
   }
 
   async close(): Promise<void> {
     this.cut();
     await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #breakAll(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Kafka writes an address as the host's text and the port in four bytes. */
+  #renamed(chunk: Buffer, targetPort: number): Buffer {
+    const port = Buffer.alloc(4);
+    port.writeInt32BE(targetPort);
+    for (const host of ['127.0.0.1', 'localhost']) {
+      const address = Buffer.concat([Buffer.from(host), port]);
+      for (let at = chunk.indexOf(address); at >= 0; at = chunk.indexOf(address, at + address.length)) {
+        chunk.writeInt32BE((this.#server.address() as AddressInfo).port, at + host.length);
+      }
+    }
+    return chunk;
+  }
+
+  #link(from: Socket, to: Socket, through: (chunk: Buffer) => Buffer | undefined): void {
+    this.#sockets.add(from);
+    from.on('data', (chunk: Buffer) => {
+      const passed = through(chunk);
+      if (passed !== undefined) to.write(passed);
+    });
+    from.on('error', () => to.destroy());
+    from.on('close', () => {
+      this.#sockets.delete(from);
+      to.destroy();
+    });
   }
 }

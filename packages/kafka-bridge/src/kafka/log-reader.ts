@@ -100,6 +100,16 @@ export class LogReader {
   }
 
   /**
+   * Broker that leads each partition, by index, as metadata of at most 30 s ago has it; -1 for a partition without one.
+   *
+   * @throws {UnknownTopicError}
+   */
+  async leaders(topic: string): Promise<number[]> {
+    const { partitions } = await this.#topic(topic, false);
+    return Array.from(partitions, (partition) => partition.leader);
+  }
+
+  /**
    * Begin and end of every partition, by index.
    *
    * @throws {UnknownTopicError}

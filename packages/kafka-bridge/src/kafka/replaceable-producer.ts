@@ -13,6 +13,11 @@ export class KafkaSendTimeoutError extends Error {
   }
 }
 
+/** No connection to Kafka could be made; nothing was sent. */
+export class KafkaConnectError extends Error {
+  override readonly name = 'KafkaConnectError';
+}
+
 export interface ReplaceableProducerOptions {
   connection: KafkaConnection;
   clientId: string;
@@ -45,8 +50,9 @@ export class ReplaceableProducer {
   /**
    * Sends a batch; all of it is acknowledged when it resolves. Not for concurrent use.
    *
-   * @throws {KafkaSendTimeoutError} past the bound, and kafkajs's errors. After {@link giveUp} the producer of a
-   * failed send is not used again.
+   * @throws {KafkaConnectError} when nothing was sent.
+   * @throws {KafkaSendTimeoutError} past the bound, and kafkajs's errors. Call {@link giveUp} then, unless the very
+   * same records are sent again.
    */
   async sendBatch(batch: ProducerBatch, timeoutMs: number): Promise<RecordMetadata[]> {
     return await this.#withSession(timeoutMs, (producer) => producer.sendBatch(batch));
@@ -74,9 +80,12 @@ export class ReplaceableProducer {
     try {
       return await bounded(attempt(), timeoutMs, () => new KafkaSendTimeoutError(timeoutMs));
     } catch (error) {
-      // A session that never connected is of no use; one that did may be wanted again for the very same records.
-      if (!session.isConnected || error instanceof KafkaSendTimeoutError) await this.giveUp();
-      throw error;
+      // One that never connected, or whose send still goes on, is of no use. Another may be wanted again for the very
+      // same records.
+      const { isConnected } = session;
+      if (!isConnected || error instanceof KafkaSendTimeoutError) await this.giveUp();
+      if (isConnected) throw error;
+      throw new KafkaConnectError(`Kafka cannot be reached: ${asError(error).message}`, { cause: error });
     }
   }
 }

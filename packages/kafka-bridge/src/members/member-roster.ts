@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asError, deferred } from '../async/bounded.js';
+import { asError } from '../async/bounded.js';
+import { Pulse } from '../async/pulse.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { LogReader, type LogRecord } from '../kafka/log-reader.js';
 import { PartitionFollower, type FollowedSlice } from '../kafka/partition-follower.js';
@@ -36,7 +37,7 @@ export class MemberRoster {
   readonly #follower: PartitionFollower;
   readonly #reader: LogReader;
   readonly #entries = new Map<string, { report: MemberReport; seenAt: number }>();
-  readonly #waiting = new Set<() => void>();
+  readonly #news = new Pulse();
   #lastError: Error | undefined;
 
   constructor(options: { connection: KafkaConnection; clientId: string; onError?: (error: Error) => void }) {
@@ -83,15 +84,7 @@ export class MemberRoster {
     while ((this.#follower.position ?? -1) < end) {
       const leftMs = deadline - performance.now();
       if (leftMs <= 0) throw this.#unavailable(timeoutMs);
-      const news = deferred<undefined>();
-      const wake = (): void => {
-        news.resolve(undefined);
-      };
-      this.#waiting.add(wake);
-      const timer = setTimeout(wake, leftMs);
-      await news.promise;
-      clearTimeout(timer);
-      this.#waiting.delete(wake);
+      await this.#news.wait(leftMs);
     }
   }
 
@@ -141,7 +134,7 @@ export class MemberRoster {
     for (const [key, { seenAt }] of this.#entries) {
       if (now - seenAt > FORGET_AFTER_MS) this.#entries.delete(key);
     }
-    for (const wake of [...this.#waiting]) wake();
+    this.#news.fire();
   }
 
   #take(record: LogRecord, now: number): void {

@@ -8,7 +8,10 @@ export const HEADER = {
   id: 'owlmq-id',
   /** Epoch of the routing state under which the message was published; `0` for a publisher without a migration. */
   epoch: 'owlmq-epoch',
-  /** Number of the message among those of its key from this publisher instance, from 1: `INSTANCE:N`. */
+  /**
+   * Number of the message among those of its topic partition from this publisher instance, from 1: `INSTANCE:N`. So the
+   * messages of a key have rising numbers in the order of their publish calls.
+   */
   sequence: 'owlmq-seq',
   /** `1` when a copy on the other leg was intended at the time of publishing, else `0`. */
   copied: 'owlmq-copied',

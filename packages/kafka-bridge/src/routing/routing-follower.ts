@@ -122,6 +122,8 @@ export class RoutingFollower {
     }
     // Before the end a higher epoch may follow: nothing is acted on yet.
     if (!atEnd) return;
+    // A lease that ran out unnoticed is told as lost before it is told as regained.
+    this.#watchLease();
     const changed = this.#read !== undefined && this.#read.epoch > (this.#state?.epoch ?? 0);
     this.#state = this.#read;
     this.#leaseStart = fetchStartedAt;

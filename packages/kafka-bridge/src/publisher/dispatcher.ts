@@ -1,0 +1,610 @@
+import { Pulse } from '../async/pulse.js';
+import type { Leg } from '../message/headers.js';
+import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
+import { BatchLimits } from './batch-limits.js';
+import { isCopied } from './copy-decision.js';
+import { CopyBacklog } from './copy-backlog.js';
+import { Fifo } from './fifo.js';
+import { HoldClock } from './hold-clock.js';
+import type { KafkaLane, KafkaOutcome } from './kafka-lane.js';
+import { KafkaMirror } from './mirror.js';
+import { MemoryBound } from './memory-bound.js';
+import { kafkaMessage, owlmqRecord, type Outgoing } from './outgoing.js';
+import { OwlmqLane, type LaneEntry, type LaneError } from './owlmq-lane.js';
+import { partitionOfKey, RoundRobin } from './partitioner.js';
+import {
+  PublishFailedError,
+  PublishHeldTimeoutError,
+  PublishOutcomeUnknownError,
+  type PublishBufferFullError,
+} from './publisher-errors.js';
+import type { PublisherEvent } from './publisher-events.js';
+import type { PublisherSettings } from './publisher-options.js';
+import type { Route } from './route.js';
+import type { TopicPartitions } from './topic-partitions.js';
+
+export interface DispatcherOptions {
+  instance: string;
+  settings: PublisherSettings;
+  kafka: KafkaLane;
+  /** Asked when the first message needs it. */
+  owlmq: () => OwlmqApi;
+  partitions: TopicPartitions;
+  routeOf: (topic: string) => Route;
+  /** Whether the route may be acted on now; asked right before each write. */
+  mayWrite: () => boolean;
+  /** The applied epoch, the state or a figure that others wait for may have changed. */
+  onChange: () => void;
+  onEvent: (event: PublisherEvent) => void;
+}
+
+/** Messages of one topic that were accepted and not routed yet. */
+interface TopicQueue {
+  readonly topic: string;
+  readonly messages: Fifo<Outgoing>;
+  readonly roundRobin: RoundRobin;
+  /** Numbers given to messages, by partition. */
+  readonly sequences: Map<number, number>;
+  lane: OwlmqLane | undefined;
+  learning: boolean;
+}
+
+/** A fence waits for OwlMQ this long without a single acknowledgement, … */
+const DRAIN_STALL_MS = 2_000;
+/** … and this long over all, before what is left is given up. */
+const DRAIN_TOTAL_MS = 5_000;
+const LEARN_TIMEOUT_MS = 10_000;
+const OWLMQ_REQUEST_TIMEOUT_MS = 5_000;
+
+/**
+ * Takes messages in the order of the calls, routes each when it enters a lane, and settles it when the leg that must
+ * acknowledge it has. The next batch of a lane leaves when the last one returned: no timer, small batches at low load
+ * and large ones at high load.
+ *
+ * A message has an epoch from the moment it enters a lane; those that wait go by whatever state there is then.
+ */
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #bound: MemoryBound;
+  readonly #backlog: CopyBacklog;
+  readonly #mirror: KafkaMirror;
+  readonly #queues = new Map<string, TopicQueue>();
+  /** Unsettled messages of the migration by the epoch they were routed under. */
+  readonly #routed = new Map<number, number>();
+  readonly #holds = new HoldClock();
+  readonly #settled = new Pulse();
+  readonly #figures = { kafka: { messages: 0, bytes: 0 }, owlmq: { messages: 0, bytes: 0 } };
+  #dropped = 0;
+  #open = false;
+  #pumpQueued = false;
+  #kafkaBatch: readonly Outgoing[] | undefined;
+  /** Resolves when the last batch was answered; never rejects. */
+  #kafkaSent: Promise<void> = Promise.resolve();
+  #rotation = 0;
+  #expiry: NodeJS.Timeout | undefined;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    const { settings } = options;
+    this.#bound = new MemoryBound({
+      maxCount: settings.maxBufferedMessages,
+      maxBytes: settings.maxBufferedBytes,
+      timeoutMs: settings.bufferTimeoutMs,
+    });
+    this.#backlog = new CopyBacklog({ maxCount: settings.maxBacklogMessages, maxBytes: settings.maxBacklogBytes });
+    this.#mirror = new KafkaMirror({
+      timeoutMs: settings.mirrorTimeoutMs,
+      onDone: (message) => {
+        this.#resolve(message);
+      },
+      onDropped: () => {
+        this.#dropped++;
+      },
+      onDegraded: (degraded, cause) => {
+        options.onEvent({ type: 'mirror-degraded', degraded, cause });
+      },
+    });
+  }
+
+  /** Accepts a message, now or when there is room for it. Its `settle` is called later, once. */
+  accept(message: Outgoing): void {
+    const enter = (): void => {
+      const queue = this.#queue(message.topic);
+      queue.messages.push(message);
+      this.#watchExpiry();
+      if (this.#isHeld(queue.topic)) this.#holds.held();
+      this.#pumpSoon();
+    };
+    const refuse = (error: PublishBufferFullError): void => {
+      message.settle.reject(error);
+    };
+    this.#bound.take(message.bytes, enter, refuse);
+  }
+
+  /** Lets messages leave, from the first time on that routes are known. */
+  open(): void {
+    this.#open = true;
+    this.routesChanged();
+  }
+
+  /** Routes or the right to act on them changed: holds or releases calls, and sees a fence through. */
+  routesChanged(): void {
+    const held = [...this.#queues.values()].some(({ topic, messages }) => messages.length > 0 && this.#isHeld(topic));
+    if (held) {
+      this.#holds.held();
+    } else {
+      const heldMs = this.#holds.released();
+      if (heldMs > 0) this.#options.onEvent({ type: 'released', heldMs });
+    }
+    for (const { lane } of this.#queues.values()) lane?.kick();
+    this.#pumpSoon();
+  }
+
+  /** Forgets holds of before this fence. */
+  resetHolds(): void {
+    this.#holds.reset();
+  }
+
+  /**
+   * Completes what is in flight, or gives it up: what waits for a dead OwlMQ is taken back after two seconds, copies
+   * for the audit, calls to go by the next state. Ends early when `goOn` says so.
+   */
+  async settleInFlight(goOn: () => boolean): Promise<void> {
+    while (goOn() && !this.isQuiet()) {
+      await Promise.all([...this.#queues.values()].map((queue) => this.#drain(queue, DRAIN_STALL_MS, DRAIN_TOTAL_MS)));
+      if (!this.isQuiet()) await this.#settled.wait(500);
+    }
+  }
+
+  /** Resolves true when nothing is unsettled and no copy waits; false when that is not so after `timeoutMs`. */
+  async flush(timeoutMs: number, copiesToo: boolean): Promise<boolean> {
+    const deadline = performance.now() + timeoutMs;
+    while (this.unsettled > 0 || (copiesToo && this.#backlog.count > 0)) {
+      const leftMs = deadline - performance.now();
+      if (leftMs <= 0) return false;
+      await this.#settled.wait(leftMs);
+    }
+    return true;
+  }
+
+  /** Rejects what was not routed yet, and sees to the rest as a fence does. */
+  async close(error: Error): Promise<void> {
+    this.rejectWaiting(error);
+    await Promise.all(
+      [...this.#queues.values()].map((queue) => this.#drain(queue, DRAIN_STALL_MS, 2 * DRAIN_TOTAL_MS)),
+    );
+    this.rejectWaiting(error);
+    await this.#kafkaSent;
+    clearTimeout(this.#expiry);
+    this.#mirror.close();
+  }
+
+  /** Rejects what waits, and what waits for room, for a reason that holds for all of it. */
+  rejectWaiting(error: Error): void {
+    for (const { messages } of this.#queues.values()) {
+      // Each makes room for another, which is pushed meanwhile.
+      for (let next = messages.shift(); next !== undefined; next = messages.shift()) this.#reject(next, error);
+    }
+  }
+
+  /** Takes calls back that wait for OwlMQ's answer: nothing may be repeated now, and they must not wait for ever. */
+  async leaseLost(): Promise<void> {
+    const queues = [...this.#queues.values()].filter(({ topic }) => this.#options.routeOf(topic).primary === 'owlmq');
+    await Promise.all(queues.map((queue) => this.#drain(queue, DRAIN_STALL_MS, DRAIN_TOTAL_MS)));
+  }
+
+  /** Lowest epoch of an unsettled message of the migration. */
+  get lowestEpoch(): number | undefined {
+    let lowest: number | undefined;
+    for (const epoch of this.#routed.keys()) lowest = Math.min(epoch, lowest ?? epoch);
+    return lowest;
+  }
+
+  get inFlight(): number {
+    let count = 0;
+    for (const ofEpoch of this.#routed.values()) count += ofEpoch;
+    // Calls that no longer wait for their mirror write, which is under way all the same.
+    for (const message of this.#kafkaBatch ?? []) {
+      if (message.settled && message.routing?.migrated === true) count++;
+    }
+    return count + this.#mirror.due;
+  }
+
+  /** Nothing of the migration is in flight on either leg, copies included. */
+  isQuiet(): boolean {
+    return this.inFlight === 0 && this.#backlog.count === 0;
+  }
+
+  get unsettled(): number {
+    return this.#bound.count + this.#bound.waiting;
+  }
+
+  get status() {
+    let held = this.#bound.waiting;
+    let anyHeld = false;
+    for (const { topic, messages } of this.#queues.values()) {
+      if (!this.#isHeld(topic)) continue;
+      anyHeld = true;
+      held += messages.length;
+    }
+    return {
+      inFlight: this.inFlight,
+      held: anyHeld ? held : 0,
+      longestHoldMs: Math.round(this.#holds.longestMs),
+      unsettled: this.unsettled,
+      backlog: this.#backlog.count,
+      dropped: this.#dropped,
+      kafka: { ...this.#figures.kafka },
+      owlmq: { ...this.#figures.owlmq },
+      mirrorDegraded: this.#mirror.degraded,
+      topics: [...this.#queues.keys()],
+    };
+  }
+
+  #queue(topic: string): TopicQueue {
+    const present = this.#queues.get(topic);
+    if (present !== undefined) return present;
+    const queue: TopicQueue = {
+      topic,
+      messages: new Fifo(),
+      roundRobin: new RoundRobin(),
+      sequences: new Map(),
+      lane: undefined,
+      learning: false,
+    };
+    this.#queues.set(topic, queue);
+    return queue;
+  }
+
+  #isHeld(topic: string): boolean {
+    return this.#open && (!this.#options.mayWrite() || this.#options.routeOf(topic).fenced);
+  }
+
+  #pumpSoon(): void {
+    if (this.#pumpQueued) return;
+    this.#pumpQueued = true;
+    // Calls of one turn go together.
+    queueMicrotask(() => {
+      this.#pumpQueued = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    if (!this.#open || !this.#options.mayWrite()) return;
+    const ready: { queue: TopicQueue; route: Route; leaders: readonly number[] }[] = [];
+    for (const queue of this.#queues.values()) {
+      if (queue.messages.length === 0) continue;
+      const leaders = this.#options.partitions.leaders(queue.topic);
+      if (leaders === undefined) {
+        this.#learn(queue);
+        continue;
+      }
+      const route = this.#options.routeOf(queue.topic);
+      if (!route.fenced) ready.push({ queue, route, leaders });
+    }
+    for (const { queue, route, leaders } of ready) {
+      if (route.primary === 'owlmq') this.#pumpOwlmq(queue, route, leaders.length);
+    }
+    this.#pumpKafka(ready.filter(({ route }) => route.primary === 'kafka'));
+  }
+
+  #learn(queue: TopicQueue): void {
+    if (queue.learning) return;
+    queue.learning = true;
+    const timeoutMs = Math.min(LEARN_TIMEOUT_MS, this.#options.settings.deliveryTimeoutMs);
+    this.#options.partitions
+      .learn(queue.topic, timeoutMs)
+      .catch((cause: unknown) => {
+        const reason = cause instanceof Error ? cause.message : String(cause);
+        for (const message of queue.messages.clear()) {
+          this.#reject(message, new PublishFailedError(message.id, message.topic, reason, { cause }));
+        }
+      })
+      .finally(() => {
+        queue.learning = false;
+        this.#pumpSoon();
+      });
+  }
+
+  /** Takes what fits from the head of a queue; refuses messages whose partition does not exist. */
+  #take(queue: TopicQueue, partitions: number, limits: BatchLimits): Outgoing[] {
+    const taken: Outgoing[] = [];
+    for (let next = queue.messages.peek(); next !== undefined; next = queue.messages.peek()) {
+      next.partition ??= next.wantedPartition ?? choosePartition(next, queue, partitions);
+      if (next.partition >= partitions) {
+        queue.messages.shift();
+        const reason = `partition ${next.partition} does not exist, there are ${partitions}.`;
+        this.#reject(next, new PublishFailedError(next.id, next.topic, reason));
+        continue;
+      }
+      if (!limits.add(next)) break;
+      queue.messages.shift();
+      taken.push(next);
+    }
+    return taken;
+  }
+
+  /** Routes a message: from here on it belongs to this epoch. */
+  #route(message: Outgoing, queue: TopicQueue, route: Route): void {
+    const copied = isToBeCopied(message, route);
+    message.routing = { epoch: route.epoch, migrated: route.migrated, copied };
+    if (message.sequence === 0) {
+      const partition = message.partition ?? 0;
+      message.sequence = (queue.sequences.get(partition) ?? 0) + 1;
+      queue.sequences.set(partition, message.sequence);
+    }
+    if (route.migrated) this.#routed.set(route.epoch, (this.#routed.get(route.epoch) ?? 0) + 1);
+  }
+
+  #unroute(message: Outgoing): void {
+    const { routing } = message;
+    message.routing = undefined;
+    if (routing?.migrated !== true) return;
+    const left = (this.#routed.get(routing.epoch) ?? 0) - 1;
+    if (left > 0) this.#routed.set(routing.epoch, left);
+    else this.#routed.delete(routing.epoch);
+  }
+
+  // Kafka: as primary, and as the mirror of what OwlMQ has acknowledged.
+
+  #pumpKafka(ready: readonly { queue: TopicQueue; route: Route; leaders: readonly number[] }[]): void {
+    if (this.#kafkaBatch !== undefined) return;
+    const limits = new BatchLimits();
+    const mirrored: Outgoing[] = [];
+    for (let next = this.#mirror.peek(); next !== undefined && limits.add(next); next = this.#mirror.peek()) {
+      this.#mirror.take();
+      mirrored.push(next);
+    }
+    const primary: Outgoing[] = [];
+    // Another topic is first each time, so that a busy one does not starve the others.
+    const first = ready.length === 0 ? 0 : this.#rotation++ % ready.length;
+    for (const { queue, route, leaders } of [...ready.slice(first), ...ready.slice(0, first)]) {
+      for (const message of this.#take(queue, leaders.length, limits)) {
+        this.#route(message, queue, route);
+        primary.push(message);
+      }
+    }
+    if (limits.count === 0) return;
+    const batch = [...mirrored, ...primary];
+    this.#kafkaBatch = batch;
+    const entries = batch.map((message) => ({
+      id: message.id,
+      topic: message.topic,
+      partition: message.partition ?? 0,
+      leader: this.#options.partitions.leaders(message.topic)?.[message.partition ?? 0] ?? -1,
+      message: kafkaMessage(message, this.#options.instance, sourceOf('owlmq', message.owlmq)),
+    }));
+    this.#kafkaSent = this.#options.kafka
+      .send(entries)
+      .then((outcomes) => {
+        this.#kafkaBatch = undefined;
+        for (const [index, message] of batch.entries()) {
+          const outcome = outcomes[index];
+          if (outcome === undefined) continue;
+          if (index < mirrored.length) this.#mirrorAnswered(message, outcome);
+          else this.#kafkaAnswered(message, outcome);
+        }
+        for (const { lane } of this.#queues.values()) lane?.kick();
+      })
+      .catch((error: unknown) => {
+        // A lane answers for each entry and throws nothing: this is a defect, and no call may hang on it.
+        this.#kafkaBatch = undefined;
+        for (const message of batch) {
+          this.#reject(message, new PublishOutcomeUnknownError(message.id, message.topic, 'kafka', { cause: error }));
+        }
+      })
+      .finally(() => {
+        this.#progressed();
+      });
+  }
+
+  #kafkaAnswered(message: Outgoing, outcome: KafkaOutcome): void {
+    if (outcome instanceof Error) {
+      this.#reject(message, outcome);
+      return;
+    }
+    message.kafka = outcome;
+    this.#count('kafka', message);
+    if (message.routing?.copied === true) this.#copy(message);
+    this.#resolve(message);
+  }
+
+  #mirrorAnswered(message: Outgoing, outcome: KafkaOutcome): void {
+    if (outcome instanceof Error) {
+      this.#mirror.failed(message, outcome);
+      return;
+    }
+    // Told to a caller that still waits.
+    if (!message.settled) message.kafka = outcome;
+    this.#count('kafka', message);
+    this.#mirror.written(message);
+  }
+
+  // OwlMQ: as primary, and copies of what Kafka has acknowledged.
+
+  #pumpOwlmq(queue: TopicQueue, route: Route, partitions: number): void {
+    const lane = this.#lane(queue);
+    // One batch at a time: what is not in a lane can still go by another state.
+    if (lane.size > 0) return;
+    for (const message of this.#take(queue, partitions, new BatchLimits())) {
+      this.#route(message, queue, route);
+      lane.push({ message, record: owlmqRecord(message, this.#options.instance), role: 'primary' });
+    }
+    lane.kick();
+  }
+
+  /** The lane is kicked by the caller, once a batch. */
+  #copy(message: Outgoing): void {
+    const lane = this.#lane(this.#queue(message.topic));
+    const room = this.#backlog.take(message.topic, message.bytes, lane.size);
+    if (room === 'taken') {
+      const record = owlmqRecord(message, this.#options.instance, sourceOf('kafka', message.kafka));
+      lane.push({ message, record, role: 'copy' });
+      return;
+    }
+    this.#dropped++;
+    if (room === 'overflow') {
+      this.#options.onEvent({
+        type: 'copies-dropped',
+        topic: message.topic,
+        count: 1,
+        reason: 'OwlMQ is slow or unreachable and the backlog is full; copies are dropped until it is written.',
+      });
+    }
+  }
+
+  #lane(queue: TopicQueue): OwlmqLane {
+    queue.lane ??= new OwlmqLane({
+      api: this.#options.owlmq(),
+      topic: queue.topic,
+      deliveryTimeoutMs: this.#options.settings.deliveryTimeoutMs,
+      requestTimeoutMs: Math.min(OWLMQ_REQUEST_TIMEOUT_MS, this.#options.settings.deliveryTimeoutMs),
+      mayWrite: this.#options.mayWrite,
+      onStored: (entry, place) => {
+        this.#stored(entry, place);
+      },
+      onGivenUp: (entry, error) => {
+        this.#givenUp(entry, error);
+      },
+      onError: (error) => {
+        this.#options.onEvent({ type: 'error', error });
+      },
+      onProgress: () => {
+        this.#progressed();
+      },
+    });
+    return queue.lane;
+  }
+
+  #stored({ message, role }: LaneEntry, place: PartitionOffset): void {
+    this.#count('owlmq', message);
+    if (role === 'copy') {
+      this.#backlog.release(message.bytes);
+      return;
+    }
+    message.owlmq = place;
+    if (message.routing?.copied === true) this.#mirror.add(message);
+    else this.#resolve(message);
+  }
+
+  #givenUp({ message, role }: LaneEntry, error: LaneError): void {
+    if (role === 'primary') {
+      this.#reject(message, error);
+      return;
+    }
+    this.#backlog.release(message.bytes);
+    this.#dropped++;
+    this.#options.onEvent({ type: 'copies-dropped', topic: message.topic, count: 1, reason: error.message });
+  }
+
+  async #drain(queue: TopicQueue, stallMs: number, totalMs: number): Promise<void> {
+    const left = (await queue.lane?.drain(stallMs, totalMs)) ?? [];
+    const copies = left.filter(({ role }) => role === 'copy');
+    for (const { message } of copies) this.#backlog.release(message.bytes);
+    if (copies.length > 0) {
+      this.#dropped += copies.length;
+      const reason = 'OwlMQ did not take them in time.';
+      this.#options.onEvent({ type: 'copies-dropped', topic: queue.topic, count: copies.length, reason });
+    }
+    const calls = left.filter(({ role }) => role === 'primary').map(({ message }) => message);
+    for (const message of calls) {
+      this.#unroute(message);
+      message.attempted = true;
+    }
+    queue.messages.unshift(calls);
+    if (left.length > 0) this.#progressed();
+  }
+
+  // Ends of messages.
+
+  #count(leg: Leg, message: Outgoing): void {
+    this.#figures[leg].messages++;
+    this.#figures[leg].bytes += (message.key?.length ?? 0) + (message.value?.length ?? 0);
+  }
+
+  #resolve(message: Outgoing): void {
+    if (!this.#end(message)) return;
+    message.settle.resolve();
+  }
+
+  #reject(message: Outgoing, error: Error): void {
+    if (!this.#end(message)) return;
+    message.settle.reject(error);
+  }
+
+  #end(message: Outgoing): boolean {
+    if (message.settled) return false;
+    const { routing } = message;
+    this.#unroute(message);
+    // Copies and mirror writes that go on are still known by it.
+    message.routing = routing;
+    message.settled = true;
+    this.#bound.release(message.bytes);
+    return true;
+  }
+
+  #progressed(): void {
+    this.#settled.fire();
+    this.#options.onChange();
+    this.#pumpSoon();
+  }
+
+  /** Rejects messages that waited unsent for too long. */
+  #watchExpiry(): void {
+    if (this.#expiry !== undefined) return;
+    let oldest: number | undefined;
+    for (const { messages } of this.#queues.values()) {
+      const acceptedAt = messages.peek()?.acceptedAt;
+      if (acceptedAt !== undefined) oldest = Math.min(acceptedAt, oldest ?? acceptedAt);
+    }
+    if (oldest === undefined) return;
+    const { holdTimeoutMs } = this.#options.settings;
+    this.#expiry = setTimeout(
+      () => {
+        this.#expiry = undefined;
+        this.#expire(performance.now() - holdTimeoutMs);
+        this.#watchExpiry();
+      },
+      Math.max(1, oldest + holdTimeoutMs - performance.now()),
+    );
+  }
+
+  #expire(acceptedBefore: number): void {
+    const { holdTimeoutMs } = this.#options.settings;
+    for (const { topic, messages } of this.#queues.values()) {
+      for (
+        let next = messages.peek();
+        next !== undefined && next.acceptedAt <= acceptedBefore;
+        next = messages.peek()
+      ) {
+        messages.shift();
+        const { id } = next;
+        const error = next.attempted
+          ? new PublishOutcomeUnknownError(id, topic, 'owlmq')
+          : new PublishHeldTimeoutError(id, topic, this.#holdReason(topic), holdTimeoutMs);
+        this.#reject(next, error);
+      }
+    }
+    this.#settled.fire();
+  }
+
+  #holdReason(topic: string): PublishHeldTimeoutError['reason'] {
+    if (!this.#options.mayWrite()) return 'lease-lost';
+    return this.#options.routeOf(topic).fenced ? 'fence' : 'backlog';
+  }
+}
+
+function choosePartition(message: Outgoing, queue: TopicQueue, partitions: number): number {
+  return message.key === null ? queue.roundRobin.partition(partitions) : partitionOfKey(message.key, partitions);
+}
+
+/** After cutover every message is on both legs; before it those whose key the ratio takes. */
+function isToBeCopied(message: Outgoing, route: Route): boolean {
+  if (!route.mirror) return false;
+  return route.primary === 'owlmq' || isCopied(message.key ?? Buffer.from(message.id), route.ratio);
+}
+
+function sourceOf(leg: Leg, place: PartitionOffset | undefined) {
+  return place === undefined ? undefined : { leg, ...place };
+}

@@ -1,0 +1,365 @@
+import { asError, bounded } from '../async/bounded.js';
+import { newInstanceId } from '../members/instance-id.js';
+import type { PublisherReport } from '../members/member-report.js';
+import { MemberReporter } from '../members/member-reporter.js';
+import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
+import { RoutingFollower } from '../routing/routing-follower.js';
+import { DEFAULT_LEASE_MS, type RoutingState } from '../routing/routing-state.js';
+import { Dispatcher } from './dispatcher.js';
+import { KafkaLane } from './kafka-lane.js';
+import { newOutgoing, type PublishOptions } from './outgoing.js';
+import {
+  PublishBatchError,
+  PublisherClosedError,
+  PublisherConfigError,
+  PublisherFlushTimeoutError,
+} from './publisher-errors.js';
+import type { PublisherEvent, PublisherStatus } from './publisher-events.js';
+import { checkedSettings, owlmqClientOf, ratioProblem, type DualPublisherOptions } from './publisher-options.js';
+import type { PublisherSettings } from './publisher-options.js';
+import { routeOf, staticRoute } from './route.js';
+import { TopicPartitions } from './topic-partitions.js';
+
+/** Where a published message is. */
+export interface PublishResult {
+  id: string;
+  /** Epoch it was published under; 0 without a migration. */
+  epoch: number;
+  /** Set when Kafka acknowledged it before `publish()` resolved. */
+  kafka?: PartitionOffset;
+  /** Set when OwlMQ did: after cutover. Copies before it are written later. */
+  owlmq?: PartitionOffset;
+}
+
+/** A message of `publishBatch`. */
+export interface BatchMessage extends PublishOptions {
+  value: unknown;
+}
+
+const DEFAULT_FLUSH_TIMEOUT_MS = 30_000;
+
+/**
+ * Publishes to Kafka and OwlMQ.
+ *
+ * Without a `migration`: to Kafka, with copies to OwlMQ of the share `ratio`. With one: as the migration's routing
+ * state says, through its whole course, without a restart.
+ *
+ * Before cutover Kafka's acknowledgement resolves `publish()`; a slow or dead OwlMQ neither fails nor delays it. After
+ * cutover OwlMQ's acknowledgement does, and Kafka's mirror write unless Kafka is dead. Messages of one key keep the
+ * order of the calls, on each leg; copies that were dropped are put in later by the audit, out of order.
+ */
+export class DualPublisher {
+  /** Name of this instance among the members of its migration. */
+  readonly instance = newInstanceId();
+  readonly #options: DualPublisherOptions;
+  readonly #settings: PublisherSettings;
+  readonly #kafka: KafkaLane;
+  readonly #partitions: TopicPartitions;
+  readonly #dispatcher: Dispatcher;
+  readonly #follower: RoutingFollower | undefined;
+  #reporter: MemberReporter | undefined;
+  #owlmq: { api: OwlmqApi; own: boolean } | undefined;
+  #ratio: number;
+  /** Newest state of the migration. */
+  #state: RoutingState | undefined;
+  #connecting: Promise<void> | undefined;
+  #connected = false;
+  #closing: Promise<void> | undefined;
+  #left = false;
+  /** What was reported last of that which others wait for. */
+  #announced = '';
+
+  /** @throws {PublisherConfigError} with all that is wrong with the options. Nothing is connected yet. */
+  constructor(options: DualPublisherOptions) {
+    this.#options = options;
+    this.#settings = checkedSettings(options);
+    this.#ratio = options.ratio ?? 0;
+    const { migration } = options;
+    const clientId = options.kafka.clientId ?? 'owlmq-dual-publisher';
+    const connection = { ...options.kafka, clientId };
+    const onError = (error: Error): void => {
+      this.#emit({ type: 'error', error });
+    };
+    this.#kafka = new KafkaLane({
+      connection,
+      clientId,
+      producer: options.producer,
+      compression: options.compression,
+      acks: options.acks,
+      deliveryTimeoutMs: this.#settings.deliveryTimeoutMs,
+      onError,
+    });
+    this.#partitions = new TopicPartitions({
+      connection,
+      clientId,
+      owlmq: () => (this.#state?.primary === 'owlmq' ? this.#owlmqApi() : undefined),
+      onError,
+    });
+    if (migration !== undefined) {
+      this.#follower = new RoutingFollower({ connection, migration, clientId, onError });
+    }
+    this.#dispatcher = new Dispatcher({
+      instance: this.instance,
+      settings: this.#settings,
+      kafka: this.#kafka,
+      owlmq: () => this.#owlmqApi(),
+      partitions: this.#partitions,
+      routeOf: (topic) => (migration === undefined ? staticRoute(this.#ratio) : routeOf(topic, this.#state)),
+      mayWrite: () => this.#follower?.leaseValid ?? true,
+      onChange: () => {
+        this.#announce();
+      },
+      onEvent: (event) => {
+        this.#emit(event);
+      },
+    });
+    if (migration !== undefined || this.#ratio > 0) this.#owlmqApi();
+  }
+
+  /**
+   * Connects; the first `publish()` does so by itself. With a migration: registers this instance, then reads the
+   * routing state, and only then lets messages leave.
+   *
+   * @throws {RoutingUnavailableError} when the routing state cannot be read. May be called again.
+   * @throws {PublisherClosedError}
+   */
+  async connect(): Promise<void> {
+    if (this.#closing !== undefined) throw new PublisherClosedError();
+    this.#connecting ??= this.#connect().catch((error: unknown) => {
+      this.#connecting = undefined;
+      throw error;
+    });
+    await this.#connecting;
+  }
+
+  /**
+   * Publishes a message. Bytes and text are written as they are, null as a tombstone, everything else as JSON.
+   *
+   * @throws {PublishInputError} when the arguments cannot be a message; nothing was sent.
+   * @throws {PublishFailedError} when it was refused or could not be sent; it is on no leg.
+   * @throws {PublishHeldTimeoutError} when it was held, or waited unsent, for longer than `holdTimeoutMs`.
+   * @throws {PublishBufferFullError} when there was no room for it within `bufferTimeoutMs`.
+   * @throws {PublishOutcomeUnknownError} when it may or may not be on the leg that did not answer.
+   * @throws {PublisherClosedError}
+   */
+  async publish(topic: string, value: unknown, options: PublishOptions = {}): Promise<PublishResult> {
+    if (this.#closing !== undefined) throw new PublisherClosedError();
+    if (!this.#connected) this.#connectForPublish();
+    return await new Promise<PublishResult>((resolve, reject) => {
+      const settle = {
+        resolve: (): void => {
+          const { id, routing, kafka, owlmq } = message;
+          resolve({
+            id,
+            epoch: routing?.epoch ?? 0,
+            ...(kafka === undefined ? {} : { kafka }),
+            ...(owlmq === undefined ? {} : { owlmq }),
+          });
+        },
+        reject,
+      };
+      const message = newOutgoing(topic, value, options, settle);
+      this.#dispatcher.accept(message);
+    });
+  }
+
+  /**
+   * Publishes messages, in their order, and resolves when all are published. One that fails keeps none of the others.
+   *
+   * @throws {PublishBatchError} when some failed, with the outcome of each.
+   */
+  async publishBatch(topic: string, messages: readonly BatchMessage[]): Promise<PublishResult[]> {
+    const outcomes = await Promise.allSettled(
+      messages.map(({ value, ...options }) => this.publish(topic, value, options)),
+    );
+    const results = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+    if (results.length < outcomes.length) throw new PublishBatchError(outcomes);
+    return results;
+  }
+
+  /**
+   * Changes the share of messages copied to OwlMQ, from the next message on. Only without a migration.
+   *
+   * @throws {PublisherConfigError} for a ratio that is none, with a migration, or without an OwlMQ to copy to.
+   */
+  setRatio(ratio: number): void {
+    const problem = ratioProblem(ratio);
+    if (problem !== undefined) throw new PublisherConfigError([problem]);
+    if (this.#options.migration !== undefined) {
+      throw new PublisherConfigError([`The migration ${this.#options.migration} sets the ratio.`]);
+    }
+    if (ratio > 0) this.#owlmqApi();
+    this.#ratio = ratio;
+  }
+
+  /** Counters and gauges, as of now. */
+  status(): PublisherStatus {
+    const { state, epoch } = this.#condition();
+    return { instance: this.instance, epoch, state, ...this.#dispatcher.status };
+  }
+
+  /**
+   * Resolves once everything published so far is settled and its copies are on OwlMQ or given up.
+   *
+   * @throws {PublisherFlushTimeoutError} when that is not so after `timeoutMs` (default 30 s). All goes on then.
+   */
+  async flush(options: { timeoutMs?: number } = {}): Promise<void> {
+    const timeoutMs = options.timeoutMs ?? DEFAULT_FLUSH_TIMEOUT_MS;
+    if (await this.#dispatcher.flush(timeoutMs, true)) return;
+    const { unsettled, backlog } = this.#dispatcher.status;
+    throw new PublisherFlushTimeoutError(timeoutMs, unsettled, backlog);
+  }
+
+  /**
+   * Takes no more messages, settles those it has, tells the migration that it leaves, and disconnects. Calls that are
+   * still held after `timeoutMs` (default 30 s) fail with `PublisherClosedError`. Copies that a dead OwlMQ does not
+   * take within two seconds are left to the audit.
+   */
+  async close(options: { timeoutMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#close(options.timeoutMs ?? DEFAULT_FLUSH_TIMEOUT_MS);
+    await this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #connect(): Promise<void> {
+    const { migration } = this.#options;
+    if (migration === undefined) {
+      await this.#kafka.connect();
+    } else {
+      await this.#join(migration);
+    }
+    this.#connected = true;
+    this.#dispatcher.open();
+  }
+
+  /** The order matters: who reads the members after writing a fence knows of all who could have missed it. */
+  async #join(migration: string): Promise<void> {
+    const follower = this.#follower;
+    if (follower === undefined) return;
+    const reporter = new MemberReporter({
+      connection: { ...this.#options.kafka },
+      migration,
+      instance: this.instance,
+      report: () => this.#report(migration),
+      onError: (error) => {
+        this.#emit({ type: 'error', error });
+      },
+    });
+    await reporter.start();
+    this.#reporter = reporter;
+    follower.onChange((state) => {
+      this.#obey(state);
+    });
+    follower.onLease((valid) => {
+      if (!valid) {
+        this.#emit({ type: 'held', reason: 'lease-lost' });
+        this.#inBackground(this.#dispatcher.leaseLost());
+      }
+      this.#dispatcher.routesChanged();
+      this.#announce();
+    });
+    try {
+      await follower.start();
+    } catch (error) {
+      this.#reporter = undefined;
+      await reporter.stop({ ...this.#report(migration), state: 'left' });
+      throw error;
+    }
+  }
+
+  #connectForPublish(): void {
+    this.connect().catch((error: unknown) => {
+      this.#dispatcher.rejectWaiting(asError(error));
+    });
+  }
+
+  #obey(state: RoutingState): void {
+    const wasFenced = this.#state?.fence !== undefined;
+    this.#state = state;
+    this.#emit({ type: 'routing', state });
+    if (state.fence !== undefined) {
+      if (!wasFenced) this.#dispatcher.resetHolds();
+      this.#emit({ type: 'held', reason: 'fence' });
+      this.#inBackground(this.#dispatcher.settleInFlight(() => this.#state === state));
+    }
+    this.#dispatcher.routesChanged();
+    this.#announce();
+  }
+
+  #owlmqApi(): OwlmqApi {
+    this.#owlmq ??= owlmqClientOf(this.#options);
+    return this.#owlmq.api;
+  }
+
+  /** The epoch applied in full, and what this instance does. */
+  #condition(): Pick<PublisherStatus, 'epoch' | 'state'> {
+    const known = this.#state?.epoch ?? 0;
+    const epoch = Math.min(known, this.#dispatcher.lowestEpoch ?? known);
+    if (this.#left) return { epoch, state: 'left' };
+    if (this.#follower?.leaseValid === false) return { epoch, state: 'lease-lost' };
+    const fenced = this.#state?.fence !== undefined && this.#dispatcher.isQuiet();
+    return { epoch, state: fenced ? 'fenced' : 'publishing' };
+  }
+
+  #report(migration: string): PublisherReport {
+    const { inFlight, held, longestHoldMs, backlog, dropped, kafka, owlmq, mirrorDegraded, topics } =
+      this.#dispatcher.status;
+    return {
+      version: 1,
+      role: 'publisher',
+      migration,
+      instance: this.instance,
+      ...this.#condition(),
+      leaseMs: this.#state?.leaseMs ?? DEFAULT_LEASE_MS,
+      at: new Date().toISOString(),
+      ...{ inFlight, held, longestHoldMs, backlog, dropped, kafka, owlmq, mirrorDegraded, topics },
+    };
+  }
+
+  /** Reports at once when the epoch or the state is another than the last reported. */
+  #announce(): void {
+    const { epoch, state } = this.#condition();
+    const now = `${epoch} ${state}`;
+    if (now === this.#announced || this.#reporter === undefined) return;
+    this.#announced = now;
+    this.#inBackground(this.#reporter.now());
+  }
+
+  #inBackground(work: Promise<void>): void {
+    work
+      .catch((error: unknown) => {
+        this.#emit({ type: 'error', error: asError(error) });
+      })
+      .finally(() => {
+        this.#announce();
+      });
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
+    if (this.#connecting !== undefined) {
+      // Whoever waits for it hears of a failure.
+      await this.#connecting.catch(() => undefined);
+      await this.#dispatcher.flush(timeoutMs, false);
+    }
+    await this.#dispatcher.close(new PublisherClosedError());
+    this.#left = true;
+    const { migration } = this.#options;
+    if (migration !== undefined) await this.#reporter?.stop(this.#report(migration));
+    await this.#follower?.stop();
+    await Promise.all([this.#kafka.close(), this.#partitions.close()]);
+    if (this.#owlmq?.own === true) {
+      await bounded(this.#owlmq.api.close(), 5_000, () => new Error('The OwlMQ client did not close in time.'));
+    }
+  }
+
+  #emit(event: PublisherEvent): void {
+    try {
+      this.#options.onEvent?.(event);
+    } catch (error) {
+      process.emitWarning(asError(error));
+    }
+  }
+}

@@ -1,0 +1,176 @@
+import type { CompressionTypes, Message, ProducerConfig, RecordMetadata } from 'kafkajs';
+import { asError } from '../async/bounded.js';
+import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { KafkaConnectError, ReplaceableProducer } from '../kafka/replaceable-producer.js';
+import type { PartitionOffset } from '../owlmq/owlmq-api.js';
+import { PublishFailedError, PublishOutcomeUnknownError } from './publisher-errors.js';
+
+export interface KafkaLaneOptions {
+  connection: KafkaConnection;
+  clientId: string;
+  producer?: ProducerConfig | undefined;
+  compression?: CompressionTypes | undefined;
+  acks?: -1 | 1 | undefined;
+  /** Bound on one batch, all retries included, ms. */
+  deliveryTimeoutMs: number;
+  onError: (error: Error) => void;
+}
+
+/** A message with the record that is to be written of it. */
+export interface KafkaEntry {
+  id: string;
+  topic: string;
+  partition: number;
+  /** Broker that leads the partition, as last known. */
+  leader: number;
+  message: Message;
+}
+
+/** Where an entry is, or why it is not (`PublishFailedError`) or may not be (`PublishOutcomeUnknownError`) there. */
+export type KafkaOutcome = PartitionOffset | PublishFailedError | PublishOutcomeUnknownError;
+
+/** Writes batches to Kafka, one at a time, so that the order of each partition is kept. */
+export class KafkaLane {
+  readonly #options: KafkaLaneOptions;
+  readonly #producer: ReplaceableProducer;
+
+  constructor(options: KafkaLaneOptions) {
+    this.#options = options;
+    const idempotent = options.producer?.idempotent ?? options.acks !== 1;
+    this.#producer = new ReplaceableProducer({
+      connection: options.connection,
+      clientId: options.clientId,
+      producer: { ...options.producer, idempotent },
+      onError: options.onError,
+    });
+  }
+
+  async connect(): Promise<void> {
+    await this.#producer.connect(this.#options.deliveryTimeoutMs);
+  }
+
+  /** Writes entries. One outcome each, in their order; never throws. */
+  async send(entries: readonly KafkaEntry[]): Promise<KafkaOutcome[]> {
+    const outcomes = new Map<KafkaEntry, KafkaOutcome>();
+    // One call a broker: when one broker fails, kafkajs repeats what it sent to all brokers of a call, and that to the
+    // healthy ones with new sequence numbers, as duplicates.
+    await Promise.all(grouped(entries, ({ leader }) => leader).map((group) => this.#send(group, outcomes)));
+    if ([...outcomes.values()].some((outcome) => outcome instanceof Error)) await this.#producer.giveUp();
+    return entries.map((entry) => outcomes.get(entry) ?? unknownOutcome(entry, undefined));
+  }
+
+  async close(): Promise<void> {
+    await this.#producer.close();
+  }
+
+  async #send(entries: readonly KafkaEntry[], outcomes: Map<KafkaEntry, KafkaOutcome>): Promise<void> {
+    try {
+      const answers = await this.#producer.sendBatch(
+        { topicMessages: byTopic(entries), ...this.#sendOptions() },
+        this.#options.deliveryTimeoutMs,
+      );
+      place(entries, answers, outcomes);
+    } catch (thrown) {
+      const error = asError(thrown);
+      // One refused entry or partition must not fail the others. Sent again by the same producer with the same
+      // numbers, what the broker has already is not stored twice.
+      const parts = refusedByBroker(error) ? split(entries, isAboutRecords(error)) : [];
+      if (parts.length > 1) {
+        for (const part of parts) await this.#send(part, outcomes);
+        return;
+      }
+      for (const entry of entries) outcomes.set(entry, failure(entry, error));
+    }
+  }
+
+  #sendOptions(): { acks?: number; compression?: CompressionTypes } {
+    const { acks, compression } = this.#options;
+    return { ...(acks === undefined ? {} : { acks }), ...(compression === undefined ? {} : { compression }) };
+  }
+}
+
+function grouped(entries: readonly KafkaEntry[], by: (entry: KafkaEntry) => string | number): KafkaEntry[][] {
+  const groups = new Map<string | number, KafkaEntry[]>();
+  for (const entry of entries) {
+    const group = groups.get(by(entry));
+    if (group === undefined) groups.set(by(entry), [entry]);
+    else group.push(entry);
+  }
+  return [...groups.values()];
+}
+
+function byTopic(entries: readonly KafkaEntry[]): { topic: string; messages: Message[] }[] {
+  return grouped(entries, ({ topic }) => topic).map((group) => ({
+    topic: group[0]?.topic ?? '',
+    messages: group.map(({ message }) => message),
+  }));
+}
+
+/** The broker names the first offset of each partition; the records follow it in the order they were sent. */
+function place(
+  entries: readonly KafkaEntry[],
+  answers: readonly RecordMetadata[],
+  outcomes: Map<KafkaEntry, KafkaOutcome>,
+): void {
+  const next = new Map<string, number>();
+  for (const { topicName, partition, baseOffset } of answers) {
+    next.set(`${topicName}/${partition}`, Number(baseOffset ?? -1));
+  }
+  for (const entry of entries) {
+    const name = `${entry.topic}/${entry.partition}`;
+    const offset = next.get(name) ?? -1;
+    if (offset < 0) {
+      outcomes.set(entry, unknownOutcome(entry, new Error('Kafka acknowledged the batch without an offset.')));
+      continue;
+    }
+    outcomes.set(entry, { partition: entry.partition, offset });
+    next.set(name, offset + 1);
+  }
+}
+
+/** By partition; one partition's entries in halves when the error is about some record among them. */
+function split(entries: readonly KafkaEntry[], aboutRecords: boolean): KafkaEntry[][] {
+  const partitions = grouped(entries, ({ topic, partition }) => `${topic}/${partition}`);
+  if (partitions.length > 1) return partitions;
+  if (!aboutRecords || entries.length < 2) return [];
+  const middle = Math.ceil(entries.length / 2);
+  return [entries.slice(0, middle), entries.slice(middle)];
+}
+
+/** Errors by which a broker says that it has stored nothing and will not. */
+const recordErrors = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD', 'INVALID_TIMESTAMP']);
+const refusals = new Set([
+  ...recordErrors,
+  'TOPIC_AUTHORIZATION_FAILED',
+  'CLUSTER_AUTHORIZATION_FAILED',
+  'SASL_AUTHENTICATION_FAILED',
+  'INVALID_TOPIC_EXCEPTION',
+  'POLICY_VIOLATION',
+  'UNSUPPORTED_COMPRESSION_TYPE',
+]);
+
+/** kafkajs's name of the broker's error, which it puts on the error or on a cause of it. */
+function errorType(error: unknown, depth = 0): string | undefined {
+  if (!(error instanceof Error) || depth > 5) return undefined;
+  const { type } = error as { type?: unknown };
+  return typeof type === 'string' ? type : errorType(error.cause, depth + 1);
+}
+
+function refusedByBroker(error: Error): boolean {
+  return refusals.has(errorType(error) ?? '');
+}
+
+function isAboutRecords(error: Error): boolean {
+  return recordErrors.has(errorType(error) ?? '');
+}
+
+function failure(entry: KafkaEntry, error: Error): PublishFailedError | PublishOutcomeUnknownError {
+  if (error instanceof KafkaConnectError || refusedByBroker(error)) {
+    return new PublishFailedError(entry.id, entry.topic, error.message, { cause: error });
+  }
+  return unknownOutcome(entry, error);
+}
+
+function unknownOutcome(entry: KafkaEntry, cause: Error | undefined): PublishOutcomeUnknownError {
+  return new PublishOutcomeUnknownError(entry.id, entry.topic, 'kafka', cause === undefined ? {} : { cause });
+}

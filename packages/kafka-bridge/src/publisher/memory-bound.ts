@@ -1,0 +1,83 @@
+import { PublishBufferFullError } from './publisher-errors.js';
+import { Fifo } from './fifo.js';
+
+interface Waiter {
+  bytes: number;
+  enter: () => void;
+  timer: NodeJS.Timeout;
+  gone: boolean;
+}
+
+/** Bounds messages that are accepted and not yet settled, in count and bytes. Who finds it full waits in line. */
+export class MemoryBound {
+  readonly #maxCount: number;
+  readonly #maxBytes: number;
+  readonly #timeoutMs: number;
+  readonly #waiting = new Fifo<Waiter>();
+  #count = 0;
+  #bytes = 0;
+
+  constructor(options: { maxCount: number; maxBytes: number; timeoutMs: number }) {
+    this.#maxCount = options.maxCount;
+    this.#maxBytes = options.maxBytes;
+    this.#timeoutMs = options.timeoutMs;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Those who wait for room. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /**
+   * Calls `enter` once there is room, which is taken then: now, or in its turn. Calls `refuse` instead when there was
+   * none in time, or never can be.
+   */
+  take(bytes: number, enter: () => void, refuse: (error: PublishBufferFullError) => void): void {
+    if (bytes > this.#maxBytes) {
+      refuse(new PublishBufferFullError(`a message of ${bytes} bytes can never fit into ${this.#maxBytes}.`));
+      return;
+    }
+    if (this.#waiting.length === 0 && this.#fits(bytes)) {
+      this.#add(bytes);
+      enter();
+      return;
+    }
+    const timer = setTimeout(() => {
+      waiter.gone = true;
+      refuse(new PublishBufferFullError(`no room within ${this.#timeoutMs} ms.`));
+      this.#admit();
+    }, this.#timeoutMs);
+    const waiter: Waiter = { bytes, enter, timer, gone: false };
+    this.#waiting.push(waiter);
+  }
+
+  release(bytes: number): void {
+    this.#count--;
+    this.#bytes -= bytes;
+    if (this.#waiting.length > 0) this.#admit();
+  }
+
+  #admit(): void {
+    for (let next = this.#waiting.peek(); next !== undefined; next = this.#waiting.peek()) {
+      if (!next.gone && !this.#fits(next.bytes)) return;
+      this.#waiting.shift();
+      if (next.gone) continue;
+      clearTimeout(next.timer);
+      this.#add(next.bytes);
+      next.enter();
+    }
+  }
+
+  #add(bytes: number): void {
+    this.#count++;
+    this.#bytes += bytes;
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#count < this.#maxCount && this.#bytes + bytes <= this.#maxBytes;
+  }
+}

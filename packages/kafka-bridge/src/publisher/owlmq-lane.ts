@@ -1,0 +1,222 @@
+import { asError, backoffMs } from '../async/bounded.js';
+import { Pulse } from '../async/pulse.js';
+import type { OwlmqApi, OwlmqRecord, PartitionOffset, PublishResult } from '../owlmq/owlmq-api.js';
+import { OwlmqProblemError, OwlmqThrottledError } from '../owlmq/owlmq-errors.js';
+import { BatchLimits } from './batch-limits.js';
+import { Fifo } from './fifo.js';
+import type { Outgoing } from './outgoing.js';
+import { PublishFailedError, PublishOutcomeUnknownError } from './publisher-errors.js';
+
+/** A record for OwlMQ and the message that it is of. */
+export interface LaneEntry {
+  message: Outgoing;
+  record: OwlmqRecord;
+  /**
+   * `copy`: the message is acknowledged already; tried until it is written or refused.
+   * `primary`: the caller waits for it; given up after `deliveryTimeoutMs`.
+   */
+  role: 'copy' | 'primary';
+}
+
+/** Why an entry was given up. */
+export type LaneError = PublishFailedError | PublishOutcomeUnknownError;
+
+export interface OwlmqLaneOptions {
+  api: OwlmqApi;
+  topic: string;
+  /** Bound on the attempts for one primary entry, ms. */
+  deliveryTimeoutMs: number;
+  /** Bound on one request, ms. */
+  requestTimeoutMs: number;
+  /** Asked before each request; while false nothing is sent. `kick()` when it may be true again. */
+  mayWrite: () => boolean;
+  onStored: (entry: LaneEntry, place: PartitionOffset) => void;
+  onGivenUp: (entry: LaneEntry, error: LaneError) => void;
+  /** Told of requests that failed; they are repeated. */
+  onError: (error: Error) => void;
+  /** Called after each request, when its outcomes were told. */
+  onProgress: () => void;
+}
+
+interface Tracked extends LaneEntry {
+  firstTriedAt: number | undefined;
+  outcomeUnknown: boolean;
+}
+
+/**
+ * Writes to one OwlMQ topic, a batch at a time, so that the order of each key is kept: what failed and may be repeated
+ * goes before everything else, with the same id.
+ */
+export class OwlmqLane {
+  readonly #options: OwlmqLaneOptions;
+  readonly #queue = new Fifo<Tracked>();
+  readonly #news = new Pulse();
+  /** Cuts a backoff short. */
+  readonly #wake = new Pulse();
+  #sent: Tracked[] = [];
+  #running = false;
+  #request: AbortController | undefined;
+  #recalled = false;
+  #progressAt = 0;
+  #failures = 0;
+
+  constructor(options: OwlmqLaneOptions) {
+    this.#options = options;
+  }
+
+  /** Entries that are neither written nor given up. */
+  get size(): number {
+    return this.#queue.length + this.#sent.length;
+  }
+
+  push(entry: LaneEntry): void {
+    this.#queue.push({ ...entry, firstTriedAt: undefined, outcomeUnknown: false });
+  }
+
+  /** Starts sending, or sends at once what waits for its next attempt. */
+  kick(): void {
+    this.#wake.fire();
+    if (this.#running || this.size === 0) return;
+    this.#running = true;
+    this.#run()
+      .catch((error: unknown) => {
+        this.#options.onError(asError(error));
+      })
+      .finally(() => {
+        this.#running = false;
+        this.#news.fire();
+        // Something may have come in between the last look at the queue and now.
+        if (this.#queue.length > 0 && this.#mayRun()) this.kick();
+      });
+  }
+
+  /**
+   * Waits until all is written or given up. When nothing was written for `stallMs`, or all is not after `totalMs`,
+   * takes back and returns what is left; a request under way is ended, so those entries may be written all the same.
+   */
+  async drain(stallMs: number, totalMs: number): Promise<LaneEntry[]> {
+    const start = performance.now();
+    this.kick();
+    while (this.size > 0) {
+      const limit = Math.min(start + totalMs, Math.max(start, this.#progressAt) + stallMs);
+      const leftMs = limit - performance.now();
+      if (leftMs <= 0) return await this.#recall();
+      await this.#news.wait(leftMs);
+    }
+    return [];
+  }
+
+  async #recall(): Promise<LaneEntry[]> {
+    this.#recalled = true;
+    this.#request?.abort();
+    this.#wake.fire();
+    while (this.#running) await this.#news.wait(1_000);
+    this.#recalled = false;
+    return this.#queue.clear();
+  }
+
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0 && this.#mayRun()) {
+      this.#sent = this.#takeBatch();
+      let waitMs = 0;
+      try {
+        waitMs = await this.#publish(this.#sent);
+      } finally {
+        // Only what an unforeseen error left.
+        if (this.#sent.length > 0) this.#queue.unshift(this.#sent);
+        this.#sent = [];
+      }
+      this.#options.onProgress();
+      this.#news.fire();
+      if (waitMs > 0 && !this.#recalled) await this.#wake.wait(waitMs);
+    }
+  }
+
+  #mayRun(): boolean {
+    return !this.#recalled && this.#options.mayWrite();
+  }
+
+  #takeBatch(): Tracked[] {
+    const limits = new BatchLimits();
+    const batch: Tracked[] = [];
+    for (let next = this.#queue.peek(); next !== undefined; next = this.#queue.peek()) {
+      if (!limits.add(next.message)) break;
+      batch.push(next);
+      this.#queue.shift();
+    }
+    return batch;
+  }
+
+  /** Sends a batch and tells its outcomes; returns how long to wait before the next attempt, ms. */
+  async #publish(batch: readonly Tracked[]): Promise<number> {
+    const now = performance.now();
+    for (const entry of batch) entry.firstTriedAt ??= now;
+    const request = new AbortController();
+    this.#request = request;
+    const records = batch.map(({ record }) => record);
+    const options = { timeoutMs: this.#options.requestTimeoutMs, attempts: 1, signal: request.signal };
+    try {
+      const results = await this.#options.api.publish(this.#options.topic, records, options);
+      return this.#take(batch, results);
+    } catch (thrown) {
+      const error = asError(thrown);
+      for (const entry of batch) entry.outcomeUnknown ||= !(error instanceof OwlmqProblemError) || error.outcomeUnknown;
+      if (!request.signal.aborted) this.#options.onError(error);
+      return this.#keep(batch, error, isFinal(error));
+    } finally {
+      this.#request = undefined;
+    }
+  }
+
+  #take(batch: readonly Tracked[], results: readonly PublishResult[]): number {
+    const again: Tracked[] = [];
+    let reason: Error | undefined;
+    for (const [index, entry] of batch.entries()) {
+      const result = results[index];
+      if (result?.ok === true) {
+        this.#progressAt = performance.now();
+        this.#failures = 0;
+        this.#options.onStored(entry, { partition: result.partition, offset: result.offset });
+      } else if (result?.retriable === false) {
+        this.#giveUp(entry, new Error(`${result.type}: ${result.detail}`));
+      } else {
+        reason ??= new Error(result === undefined ? 'OwlMQ gave no result.' : `${result.type}: ${result.detail}`);
+        again.push(entry);
+      }
+    }
+    this.#sent = [];
+    if (reason === undefined) return 0;
+    this.#options.onError(reason);
+    return this.#keep(again, reason, false);
+  }
+
+  /** Puts entries back in front, but for primary ones whose time is over or whose error is final. */
+  #keep(entries: readonly Tracked[], reason: Error, final: boolean): number {
+    const now = performance.now();
+    const kept: Tracked[] = [];
+    for (const entry of entries) {
+      const lateness = now - (entry.firstTriedAt ?? now);
+      const over = entry.role === 'primary' && (final || lateness >= this.#options.deliveryTimeoutMs);
+      // Those that were recalled go back to who recalls them.
+      if (over && !this.#recalled) this.#giveUp(entry, reason);
+      else kept.push(entry);
+    }
+    this.#sent = [];
+    this.#queue.unshift(kept);
+    const asked = reason instanceof OwlmqThrottledError ? Math.min(reason.retryAfterMs ?? 0, 10_000) : 0;
+    return Math.max(asked, backoffMs(this.#failures++, 50, 2_000));
+  }
+
+  #giveUp(entry: Tracked, cause: Error): void {
+    const { id, topic } = entry.message;
+    const error = entry.outcomeUnknown
+      ? new PublishOutcomeUnknownError(id, topic, 'owlmq', { cause })
+      : new PublishFailedError(id, topic, cause.message, { cause });
+    this.#options.onGivenUp(entry, error);
+  }
+}
+
+/** OwlMQ answered that it will not: another attempt would get the same answer. */
+function isFinal(error: Error): boolean {
+  return error instanceof OwlmqProblemError && !(error instanceof OwlmqThrottledError) && error.status < 500;
+}

@@ -1,0 +1,29 @@
+import type { Leg } from '../message/headers.js';
+import type { RoutingState } from '../routing/routing-state.js';
+
+/** Where the messages of a topic go now. */
+export interface Route {
+  epoch: number;
+  /** Whether the topic is one of the migration's; the others stay in Kafka and are not held by its fence. */
+  migrated: boolean;
+  primary: Leg;
+  /** Whether the other leg is written too. */
+  mirror: boolean;
+  /** Share of messages copied while Kafka is primary. */
+  ratio: number;
+  fenced: boolean;
+}
+
+/** Of a publisher that obeys a migration. Before its first state everything goes to Kafka alone. */
+export function routeOf(topic: string, state: RoutingState | undefined): Route {
+  if (state?.topics.includes(topic) !== true) {
+    return { epoch: state?.epoch ?? 0, migrated: false, primary: 'kafka', mirror: false, ratio: 0, fenced: false };
+  }
+  const { epoch, primary, mirror, ratio } = state;
+  return { epoch, migrated: true, primary, mirror, ratio, fenced: state.fence !== undefined };
+}
+
+/** Of a publisher without a migration. */
+export function staticRoute(ratio: number): Route {
+  return { epoch: 0, migrated: true, primary: 'kafka', mirror: true, ratio, fenced: false };
+}

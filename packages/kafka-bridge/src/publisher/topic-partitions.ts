@@ -1,0 +1,93 @@
+import { asError, backoffMs, pause } from '../async/bounded.js';
+import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { LogReader } from '../kafka/log-reader.js';
+import type { OwlmqApi } from '../owlmq/owlmq-api.js';
+
+const REFRESH_MS = 30_000;
+
+/** Partitions of topics: how many, and who leads them. Asked for once, then renewed in the background. */
+export class TopicPartitions {
+  readonly #reader: LogReader;
+  readonly #owlmq: () => OwlmqApi | undefined;
+  readonly #onError: (error: Error) => void;
+  readonly #known = new Map<string, { leaders: number[]; renewAt: number }>();
+  readonly #closing = new AbortController();
+  readonly #renewing = new Set<Promise<void>>();
+
+  constructor(options: {
+    connection: KafkaConnection;
+    clientId: string;
+    /** Asked when Kafka does not answer: after cutover publishing goes on without it. */
+    owlmq: () => OwlmqApi | undefined;
+    onError: (error: Error) => void;
+  }) {
+    this.#reader = new LogReader(options.connection, { clientId: options.clientId });
+    this.#owlmq = options.owlmq;
+    this.#onError = options.onError;
+  }
+
+  /** Broker that leads each partition, by index; -1 where none is known. Undefined before `learn` resolved. */
+  leaders(topic: string): readonly number[] | undefined {
+    const known = this.#known.get(topic);
+    if (known === undefined) return undefined;
+    if (performance.now() > known.renewAt) {
+      known.renewAt = performance.now() + REFRESH_MS;
+      this.#renew(topic);
+    }
+    return known.leaders;
+  }
+
+  /**
+   * Asks for a topic, again and again until `timeoutMs`.
+   *
+   * @throws the last error.
+   */
+  async learn(topic: string, timeoutMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await this.#ask(topic);
+        return;
+      } catch (error) {
+        const waitMs = backoffMs(attempt, 100, 1_000);
+        if (this.#closing.signal.aborted || performance.now() + waitMs > deadline) throw asError(error);
+        await pause(waitMs, this.#closing.signal);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all(this.#renewing);
+    await this.#reader.close();
+  }
+
+  #renew(topic: string): void {
+    const renewing = this.#ask(topic)
+      .catch((error: unknown) => {
+        // What is known stays in use.
+        this.#onError(asError(error));
+      })
+      .finally(() => {
+        this.#renewing.delete(renewing);
+      });
+    this.#renewing.add(renewing);
+  }
+
+  async #ask(topic: string): Promise<void> {
+    const leaders = await this.#askKafka(topic);
+    this.#known.set(topic, { leaders, renewAt: performance.now() + REFRESH_MS });
+  }
+
+  async #askKafka(topic: string): Promise<number[]> {
+    try {
+      return await this.#reader.leaders(topic);
+    } catch (error) {
+      const owlmq = this.#known.has(topic) ? undefined : this.#owlmq();
+      if (owlmq === undefined) throw error;
+      const described = await owlmq.describeTopic(topic, { timeoutMs: 2_000 });
+      if (described === undefined) throw error;
+      return described.partitions.map(() => -1);
+    }
+  }
+}
