@@ -27,6 +27,7 @@ export default tseslint.config(
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      '@typescript-eslint/no-unused-vars': ['error', { ignoreRestSiblings: true }],
       'import-x/no-cycle': ['error', { ignoreExternal: true }],
       'no-console': 'error',
     },
@@ -73,5 +74,7 @@ export default tseslint.config(
     files: ['demo/**/*.ts', 'engines/cli.ts', 'bench/**/*.ts', '**/cli.ts', '**/cli/**/*.ts'],
     rules: { 'no-console': 'off' },
   },
+  // Figures that a test measures, for the record.
+  { files: ['**/test/**/*.ts'], rules: { 'no-console': ['error', { allow: ['info'] }] } },
   { files: ['**/*.js', '**/*.mjs'], extends: [tseslint.configs.disableTypeChecked] },
 );

@@ -1,0 +1,21 @@
+import type {
+  ClusterAdmin,
+  KafkaConnection,
+  LogReader,
+  MemberRoster,
+  OwlmqApi,
+  RoutingWriter,
+} from '@owlmq/kafka-bridge/operations';
+
+/** The connections that a worker holds and its activities share. */
+export interface Dependencies {
+  kafka: KafkaConnection;
+  admin: ClusterAdmin;
+  reader: LogReader;
+  routing: RoutingWriter;
+  /** Follows the members for as long as the worker lives, so that it knows how long each has been silent. */
+  roster: MemberRoster;
+  owlmq: OwlmqApi;
+  /** Names of the search attributes that the Temporal namespace knows. */
+  searchAttributes: () => Promise<string[]>;
+}

@@ -1,0 +1,44 @@
+import { Context } from '@temporalio/activity';
+
+const INTERVAL_MS = 1_000;
+
+/** What work under a heartbeat gets: its end by cancellation, and the details that a next attempt resumes from. */
+export interface Pulse<D> {
+  /** Aborted when the workflow cancels the activity, or the worker shuts down. */
+  signal: AbortSignal;
+  /** What an earlier attempt last recorded; undefined in the first. */
+  resumed: D | undefined;
+  /** Records where the work is. */
+  record: (details: D) => void;
+}
+
+/**
+ * Runs work that sends a heartbeat each second, with what it last recorded. A heartbeat is also how a cancellation
+ * arrives, so its interval is the time a pause or a rollback takes to reach the work.
+ */
+export async function withHeartbeat<T, D>(work: (pulse: Pulse<D>) => Promise<T>): Promise<T> {
+  const context = Context.current();
+  let details = context.info.heartbeatDetails as D | undefined;
+  const beat = (): void => {
+    context.heartbeat(details);
+  };
+  beat();
+  const timer = setInterval(beat, INTERVAL_MS);
+  try {
+    return await work({
+      signal: context.cancellationSignal,
+      resumed: details,
+      record: (next) => {
+        details = next;
+      },
+    });
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** Monotonic time at which the running attempt ends by its start-to-close timeout, less a margin to say why. */
+export function attemptDeadline(marginMs = 3_000): number {
+  const { startToCloseTimeoutMs } = Context.current().info;
+  return performance.now() + Math.max(1_000, startToCloseTimeoutMs - marginMs);
+}

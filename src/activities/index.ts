@@ -1,0 +1,22 @@
+import { auditActivities } from './audit.js';
+import { canaryActivities } from './canary.js';
+import type { Dependencies } from './dependencies.js';
+import { fleetActivities } from './fleet.js';
+import type { MigrationActivities } from './migration-activities.js';
+import { offsetActivities } from './offsets.js';
+import { preflightActivities } from './preflight.js';
+import { routingActivities } from './routing.js';
+import { watchActivities } from './watch.js';
+
+/** Every step of a migration, on the connections of this worker. */
+export function createActivities(dependencies: Dependencies): MigrationActivities {
+  return {
+    ...preflightActivities(dependencies),
+    ...routingActivities(dependencies),
+    ...fleetActivities(dependencies),
+    ...auditActivities(dependencies),
+    ...watchActivities(dependencies),
+    ...offsetActivities(dependencies),
+    ...canaryActivities(dependencies),
+  };
+}

@@ -1,0 +1,266 @@
+import type { RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
+
+/**
+ * The steps of a migration as the workflow sees them. All are idempotent: one that is run again finds what the first
+ * run did and completes it. Opaque checkpoints are JSON that only the activity reads.
+ *
+ * `src/activities` implements them on real systems; workflow tests implement them as a model.
+ */
+export interface MigrationActivities {
+  /** Looks at both systems and the input, changes nothing, and lists everything that is in the way. */
+  preflight(request: PreflightRequest): Promise<PreflightReport>;
+  /** Creates what is missing: the bridge's own Kafka topics, and the topics in OwlMQ with as many partitions. */
+  prepareTopics(request: { topics: Record<string, number> }): Promise<{ created: string[] }>;
+  /** Writes a routing state. A higher epoch found there fails with type `EpochSuperseded`, not retried. */
+  applyRouting(state: RoutingState): Promise<void>;
+  /** Waits until every publisher has applied the epoch (and, when asked, holds with nothing in flight). */
+  awaitPublishers(request: AwaitPublishersRequest): Promise<PublisherFleet>;
+  /** Waits until every consumer of the groups has applied the epoch and is in the wanted state. */
+  awaitConsumers(request: AwaitConsumersRequest): Promise<ConsumerFleet>;
+  /** End offsets of all partitions on a leg. */
+  legEnds(request: { leg: 'kafka' | 'owlmq'; topics: string[] }): Promise<TopicOffsets>;
+  /** Waits until the groups have committed everything before the given offsets of a leg. */
+  awaitDrained(request: AwaitDrainedRequest): Promise<void>;
+  /** Proves, and repairs where needed, that OwlMQ has every intended copy up to the offsets given or the end. */
+  auditToOwlmq(request: AuditRequest): Promise<AuditOutcome>;
+  /** Proves, and repairs where needed, that Kafka has everything that OwlMQ has, and forwards late Kafka writes. */
+  auditToKafka(request: MirrorAuditRequest): Promise<AuditOutcome>;
+  /** Runs the audit and compares shadows with live consumers for a slice of time. Ends early on a discrepancy. */
+  watchSoak(request: WatchSoakRequest): Promise<SoakReport>;
+  /** Runs the two-way audit and checkpoints group positions for a slice of time. */
+  watchWarm(request: WatchWarmRequest): Promise<WarmReport>;
+  /** The named checks that decide whether a cutover may begin. */
+  checkReadiness(request: ReadinessRequest): Promise<ReadinessCheck[]>;
+  /** Proves by a canary in a topic of the bridge's own that a leg takes writes and gives them back. */
+  proveLeg(request: { migration: string; leg: 'kafka' | 'owlmq' }): Promise<{ roundTripMs: number }>;
+  /** Translates the groups' positions from one leg to the other, imports them and reads them back. */
+  moveOffsets(request: MoveOffsetsRequest): Promise<OffsetMove[]>;
+  /** Sets Kafka positions that were translated earlier: the way back when OwlMQ is dead. */
+  restoreKafkaOffsets(request: { groups: Record<string, TopicOffsets> }): Promise<void>;
+}
+
+/** Something found before the start. `input` findings are cured by other input, `state` ones by acting on a system. */
+export interface Finding {
+  kind: 'input' | 'state' | 'warning';
+  what: string;
+  todo: string;
+}
+
+export interface PreflightRequest {
+  migration: string;
+  topics: string[];
+  groups: string[];
+  /** How long Kafka must keep records for the playbook to be able to go back, ms. */
+  retentionNeededMs: number;
+}
+
+export interface PreflightReport {
+  findings: Finding[];
+  /** Partition count of each topic. */
+  topics: Record<string, number>;
+  /** Epoch of the migration's routing state; 0 when none was ever written. */
+  epoch: number;
+  /** Which of the migration's search attributes the Temporal namespace knows. */
+  searchAttributes: string[];
+}
+
+export interface AwaitPublishersRequest {
+  migration: string;
+  epoch: number;
+  /** Wait for fenced publishers: held, with nothing in flight on either leg. */
+  fenced: boolean;
+}
+
+export interface PublisherFleet {
+  /** Publishers that acknowledged the epoch. */
+  acknowledged: number;
+  /** Instances that have been silent past their lease, and so hold their publishes. */
+  silent: string[];
+  /** Longest hold of a `publish()` call that any of them saw at the last fence, ms. */
+  longestHoldMs: number;
+  /** Sums over publishers since their start. */
+  kafkaMessages: number;
+  owlmqMessages: number;
+  dropped: number;
+  backlog: number;
+  degraded: string[];
+}
+
+export interface AwaitConsumersRequest {
+  migration: string;
+  epoch: number;
+  groups: string[];
+  state: 'live-kafka' | 'live-owlmq' | 'drained';
+  /** Also wait for a running shadow in each group. */
+  shadow: boolean;
+}
+
+export interface ConsumerFleet {
+  groups: Record<string, { members: number; applied: number }>;
+  silent: string[];
+}
+
+export interface AwaitDrainedRequest {
+  leg: 'kafka' | 'owlmq';
+  groups: string[];
+  offsets: TopicOffsets;
+}
+
+export interface AuditRequest {
+  migration: string;
+  topics: string[];
+  /** Where the last audit ended; absent at the first. */
+  checkpoint?: unknown;
+  /** Where to begin without a checkpoint. */
+  from?: TopicOffsets;
+  /** Kafka offsets to prove; absent: the ends as they are when the activity begins. */
+  until?: TopicOffsets;
+  graceMs: number;
+}
+
+/** End offsets of both legs while publishers were held at the cutover. */
+export interface Fences {
+  kafka: TopicOffsets;
+  owlmq: TopicOffsets;
+}
+
+export interface MirrorAuditRequest {
+  migration: string;
+  topics: string[];
+  /** Where the last audit ended; absent at the first, which begins at the fences. */
+  checkpoint?: unknown;
+  from: Fences;
+  graceMs: number;
+  /** Prove everything up to the present ends, with publishers fenced. */
+  toEnd: boolean;
+}
+
+/** Figures of an audit, cumulative over its checkpoints. */
+export interface AuditFigures {
+  kafkaMessages: number;
+  kafkaBytes: number;
+  owlmqMessages: number;
+  owlmqBytes: number;
+  missing: number;
+  repaired: number;
+  inversions: number;
+  /** Records of producers that do not use the library, by topic. */
+  foreign: Record<string, number>;
+}
+
+export interface AuditOutcome {
+  checkpoint: unknown;
+  figures: AuditFigures;
+  /** Records seen in this run. */
+  checked: number;
+}
+
+export interface WatchSoakRequest {
+  migration: string;
+  topics: string[];
+  groups: string[];
+  latenessMs: number;
+  graceMs: number;
+  sliceMs: number;
+  audit: unknown;
+  comparison?: unknown;
+  /** Kafka offsets from which both sides report what they do. */
+  from: TopicOffsets;
+}
+
+/** What became of the comparisons of a group, cumulative over checkpoints. */
+export interface VerdictCounts {
+  matched: number;
+  missing: number;
+  unexpected: number;
+  different: number;
+  reordered: number;
+  failedLive: number;
+  failedShadow: number;
+  ignored: number;
+}
+
+export interface GroupComparison {
+  counts: VerdictCounts;
+  /** Message time (ms) up to which both sides were compared; null while a side is missing. */
+  comparedUpTo: number | null;
+  /** Why nothing can be said, in words; empty when comparisons flow. */
+  stalled: string[];
+}
+
+export interface SoakReport {
+  audit: AuditOutcome;
+  comparison: {
+    checkpoint: unknown;
+    groups: Record<string, GroupComparison>;
+    /** The newest, capped; never payload values. */
+    samples: DiscrepancySample[];
+  };
+}
+
+export interface DiscrepancySample {
+  group: string;
+  verdict: string;
+  topic: string;
+  id: string;
+  /** JSON pointers of the fields that differ. */
+  fields: string[];
+}
+
+export interface WatchWarmRequest {
+  migration: string;
+  topics: string[];
+  groups: string[];
+  graceMs: number;
+  sliceMs: number;
+  checkpoint?: unknown;
+  from: Fences;
+}
+
+export interface WarmReport {
+  audit: AuditOutcome;
+  /** Kafka positions of the groups as last translated, for a rollback with OwlMQ dead; null when that failed. */
+  positions: Record<string, TopicOffsets> | null;
+  /** ISO time of that translation. */
+  positionsAt: string | null;
+  /** Why a rollback would not be possible now; empty when it is. */
+  rollbackBlockers: string[];
+}
+
+export interface ReadinessRequest {
+  migration: string;
+  topics: string[];
+  groups: string[];
+  epoch: number;
+  /** How much each group may lag for the window to be enough, records. */
+  drainableLag: number;
+  /** Records of producers without the library since the last look, by topic. */
+  foreign: Record<string, number>;
+}
+
+export interface ReadinessCheck {
+  name: string;
+  ok: boolean;
+  detail: string;
+  todo: string;
+}
+
+export interface MoveOffsetsRequest {
+  direction: 'to-owlmq' | 'to-kafka';
+  topics: string[];
+  groups: string[];
+  fences: Fences;
+  /** Checkpoint of the audit to Kafka: what it has proven needs no second look. */
+  audited?: unknown;
+  /** Where to begin on partitions on which a group has no commit. */
+  reset: 'earliest' | 'latest';
+}
+
+export interface OffsetMove {
+  group: string;
+  /** Partitions by verdict. */
+  exact: number;
+  bounded: number;
+  /** Messages that will be delivered again. */
+  redeliveries: number;
+}

@@ -1,0 +1,63 @@
+import {
+  importToKafka,
+  importToOwlmq,
+  OffsetsRefusedError,
+  translateToKafka,
+  translateToOwlmq,
+  type MirrorCheckpoint,
+} from '@owlmq/kafka-bridge/operations';
+import { ApplicationFailure } from '@temporalio/activity';
+import type { Dependencies } from './dependencies.js';
+import { withHeartbeat } from './heartbeat.js';
+import type { MigrationActivities, OffsetMove } from './migration-activities.js';
+
+/** Steps that move the positions of groups between the legs. */
+export function offsetActivities(
+  dependencies: Dependencies,
+): Pick<MigrationActivities, 'moveOffsets' | 'restoreKafkaOffsets'> {
+  const { kafka: connection, owlmq, admin } = dependencies;
+  return {
+    moveOffsets: ({ direction, topics, groups, fences, audited, reset }) =>
+      withHeartbeat<OffsetMove[], undefined>(async ({ signal }) => {
+        const options = { connection, owlmq, groups, topics, reset, signal };
+        const translations =
+          direction === 'to-owlmq'
+            ? await translateToOwlmq({ ...options, until: fences.kafka, proven: fences.kafka })
+            : await translateToKafka({
+                ...options,
+                kafkaFrom: fences.kafka,
+                proven: audited as MirrorCheckpoint | undefined,
+              });
+        // All or none: nothing is written while any group is refused.
+        const refused = translations.flatMap(({ group, partitions }) =>
+          partitions.filter(({ target }) => target === undefined).map((partition) => ({ group, partition })),
+        );
+        if (refused[0] !== undefined) {
+          const { group } = refused[0];
+          const error = new OffsetsRefusedError(
+            group,
+            refused.map(({ partition }) => partition),
+          );
+          throw ApplicationFailure.create({
+            message: error.message,
+            type: 'OffsetsRefused',
+            nonRetryable: true,
+            cause: error,
+          });
+        }
+        const moves: OffsetMove[] = [];
+        for (const { group, partitions } of translations) {
+          const { exact, bounded, redeliveries } =
+            direction === 'to-owlmq'
+              ? await importToOwlmq(owlmq, group, partitions)
+              : await importToKafka(admin, group, partitions);
+          moves.push({ group, exact, bounded, redeliveries });
+        }
+        return moves;
+      }),
+
+    restoreKafkaOffsets: async ({ groups }) => {
+      for (const [group, offsets] of Object.entries(groups)) await admin.setGroupOffsets(group, offsets);
+    },
+  };
+}

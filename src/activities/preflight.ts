@@ -1,0 +1,202 @@
+import type { RoutingState } from '@owlmq/kafka-bridge/operations';
+import ms from 'ms';
+import type { Dependencies } from './dependencies.js';
+import type { Finding, MigrationActivities, PreflightRequest, ReadinessCheck } from './migration-activities.js';
+
+/** Search attributes that the workflow sets when the namespace has them, with their types. */
+export const SEARCH_ATTRIBUTES = {
+  MigrationPhase: 'Keyword',
+  MigrationRatio: 'Double',
+  MigrationBlocked: 'Bool',
+} as const;
+
+/** Steps that only look: before the start, and before the window. */
+export function preflightActivities(
+  dependencies: Dependencies,
+): Pick<MigrationActivities, 'preflight' | 'checkReadiness'> {
+  const { admin, reader, routing, roster, owlmq } = dependencies;
+  return {
+    preflight: async (request) => {
+      const [existing, known] = await Promise.all([admin.listTopics(), dependencies.searchAttributes()]);
+      const topics: Record<string, number> = {};
+      for (const topic of request.topics) {
+        if (existing.includes(topic)) topics[topic] = await reader.partitionCount(topic);
+      }
+      const standing = existing.includes('owlmq-bridge.routing') ? await routing.readAll() : [];
+      return {
+        findings: [
+          ...missingTopics(request, topics),
+          ...(await groupFindings(request)),
+          ...(await topicFindings(request, topics)),
+          ...otherMigrations(request, standing),
+          ...attributeFindings(known),
+        ],
+        topics,
+        epoch: standing.find(({ migration }) => migration === request.migration)?.epoch ?? 0,
+        searchAttributes: Object.keys(SEARCH_ATTRIBUTES).filter((name) => known.includes(name)),
+      };
+    },
+
+    checkReadiness: async ({ migration, topics, groups, epoch, drainableLag, foreign }) => {
+      await roster.readToEnd();
+      const members = roster
+        .members(migration)
+        .filter(({ report, silentMs }) => report.state !== 'left' && silentMs <= report.leaseMs)
+        .map(({ report }) => report);
+      const publishers = members.filter((report) => report.role === 'publisher');
+      const behind = publishers.filter((report) => report.epoch < epoch || report.mirrorDegraded);
+      const bypassing = Object.entries(foreign).filter(([, count]) => count > 0);
+      const checks: ReadinessCheck[] = [
+        {
+          name: 'publishers follow',
+          ok: publishers.length > 0 && behind.length === 0,
+          detail:
+            publishers.length === 0
+              ? 'no DualPublisher reports to this migration'
+              : `${publishers.length - behind.length} of ${publishers.length} are on epoch ${epoch} and reach OwlMQ`,
+          todo: 'Start the publishers with this migration, and see in their logs why one does not follow.',
+        },
+        {
+          name: 'no bypassing producer',
+          ok: bypassing.length === 0,
+          detail:
+            bypassing.length === 0
+              ? 'every recent record came through the library'
+              : bypassing
+                  .map(([topic, count]) => `${count} recent records without the library's headers in ${topic}`)
+                  .join(', '),
+          todo: 'Find the producers that write to Kafka past the library and move them to DualPublisher.',
+        },
+      ];
+      for (const group of groups) {
+        const live = members.filter(
+          (report) => report.role === 'consumer' && report.group === group && report.state === 'live-kafka',
+        );
+        const lag = await kafkaLag(group, topics);
+        checks.push({
+          name: `group ${group}`,
+          ok: live.length > 0 && lag <= drainableLag,
+          detail: `${live.length} live members, ${lag} records behind on Kafka`,
+          todo: `Start members of ${group}, or wait until it is at most ${drainableLag} records behind.`,
+        });
+      }
+      return checks;
+    },
+  };
+
+  async function kafkaLag(group: string, topics: string[]): Promise<number> {
+    const bounds = await Promise.all(topics.map(async (topic) => [topic, await reader.bounds(topic)] as const));
+    const counts = Object.fromEntries(bounds.map(([topic, partitions]) => [topic, partitions.length]));
+    const committed = await admin.groupOffsets(group, counts);
+    let lag = 0;
+    for (const [topic, partitions] of bounds) {
+      for (const { partition, beginOffset, endOffset } of partitions) {
+        lag += Math.max(0, endOffset - (committed[topic]?.[partition] ?? beginOffset));
+      }
+    }
+    return lag;
+  }
+
+  async function groupFindings({ groups }: PreflightRequest): Promise<Finding[]> {
+    const known = await admin.listGroups();
+    return groups.flatMap((group): Finding[] => {
+      const found = known.find(({ name }) => name === group);
+      if (found === undefined) {
+        const names = known.map(({ name }) => name).slice(0, 20);
+        return [
+          {
+            kind: 'input',
+            what: `Consumer group ${group} does not exist in Kafka.`,
+            todo: `Correct the name, or let the group consume once. Groups there: ${names.join(', ') || 'none'}.`,
+          },
+        ];
+      }
+      if (found.type !== 'classic' && found.type !== '') {
+        return [
+          {
+            kind: 'input',
+            what: `Consumer group ${group} is of the type "${found.type}", which DualConsumer does not join.`,
+            todo: 'Move the group to the classic protocol first.',
+          },
+        ];
+      }
+      return [];
+    });
+  }
+
+  async function topicFindings(request: PreflightRequest, topics: Record<string, number>): Promise<Finding[]> {
+    const findings: Finding[] = [];
+    for (const [topic, partitions] of Object.entries(topics)) {
+      const config = await admin.topicConfig(topic);
+      const retention = Number(config['retention.ms'] ?? -1);
+      if (retention >= 0 && retention < request.retentionNeededMs) {
+        findings.push({
+          kind: 'state',
+          what: `Topic ${topic} keeps records for ${ms(retention, { long: true })}, less than soak, warm period and a day of margin (${ms(request.retentionNeededMs, { long: true })}).`,
+          todo: `Raise retention.ms of ${topic} to at least ${request.retentionNeededMs}, or shorten soak and warm.`,
+        });
+      }
+      if (config['cleanup.policy']?.includes('compact') === true) {
+        findings.push({
+          kind: 'warning',
+          what: `Topic ${topic} is compacted; OwlMQ gets every message and compacts nothing.`,
+          todo: 'Make sure that consumers can do with all values of a key.',
+        });
+      }
+      const inOwlmq = await owlmq.describeTopic(topic);
+      if (inOwlmq !== undefined && inOwlmq.partitions.length !== partitions) {
+        findings.push({
+          kind: 'state',
+          what: `Topic ${topic} has ${inOwlmq.partitions.length} partitions in OwlMQ and ${partitions} in Kafka.`,
+          todo: `Remove ${topic} from OwlMQ: it is created with as many partitions as in Kafka.`,
+        });
+      }
+    }
+    for (const group of request.groups) {
+      const inOwlmq = await owlmq.describeGroup(group);
+      if (inOwlmq === undefined || inOwlmq.members.length === 0) continue;
+      findings.push({
+        kind: 'state',
+        what: `Group ${group} has members in OwlMQ: ${inOwlmq.members.map(({ clientId }) => clientId).join(', ')}.`,
+        todo: `Stop them: positions are imported into groups without members.`,
+      });
+    }
+    return findings;
+  }
+}
+
+function missingTopics(request: PreflightRequest, found: Record<string, number>): Finding[] {
+  return request.topics
+    .filter((topic) => found[topic] === undefined)
+    .map((topic) => ({
+      kind: 'input',
+      what: `Topic ${topic} does not exist in Kafka.`,
+      todo: 'Correct the name, or create the topic.',
+    }));
+}
+
+function otherMigrations(request: PreflightRequest, standing: RoutingState[]): Finding[] {
+  return standing
+    .filter(({ migration, ratio, primary }) => migration !== request.migration && (ratio > 0 || primary === 'owlmq'))
+    .flatMap((other): Finding[] => {
+      const shared = other.topics.filter((topic) => request.topics.includes(topic));
+      if (shared.length === 0) return [];
+      return [
+        {
+          kind: 'state',
+          what: `Migration ${other.migration} routes ${shared.join(', ')} already (epoch ${other.epoch}).`,
+          todo: `Roll ${other.migration} back, or leave its topics out.`,
+        },
+      ];
+    });
+}
+
+function attributeFindings(known: string[]): Finding[] {
+  return Object.entries(SEARCH_ATTRIBUTES)
+    .filter(([name]) => !known.includes(name))
+    .map(([name, type]) => ({
+      kind: 'warning',
+      what: `The Temporal namespace has no search attribute ${name}; the run goes on without it.`,
+      todo: `temporal operator search-attribute create --name ${name} --type ${type}`,
+    }));
+}

@@ -1,0 +1,46 @@
+import { ApplicationFailure } from '@temporalio/activity';
+import { EpochSupersededError } from '@owlmq/kafka-bridge/operations';
+import type { Dependencies } from './dependencies.js';
+import type { MigrationActivities } from './migration-activities.js';
+
+type RoutingActivities = Pick<MigrationActivities, 'applyRouting' | 'prepareTopics' | 'legEnds'>;
+
+/** Steps that write what the fleet obeys, and read how far the legs are. */
+export function routingActivities({ routing, owlmq, reader }: Dependencies): RoutingActivities {
+  return {
+    applyRouting: async (state) => {
+      try {
+        await routing.write(state);
+      } catch (error) {
+        // Somebody wrote a state by hand. Another try would lose again: a person decides.
+        if (!(error instanceof EpochSupersededError)) throw error;
+        throw ApplicationFailure.create({
+          message: error.message,
+          type: 'EpochSuperseded',
+          nonRetryable: true,
+          cause: error,
+          details: [error.found.epoch],
+        });
+      }
+    },
+
+    prepareTopics: async ({ topics }) => {
+      await routing.ensureTopics();
+      const created: string[] = [];
+      for (const [topic, partitions] of Object.entries(topics)) {
+        if (await owlmq.createTopic(topic, partitions)) created.push(topic);
+      }
+      return { created };
+    },
+
+    legEnds: async ({ leg, topics }) => {
+      const ends = topics.map(async (topic): Promise<[string, number[]]> => {
+        if (leg === 'kafka') return [topic, await reader.ends(topic)];
+        const described = await owlmq.describeTopic(topic);
+        if (described === undefined) throw new Error(`OwlMQ does not know the topic ${topic}.`);
+        return [topic, described.partitions.map(({ endOffset }) => endOffset)];
+      });
+      return Object.fromEntries(await Promise.all(ends));
+    },
+  };
+}

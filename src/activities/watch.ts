@@ -1,0 +1,209 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Context, log } from '@temporalio/activity';
+import {
+  ObservationComparison,
+  translateToKafka,
+  type ComparisonCheckpoint,
+  type ComparisonReport,
+  type ForwardCheckpoint,
+  type MirrorCheckpoint,
+  type TopicOffsets,
+} from '@owlmq/kafka-bridge/operations';
+import { forwardAudit, forwardOutcome, mirrorAudit, mirrorOutcome } from './audit.js';
+import type { Dependencies } from './dependencies.js';
+import { withHeartbeat } from './heartbeat.js';
+import type {
+  DiscrepancySample,
+  MigrationActivities,
+  SoakReport,
+  WarmReport,
+  WatchWarmRequest,
+} from './migration-activities.js';
+
+const STEP_MS = 2_000;
+const PAUSE_MS = 250;
+/** Time between two translations of positions while warm: what a rollback with OwlMQ dead may deliver again. */
+const POSITIONS_EVERY_MS = 30_000;
+
+/** Watches that run for a slice of time, and complete early, with what they saw, when they are cancelled. */
+export function watchActivities(dependencies: Dependencies): Pick<MigrationActivities, 'watchSoak' | 'watchWarm'> {
+  return {
+    watchSoak: (request) =>
+      withHeartbeat<SoakReport, SoakDetails>(async ({ signal, resumed, record }) => {
+        const { migration, topics, groups } = request;
+        const audit = forwardAudit(dependencies, {
+          migration,
+          topics,
+          checkpoint: resumed?.audit ?? request.audit,
+          graceMs: request.graceMs,
+        });
+        const earlier = (resumed?.comparison ?? request.comparison) as ComparisonCheckpoint | undefined;
+        const comparison = new ObservationComparison({
+          connection: dependencies.kafka,
+          migration,
+          groups,
+          roster: dependencies.roster,
+          latenessMs: request.latenessMs,
+          from: request.from,
+          ...(earlier === undefined ? {} : { checkpoint: earlier }),
+        });
+        const known = discrepancies((request.comparison as ComparisonCheckpoint | undefined)?.groups ?? {});
+        const end = sliceEnd(request.sliceMs);
+        try {
+          for (;;) {
+            const audited = await audit.step({ maxMs: STEP_MS });
+            const compared = await comparison.step();
+            record({ audit: audited.checkpoint, comparison: compared.checkpoint });
+            if (signal.aborted || Date.now() >= end || discrepancies(compared.groups) > known) {
+              return {
+                audit: forwardOutcome(audited.checkpoint, request.audit as ForwardCheckpoint),
+                comparison: soakComparison(compared),
+              };
+            }
+            await pause(PAUSE_MS, signal);
+          }
+        } finally {
+          await Promise.all([audit.close(), comparison.close()]);
+        }
+      }),
+
+    watchWarm: (request) =>
+      withHeartbeat<WarmReport, WarmDetails>(async ({ signal, resumed, record }) => {
+        const audit = mirrorAudit(dependencies, { ...request, checkpoint: resumed?.audit ?? request.checkpoint });
+        const since = request.checkpoint as MirrorCheckpoint | undefined;
+        let details: WarmDetails = resumed ?? {
+          audit: since ?? { ...request.from, figures: {} },
+          positions: null,
+          positionsAt: null,
+        };
+        let blockers: string[] = [];
+        let positionsDue = 0;
+        const end = sliceEnd(request.sliceMs);
+        try {
+          for (;;) {
+            const last = signal.aborted || Date.now() >= end;
+            try {
+              // A dead Kafka must not end the watch: it is what the watch is there to tell.
+              details = { ...details, audit: (await audit.step({ maxMs: STEP_MS })).checkpoint };
+              if (last || performance.now() >= positionsDue) {
+                const { positions, refused } = await kafkaPositions(dependencies, request, details.audit);
+                positionsDue = performance.now() + POSITIONS_EVERY_MS;
+                blockers = refused;
+                if (refused.length === 0) details = { ...details, positions, positionsAt: new Date().toISOString() };
+              }
+              blockers = [...blockers.filter((text) => !text.startsWith(UNREACHABLE)), ...degradedMirrors(request)];
+            } catch (error) {
+              log.warn('the warm watch could not look at both systems', { error });
+              blockers = [`${UNREACHABLE} ${error instanceof Error ? error.message : String(error)}`];
+            }
+            record(details);
+            if (last) {
+              return {
+                audit: mirrorOutcome(details.audit, since),
+                positions: details.positions,
+                positionsAt: details.positionsAt,
+                rollbackBlockers: [...new Set(blockers)],
+              };
+            }
+            await pause(PAUSE_MS, signal);
+          }
+        } finally {
+          await audit.close();
+        }
+      }),
+  };
+
+  /** Publishers that gave up writing to a dead Kafka: it lacks messages until the audit has repaired it. */
+  function degradedMirrors({ migration }: WatchWarmRequest): string[] {
+    return dependencies.roster
+      .members(migration)
+      .filter(
+        ({ report, silentMs }) => report.role === 'publisher' && report.mirrorDegraded && silentMs <= report.leaseMs,
+      )
+      .map(({ report }) => `publisher ${report.instance} does not reach Kafka`);
+  }
+}
+
+const UNREACHABLE = 'the audit cannot go on:';
+
+interface SoakDetails {
+  audit: ForwardCheckpoint;
+  comparison: ComparisonCheckpoint;
+}
+
+interface WarmDetails {
+  audit: MirrorCheckpoint;
+  positions: Record<string, TopicOffsets> | null;
+  positionsAt: string | null;
+}
+
+/** Counted from the first attempt, so that an attempt that takes over does not begin the slice again. */
+function sliceEnd(sliceMs: number): number {
+  return Context.current().info.scheduledTimestampMs + sliceMs;
+}
+
+async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await sleep(durationMs, undefined, { signal }).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+  });
+}
+
+function discrepancies(
+  groups: Readonly<Record<string, { counts: ComparisonReport['groups'][string]['counts'] }>>,
+): number {
+  return Object.values(groups).reduce(
+    (total, { counts }) =>
+      total +
+      counts.different +
+      counts.missing +
+      counts.unexpected +
+      counts.reordered +
+      counts.failedLive +
+      counts.failedShadow,
+    0,
+  );
+}
+
+function soakComparison(report: ComparisonReport): SoakReport['comparison'] {
+  const groups: SoakReport['comparison']['groups'] = {};
+  const samples: DiscrepancySample[] = [];
+  for (const [group, of] of Object.entries(report.groups)) {
+    const { duplicates, ...counts } = of.counts;
+    const stalled = [...of.stalled];
+    if (report.overflow) stalled.push('more observations wait for their counterpart than fit in memory');
+    if (report.expired > 0) stalled.push(`retention took ${report.expired} observations before they were compared`);
+    groups[group] = { counts, comparedUpTo: of.comparedUpTo ?? null, stalled };
+    samples.push(
+      ...of.samples.map(({ verdict, topic, id, fields }) => ({ group, verdict, topic, id, fields: fields ?? [] })),
+    );
+  }
+  return { checkpoint: report.checkpoint, groups, samples: samples.slice(-20) };
+}
+
+async function kafkaPositions(
+  { kafka, owlmq }: Dependencies,
+  { groups, topics, from }: WatchWarmRequest,
+  audited: MirrorCheckpoint,
+): Promise<{ positions: Record<string, TopicOffsets>; refused: string[] }> {
+  const translations = await translateToKafka({
+    connection: kafka,
+    owlmq,
+    groups,
+    topics,
+    reset: 'earliest',
+    kafkaFrom: from.kafka,
+    proven: { owlmq: audited.owlmq, kafka: audited.kafka },
+  });
+  const positions: Record<string, TopicOffsets> = {};
+  const refused: string[] = [];
+  for (const { group, partitions } of translations) {
+    const offsets: TopicOffsets = {};
+    for (const { topic, partition, target, reason } of partitions) {
+      if (target === undefined) refused.push(`${group} on ${topic}/${partition}: ${reason ?? 'no target'}`);
+      else (offsets[topic] ??= [])[partition] = target;
+    }
+    positions[group] = offsets;
+  }
+  return { positions, refused };
+}

@@ -1,0 +1,110 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { Connection } from '@temporalio/client';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { DefaultLogger, NativeConnection, Runtime, Worker, type LogLevel } from '@temporalio/worker';
+import { ClusterAdmin, LogReader, MemberRoster, OwlmqClient, RoutingWriter } from '@owlmq/kafka-bridge/operations';
+import { pino, type Level, type Logger } from 'pino';
+import { createActivities } from './activities/index.js';
+import type { Dependencies } from './activities/dependencies.js';
+import { readWorkerConfig, TASK_QUEUE, WorkerConfigError } from './worker-config.js';
+
+/** Built by `npm run build`; see scripts/bundle-workflows.mjs. */
+const bundlePath = path.join(import.meta.dirname, '..', 'workflow-bundle.js');
+
+/** How long activities get to end after a signal to stop, before they are retried elsewhere. */
+const SHUTDOWN_GRACE = '20 seconds';
+
+async function main(): Promise<void> {
+  const config = readWorkerConfig(process.env);
+  const logger = pino({ name: 'worker', level: config.logLevel });
+  if (!existsSync(bundlePath)) {
+    throw new WorkerConfigError([`the workflow bundle ${bundlePath} does not exist: run npm run build`]);
+  }
+  installRuntime(config.metricsAddress, logger);
+
+  const temporal = loadClientConnectConfig();
+  const namespace = temporal.namespace ?? 'default';
+  const nativeConnection = await NativeConnection.connect(temporal.connectionOptions);
+  const connection = await Connection.connect(temporal.connectionOptions);
+  const { workflowService, operatorService } = connection;
+  await workflowService.describeNamespace({ namespace });
+
+  const { kafka } = config;
+  const clientId = 'owlmq-migration-worker';
+  const dependencies: Dependencies = {
+    kafka,
+    admin: new ClusterAdmin(kafka, { clientId }),
+    reader: new LogReader(kafka, { clientId }),
+    routing: new RoutingWriter({ connection: kafka, clientId }),
+    roster: new MemberRoster({
+      connection: kafka,
+      clientId,
+      onError: (error) => {
+        logger.warn({ err: error }, 'the members topic could not be read');
+      },
+    }),
+    owlmq: new OwlmqClient(config.owlmq),
+    searchAttributes: async () => {
+      const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
+      return Object.keys(customAttributes);
+    },
+  };
+  await dependencies.routing.ensureTopics();
+  await dependencies.roster.start();
+
+  const worker = await Worker.create({
+    connection: nativeConnection,
+    namespace,
+    taskQueue: TASK_QUEUE,
+    workflowBundle: { codePath: bundlePath },
+    activities: createActivities(dependencies),
+    shutdownGraceTime: SHUTDOWN_GRACE,
+    // A pause or a rollback reaches an activity with the answer to its heartbeat.
+    maxHeartbeatThrottleInterval: '1 second',
+    defaultHeartbeatThrottleInterval: '1 second',
+  });
+  logger.info(
+    { taskQueue: TASK_QUEUE, namespace, brokers: kafka.brokers, owlmq: config.owlmq.url },
+    'worker is running',
+  );
+  // Ends on SIGINT and SIGTERM, which Temporal's runtime listens to.
+  await worker.run();
+
+  await dependencies.roster.stop();
+  await Promise.all([
+    dependencies.admin.close(),
+    dependencies.reader.close(),
+    dependencies.routing.close(),
+    dependencies.owlmq.close(),
+    connection.close(),
+  ]);
+  await nativeConnection.close();
+  logger.info('worker has stopped');
+}
+
+function installRuntime(metricsAddress: string | undefined, logger: Logger): void {
+  const levels: Record<LogLevel, Level> = {
+    TRACE: 'trace',
+    DEBUG: 'debug',
+    INFO: 'info',
+    WARN: 'warn',
+    ERROR: 'error',
+  };
+  Runtime.install({
+    logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
+      logger[levels[level]](meta ?? {}, message);
+    }),
+    telemetryOptions: {
+      logging: { filter: 'WARN', forward: {} },
+      ...(metricsAddress === undefined ? {} : { metrics: { prometheus: { bindAddress: metricsAddress } } }),
+    },
+  });
+}
+
+main().catch((error: unknown) => {
+  const message =
+    error instanceof WorkerConfigError ? error.message : error instanceof Error ? error.stack : String(error);
+  process.stderr.write(`${message ?? 'unknown error'}\n`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,75 @@
+import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
+import type { MigrationActivities } from '../activities/migration-activities.js';
+
+/**
+ * Activities, grouped by how they fail and how long they may take. None retries for ever: when a group's attempts are
+ * used up the workflow blocks, says why, and waits for a person.
+ */
+
+/**
+ * One or a few calls to Kafka or OwlMQ, which answer in well under a second when they are healthy. Half a minute an
+ * attempt rides out a leader election; eight attempts with growing pauses ride out a broker's restart.
+ */
+const quickOptions = {
+  startToCloseTimeout: '30 seconds',
+  retry: {
+    initialInterval: '500 milliseconds',
+    backoffCoefficient: 2,
+    maximumInterval: '15 seconds',
+    maximumAttempts: 8,
+  },
+} as const;
+
+export const { applyRouting, legEnds, preflight, prepareTopics, proveLeg, checkReadiness, restoreKafkaOffsets } =
+  proxyActivities<MigrationActivities>(quickOptions);
+
+/**
+ * Waits for the fleet. A member that is silent is waited out in one lease, so an attempt that takes five minutes waits
+ * for members that report but do not follow, which a retry does not mend: three attempts, then a person.
+ */
+export const { awaitPublishers, awaitConsumers, awaitDrained } = proxyActivities<MigrationActivities>({
+  startToCloseTimeout: '5 minutes',
+  heartbeatTimeout: '15 seconds',
+  retry: { initialInterval: '1 second', maximumInterval: '10 seconds', maximumAttempts: 3 },
+});
+
+/**
+ * Work that grows with the log: audits and offset moves. It resumes from its heartbeat, so attempts are cheap; ten of
+ * them without success in a row mean that a system is down for longer than a restart.
+ */
+export const { auditToOwlmq, auditToKafka, moveOffsets } = proxyActivities<MigrationActivities>({
+  startToCloseTimeout: '6 hours',
+  heartbeatTimeout: '30 seconds',
+  retry: { initialInterval: '1 second', maximumInterval: '30 seconds', maximumAttempts: 10 },
+});
+
+/**
+ * Watches that run for a slice of time and complete with a report. When one is cancelled, for a pause or a rollback,
+ * it still completes with what it saw so far.
+ */
+export const { watchSoak, watchWarm } = proxyActivities<MigrationActivities>({
+  startToCloseTimeout: '25 hours',
+  heartbeatTimeout: '30 seconds',
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry: { initialInterval: '1 second', maximumInterval: '1 minute', maximumAttempts: 15 },
+});
+
+/**
+ * The same steps inside the cutover window, while publishers hold. Attempts are short and follow at once, a worker that
+ * died is noticed within two seconds, and the window's own deadline ends them all.
+ */
+export const inWindow = proxyActivities<MigrationActivities>({
+  startToCloseTimeout: '10 minutes',
+  heartbeatTimeout: '3 seconds',
+  retry: { initialInterval: '100 milliseconds', maximumInterval: '1 second', backoffCoefficient: 2 },
+});
+
+/**
+ * Steps of a cancelled cutover. Publishers hold until they are through, so they are tried fast and for two minutes;
+ * the cancel then goes on to the next step and reports what failed.
+ */
+export const inCancel = proxyActivities<MigrationActivities>({
+  scheduleToCloseTimeout: '2 minutes',
+  heartbeatTimeout: '5 seconds',
+  retry: { initialInterval: '200 milliseconds', maximumInterval: '2 seconds' },
+});

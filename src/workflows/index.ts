@@ -1,0 +1,1 @@
+export { migrateKafkaToOwlmq } from './playbook.js';

@@ -1,0 +1,20 @@
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { MigrationStatus, PlannedStep } from './status.js';
+
+/** What signals carry. All of it is optional, and plain text is taken as the reason. */
+export type RequestInput = { reason?: string; by?: string } | string;
+
+export const pauseSignal = defineSignal<[RequestInput?]>('pause');
+export const resumeSignal = defineSignal<[RequestInput?]>('resume');
+export const rollbackSignal = defineSignal<[RequestInput?]>('rollback');
+export const approveSignal = defineSignal<[RequestInput?]>('approve');
+
+/** The same as updates, refused with a reason when they make no sense now. */
+export const pauseUpdate = defineUpdate<string, [RequestInput?]>('pauseMigration');
+export const resumeUpdate = defineUpdate<string, [RequestInput?]>('resumeMigration');
+export const rollbackUpdate = defineUpdate<string, [RequestInput?]>('rollbackMigration');
+export const approveUpdate = defineUpdate<string, [RequestInput?]>('approveMigration');
+export const setRatioUpdate = defineUpdate<string, [{ ratio: number; by?: string; reason?: string }]>('setRatio');
+
+export const statusQuery = defineQuery<MigrationStatus>('status');
+export const planQuery = defineQuery<PlannedStep[]>('plan');

@@ -1,0 +1,133 @@
+import ms, { type StringValue } from 'ms';
+import { z } from 'zod';
+
+const HOUR = 3_600_000;
+
+/** A duration as Temporal writes them, `"48 hours"` or `"10m"`, or a number of ms; parsed to ms. */
+function duration(bounds: { min: number; max: number }) {
+  const { min, max } = bounds;
+  return z.union([z.string(), z.number()]).transform((value, context) => {
+    const parsed = typeof value === 'number' ? value : parseDuration(value);
+    if (parsed === undefined) {
+      context.addIssue({
+        code: 'custom',
+        message: `"${value}" is not a duration; write for example "48 hours" or "10m"`,
+      });
+      return z.NEVER;
+    }
+    if (parsed < min || parsed > max) {
+      context.addIssue({
+        code: 'custom',
+        message: `must be between ${ms(min, { long: true })} and ${ms(max, { long: true })}, not ${ms(parsed, { long: true })}`,
+      });
+      return z.NEVER;
+    }
+    return parsed;
+  });
+}
+
+function parseDuration(text: string): number | undefined {
+  try {
+    // NaN, or nothing at all, for what it cannot read, whatever its types say.
+    const parsed: unknown = ms(text as StringValue);
+    return typeof parsed === 'number' && Number.isFinite(parsed) ? parsed : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const name = z.string().regex(/^[A-Za-z0-9._-]{1,249}$/, 'must be 1 to 249 letters, digits, ".", "_" or "-"');
+
+function uniqueNames(kind: string) {
+  return z
+    .array(name)
+    .min(1, `name at least one ${kind}`)
+    .refine((names) => new Set(names).size === names.length, `names a ${kind} twice`);
+}
+
+const YEAR = 365 * 24 * HOUR;
+
+/** Shape and defaults of the workflow's input. Defaults are those of the playbook. */
+export const migrationInputSchema = z.strictObject({
+  /** Kafka topics to move. */
+  topics: uniqueNames('topic'),
+  /** Consumer groups to move; all must consume only these topics. */
+  groups: uniqueNames('group'),
+  ramp: z
+    .strictObject({
+      /** Share added at each step, above 0 and up to 1. */
+      step: z.number().gt(0, 'must be more than 0, for example 0.1 for 10%').max(1).default(0.1),
+      /** Time between steps. */
+      interval: duration({ min: 100, max: YEAR }).prefault('1 hour'),
+    })
+    .prefault({}),
+  soak: z
+    .strictObject({
+      /** How long the shadows must show zero discrepancies without a break. */
+      duration: duration({ min: 1_000, max: YEAR }).prefault('48 hours'),
+      /** Comparisons that each group needs within that time; fewer are inconclusive. */
+      minComparisons: z.number().int().min(1).default(1_000),
+      /** How late an observation may be before the other side's counts as missing. */
+      lateness: duration({ min: 100, max: 24 * HOUR }).prefault('1 minute'),
+    })
+    .prefault({}),
+  cutover: z
+    .strictObject({
+      /** One deadline over the whole window. Past it the cutover is cancelled. */
+      window: duration({ min: 1_000, max: HOUR }).prefault('30 seconds'),
+      trigger: z.enum(['automatic', 'approval']).default('automatic'),
+      /** Wait after a cancelled attempt before the next. */
+      backOff: duration({ min: 100, max: 7 * 24 * HOUR }).prefault('10 minutes'),
+      /** Attempts before the workflow blocks and waits for a person. */
+      maxAttempts: z.number().int().min(1).max(100).default(3),
+    })
+    .prefault({}),
+  warm: z
+    .strictObject({
+      /** How long Kafka is kept as a mirror after the cutover. */
+      duration: duration({ min: 1_000, max: YEAR }).prefault('14 days'),
+    })
+    .prefault({}),
+  /** Whether the end of the warm period stops Kafka writes by itself or waits for `approve`. */
+  decommission: z.enum(['automatic', 'approval']).default('approval'),
+  audit: z
+    .strictObject({
+      /** How long a copy may take before the audit repairs it. */
+      grace: duration({ min: 100, max: HOUR }).prefault('30 seconds'),
+    })
+    .prefault({}),
+  /** How long members trust a routing state after they last read it. */
+  lease: duration({ min: 1_000, max: 600_000 }).prefault('10 seconds'),
+  /** Where a group begins on partitions on which it never committed: its own `auto.offset.reset`. */
+  offsetReset: z.enum(['earliest', 'latest']).default('earliest'),
+});
+
+/** Input as a user writes it. */
+export type MigrationInput = z.input<typeof migrationInputSchema>;
+
+/** Input with defaults filled in and durations in ms. */
+export type MigrationPlan = z.output<typeof migrationInputSchema>;
+
+/** All that is wrong with an input, a line each with the path of the field. */
+export class InvalidInputError extends Error {
+  override readonly name = 'InvalidInputError';
+  constructor(readonly problems: readonly string[]) {
+    super(`The input is not valid:\n${problems.map((problem) => `- ${problem}`).join('\n')}`);
+  }
+}
+
+/**
+ * Validates the input and fills in the defaults.
+ *
+ * @throws {InvalidInputError} with every problem at once.
+ */
+export function parseMigrationInput(input: unknown): MigrationPlan {
+  const parsed = migrationInputSchema.safeParse(input ?? {});
+  if (parsed.success) return parsed.data;
+  throw new InvalidInputError(
+    parsed.error.issues.map((issue) => {
+      const path = issue.path.join('.');
+      return path === '' ? issue.message : `${path}: ${issue.message}`;
+    }),
+  );
+}

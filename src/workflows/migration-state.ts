@@ -1,0 +1,141 @@
+import type { RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
+import type {
+  AuditFigures,
+  Fences,
+  Finding,
+  OffsetMove,
+  PublisherFleet,
+  ReadinessCheck,
+} from '../activities/migration-activities.js';
+import type { MigrationPlan } from './migration-input.js';
+import { newSoakClock, type SoakClock } from './soak-clock.js';
+
+/** Phases in the order of the playbook, then the ways out of it. */
+export const PHASES = [
+  'preflight',
+  'dual-write',
+  'shadow-soak',
+  'ready',
+  'cutover',
+  'warm',
+  'decommission',
+  'completed',
+  'rolling-back',
+  'rolled-back',
+] as const;
+export type Phase = (typeof PHASES)[number] | 'failed';
+
+/** What a routing state says beyond its envelope. */
+export type RoutingContent = Pick<RoutingState, 'ratio' | 'primary' | 'mirror' | 'live' | 'shadow'> &
+  Partial<Pick<RoutingState, 'drain' | 'shadowFrom' | 'fence'>>;
+
+/** What a new routing state changes of the last; undefined takes a field away. */
+export type RoutingChange = { [K in keyof RoutingContent]?: RoutingContent[K] | undefined };
+
+/** Somebody's word, by signal or update. */
+export interface Request {
+  reason: string;
+  by: string;
+  /** ISO time at which the workflow took it. */
+  at: string;
+}
+
+/** A step that failed for good until a person acts. */
+export interface Blocked {
+  step: string;
+  cause: string;
+  todo: string;
+  since: string;
+}
+
+/** How a cutover went. */
+export interface CutoverRecord {
+  attempts: number;
+  /** Set at the journal: from here the workflow rolls forward or goes back by the warm path. */
+  journaledAt?: string;
+  fences?: Fences;
+  moves?: OffsetMove[];
+  /** Longest time that any publisher held a `publish()` call. */
+  publisherHoldMs?: number;
+  windowMs?: number;
+  lastCancel?: { reason: string; at: string; errors: string[] };
+}
+
+/** What happened, newest last; capped. */
+export interface LogEntry {
+  at: string;
+  text: string;
+}
+
+/** Everything a run knows. JSON-safe: it is handed over whole when the run continues as new. */
+export interface MigrationState {
+  phase: Phase;
+  phaseSince: string;
+  startedAt: string;
+  /** Furthest phase of the playbook that was entered; what a rollback goes by. */
+  reached: Phase;
+  partitions: Record<string, number>;
+  searchAttributes: string[];
+  findings: Finding[];
+  epoch: number;
+  routing: RoutingContent;
+  ratio: { wanted: number; acknowledged: number };
+  publishers?: PublisherFleet;
+  /** Figures of the audit to OwlMQ before the cutover, of the two-way audit after it. */
+  parity?: AuditFigures;
+  /** Records of producers without the library that the last slice saw, by topic. */
+  foreign: Record<string, number>;
+  audit?: unknown;
+  /** Kafka offsets from which every record has its copy in OwlMQ. */
+  coverage?: TopicOffsets;
+  soak: SoakClock;
+  comparison?: unknown;
+  verdicts: Record<string, { matched: number; discrepancies: number; comparedUpTo: string | null }>;
+  readiness: ReadinessCheck[];
+  cutover: CutoverRecord;
+  warm?: {
+    remainingMs: number;
+    audit?: unknown;
+    positions: Record<string, TopicOffsets> | null;
+    positionsAt: string | null;
+    rollbackBlockers: string[];
+    unavailableSince?: string;
+  };
+  paused?: Request;
+  rollback?: Request & { redeliveries?: number; from?: Phase; publisherHoldMs?: number };
+  approved: { cutover: boolean; decommission: boolean };
+  blocked?: Blocked;
+  /** What the run waits for, in words, and until when. */
+  waiting?: { for: string; until?: string };
+  unknownSignals: string[];
+  log: LogEntry[];
+}
+
+export function newMigrationState(now: string): MigrationState {
+  return {
+    phase: 'preflight',
+    phaseSince: now,
+    startedAt: now,
+    reached: 'preflight',
+    partitions: {},
+    searchAttributes: [],
+    findings: [],
+    epoch: 0,
+    routing: { ratio: 0, primary: 'kafka', mirror: true, live: 'kafka', shadow: 'off' },
+    ratio: { wanted: 0, acknowledged: 0 },
+    soak: newSoakClock(),
+    verdicts: {},
+    foreign: {},
+    readiness: [],
+    cutover: { attempts: 0 },
+    approved: { cutover: false, decommission: false },
+    unknownSignals: [],
+    log: [],
+  };
+}
+
+/** What a run carries over when it continues as new. */
+export interface CarriedOver {
+  plan: MigrationPlan;
+  state: MigrationState;
+}

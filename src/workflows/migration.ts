@@ -1,0 +1,333 @@
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  CancelledFailure,
+  condition,
+  continueAsNew,
+  isCancellation,
+  log,
+  setCurrentDetails,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { defineSearchAttributeKey, SearchAttributeType, type SearchAttributePair } from '@temporalio/common';
+import type { RoutingState } from '@owlmq/kafka-bridge/operations';
+import { applyRouting } from './activity-proxies.js';
+import type { RequestInput } from './messages.js';
+import type { MigrationPlan } from './migration-input.js';
+import {
+  PHASES,
+  type CarriedOver,
+  type MigrationState,
+  type Phase,
+  type Request,
+  type RoutingChange,
+  type RoutingContent,
+} from './migration-state.js';
+import { statusMarkdown } from './status.js';
+
+const phaseKey = defineSearchAttributeKey('MigrationPhase', SearchAttributeType.KEYWORD);
+const ratioKey = defineSearchAttributeKey('MigrationRatio', SearchAttributeType.DOUBLE);
+const blockedKey = defineSearchAttributeKey('MigrationBlocked', SearchAttributeType.BOOL);
+
+const LOG_ENTRIES = 60;
+
+/**
+ * One run of the playbook: its state, and what every phase needs to change it in a way that people can follow. The
+ * phases are in `phases/`, their order in `playbook.ts`.
+ */
+export class Migration {
+  /** Set when publishers are about to be told to stop writing to Kafka: from there there is no way back. */
+  decommissioned = false;
+  /** Ratio that a person asked for and that is not applied yet. */
+  requestedRatio: number | undefined;
+  readonly #scope = new CancellationScope();
+
+  constructor(
+    readonly plan: MigrationPlan,
+    readonly state: MigrationState,
+  ) {}
+
+  get name(): string {
+    return workflowInfo().workflowId;
+  }
+
+  /** Runs the playbook until its end or until a rollback is asked for, whichever comes first. */
+  async untilRollback(playbook: () => Promise<void>): Promise<'completed' | 'rollback'> {
+    try {
+      await this.#scope.run(playbook);
+      return 'completed';
+    } catch (error) {
+      if (!isCancellation(error)) throw error;
+      // Cancelling the workflow must not leave a fleet half moved: it goes back, then ends as cancelled.
+      this.state.rollback ??= { reason: 'the workflow was cancelled', by: 'cancel request', at: now() };
+      return 'rollback';
+    }
+  }
+
+  // -- what people ask for ------------------------------------------------------------------------------------------
+
+  pause(input: RequestInput | undefined): void {
+    if (this.state.paused !== undefined) return;
+    this.state.paused = toRequest(input);
+    this.note(`paused by ${this.state.paused.by}: ${this.state.paused.reason}`);
+  }
+
+  /** Ends a pause, and tries a blocked step again. */
+  resume(input: RequestInput | undefined): void {
+    const { by } = toRequest(input);
+    if (this.state.paused !== undefined) {
+      delete this.state.paused;
+      this.note(`resumed by ${by}`);
+    }
+    if (this.state.blocked !== undefined) {
+      this.note(`"${this.state.blocked.step}" is tried again, asked by ${by}`);
+      delete this.state.blocked;
+    }
+  }
+
+  approve(input: RequestInput | undefined): void {
+    const { by } = toRequest(input);
+    const what = this.state.phase === 'warm' || this.state.phase === 'decommission' ? 'decommission' : 'cutover';
+    if (this.state.approved[what]) return;
+    this.state.approved[what] = true;
+    this.note(`${what} approved by ${by}`);
+  }
+
+  /** Why a rollback is refused now; undefined when it is not. */
+  rollbackRefusal(): string | undefined {
+    if (this.decommissioned || this.state.phase === 'completed') {
+      return 'Kafka writes have ended: Kafka lacks the messages published since, so there is no way back.';
+    }
+    if (this.state.phase === 'rolled-back') return 'the migration is rolled back already.';
+    return undefined;
+  }
+
+  /** Takes the first request; later ones change nothing. */
+  rollback(input: RequestInput | undefined): void {
+    const refusal = this.rollbackRefusal();
+    if (refusal !== undefined) {
+      this.note(`rollback refused: ${refusal}`);
+      return;
+    }
+    if (this.state.rollback !== undefined) return;
+    this.state.rollback = toRequest(input);
+    this.note(`rollback asked by ${this.state.rollback.by}: ${this.state.rollback.reason}`);
+    this.#scope.cancel();
+  }
+
+  unknownSignal(name: string): void {
+    if (!this.state.unknownSignals.includes(name))
+      this.state.unknownSignals = [...this.state.unknownSignals.slice(-9), name];
+    this.note(`signal "${name}" is not known and did nothing; known: pause, resume, rollback, approve`);
+  }
+
+  // -- what phases use ----------------------------------------------------------------------------------------------
+
+  /** Whether the playbook is past a phase, so that a run which continued as new goes on behind it. */
+  isPast(phase: Phase): boolean {
+    const order: readonly Phase[] = PHASES;
+    return order.indexOf(this.state.phase) > order.indexOf(phase);
+  }
+
+  enter(phase: Phase): void {
+    if (this.state.phase === phase) return;
+    this.state.phase = phase;
+    this.state.phaseSince = now();
+    delete this.state.waiting;
+    const order: readonly Phase[] = PHASES;
+    const isPlaybook = order.indexOf(phase) <= order.indexOf('completed');
+    if (isPlaybook && order.indexOf(phase) > order.indexOf(this.state.reached)) this.state.reached = phase;
+    this.note(`phase ${phase}`);
+    this.#attribute({ key: phaseKey, value: phase });
+  }
+
+  /** Puts the phase and ratio into the search attributes once it is known which ones the namespace has. */
+  announce(): void {
+    this.#attribute({ key: phaseKey, value: this.state.phase });
+    this.#attribute({ key: ratioKey, value: this.state.ratio.acknowledged });
+    this.refreshDetails();
+  }
+
+  note(text: string): void {
+    this.state.log = [...this.state.log.slice(1 - LOG_ENTRIES), { at: now(), text }];
+    log.info(text, { migration: this.name, phase: this.state.phase, epoch: this.state.epoch });
+    this.refreshDetails();
+  }
+
+  refreshDetails(): void {
+    setCurrentDetails(statusMarkdown(this.plan, this.state));
+  }
+
+  /** Says in the status what the run waits for while `wait` runs. */
+  async waitingFor<T>(reason: string, wait: () => Promise<T>, until?: number): Promise<T> {
+    this.state.waiting = { for: reason, ...(until === undefined ? {} : { until: new Date(until).toISOString() }) };
+    this.refreshDetails();
+    try {
+      return await wait();
+    } finally {
+      delete this.state.waiting;
+    }
+  }
+
+  /**
+   * Runs a step until it succeeds. A step that fails for good blocks the run: the status names the cause and what to
+   * do, and the step is tried again on `resume`. A rollback ends the wait.
+   */
+  async step<T>(name: string, todo: string, run: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await this.waitingFor(name, run);
+      } catch (error) {
+        if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
+        await this.block(name, causeOf(error), todo);
+      }
+    }
+  }
+
+  /** Waits for a person. */
+  async block(step: string, cause: string, todo: string): Promise<void> {
+    this.state.blocked = { step, cause, todo: `${todo} Then send the resume signal, or roll back.`, since: now() };
+    this.#attribute({ key: blockedKey, value: true });
+    this.note(`blocked in "${step}": ${cause}`);
+    try {
+      await condition(() => this.state.blocked === undefined);
+    } finally {
+      // A rollback ends the wait too, and has its own steps to block on.
+      delete this.state.blocked;
+      this.#attribute({ key: blockedKey, value: false });
+    }
+  }
+
+  /** Waits while somebody has paused. */
+  async whilePaused(): Promise<void> {
+    if (this.state.paused === undefined) return;
+    await this.waitingFor('the resume signal', () => condition(() => this.state.paused === undefined));
+  }
+
+  /**
+   * Waits for a time in which paused time does not count, or until `until` says so.
+   *
+   * @returns whether the whole time passed.
+   */
+  async hold(durationMs: number, summary: string, until: () => boolean = () => false): Promise<boolean> {
+    let remaining = durationMs;
+    while (remaining > 0) {
+      await this.whilePaused();
+      const started = Date.now();
+      const stopped = () => this.state.paused !== undefined || until();
+      const wait = () => condition(stopped, remaining, { summary });
+      await this.waitingFor(summary, wait, started + remaining);
+      remaining -= Date.now() - started;
+      if (until()) return remaining <= 0;
+    }
+    return true;
+  }
+
+  /** Runs a watch that completes early with what it saw once `until` holds or somebody pauses. */
+  async watch<T>(run: () => Promise<T>, until: () => boolean = () => false): Promise<T> {
+    const scope = new CancellationScope();
+    let done = false;
+    const running = scope.run(run);
+    const interruption = condition(() => done || this.state.paused !== undefined || until()).then(
+      () => {
+        if (!done) scope.cancel();
+      },
+      // The scope around it was cancelled, and the watch's with it.
+      () => undefined,
+    );
+    try {
+      return await running;
+    } finally {
+      done = true;
+      await interruption;
+    }
+  }
+
+  /**
+   * The next routing state, under a new epoch. The epoch is used up whether or not it is written, so that a state
+   * which was written without our knowing can never be mistaken for a later one.
+   */
+  nextRouting(change: RoutingChange, reason: string): RoutingState {
+    const merged = { ...this.state.routing, ...change };
+    const set = Object.entries(merged).filter(([, value]) => value !== undefined);
+    const content = Object.fromEntries(set) as RoutingContent;
+    this.state.routing = content;
+    this.state.epoch += 1;
+    return {
+      version: 1,
+      migration: this.name,
+      epoch: this.state.epoch,
+      topics: this.plan.topics,
+      groups: this.plan.groups,
+      ...content,
+      leaseMs: this.plan.lease,
+      writtenAt: now(),
+      reason,
+    };
+  }
+
+  /** Writes the next routing state as a step of its own. */
+  async route(change: RoutingChange, reason: string): Promise<void> {
+    await this.step(
+      reason,
+      'Check that Kafka answers, and whether somebody wrote a routing state by hand.',
+      async () => {
+        const routing = this.nextRouting(change, reason);
+        try {
+          await applyRouting.executeWithOptions({ summary: `epoch ${routing.epoch}: ${reason}` }, [routing]);
+        } catch (error) {
+          // Once a person says so, the next try is above the state that somebody else wrote.
+          this.state.epoch = Math.max(this.state.epoch, supersedingEpoch(error));
+          throw error;
+        }
+      },
+    );
+  }
+
+  acknowledgeRatio(ratio: number): void {
+    this.state.ratio.acknowledged = ratio;
+    this.#attribute({ key: ratioKey, value: ratio });
+    this.note(`ratio ${ratio} acknowledged`);
+  }
+
+  /** Starts a new run with the same state once the history has grown long. Call where nothing is under way. */
+  async continueAsNewWhenLong(): Promise<void> {
+    if (!workflowInfo().continueAsNewSuggested) return;
+    this.note('continues as new: the history has grown long');
+    const carried: CarriedOver = { plan: this.plan, state: this.state };
+    await continueAsNew<(input: unknown, carried: CarriedOver) => Promise<unknown>>(this.plan, carried);
+  }
+
+  #attribute(pair: SearchAttributePair): void {
+    // One that the namespace does not know would wedge the workflow task.
+    if (this.state.searchAttributes.includes(pair.key.name)) upsertSearchAttributes([pair]);
+  }
+}
+
+/** Time as the workflow sees it: deterministic. */
+export function now(): string {
+  return new Date().toISOString();
+}
+
+/** Message of the failure at the bottom, which is the one that says something. */
+export function causeOf(error: unknown): string {
+  let deepest: unknown = error;
+  while (deepest instanceof Error && deepest.cause instanceof Error) deepest = deepest.cause;
+  if (deepest instanceof CancelledFailure) return 'cancelled';
+  return deepest instanceof Error ? deepest.message : String(deepest);
+}
+
+/** Epoch of the state that a refused one was found to be below; 0 for other failures. */
+function supersedingEpoch(error: unknown): number {
+  const cause = error instanceof ActivityFailure ? error.cause : undefined;
+  if (!(cause instanceof ApplicationFailure) || cause.type !== 'EpochSuperseded') return 0;
+  const epoch = cause.details?.[0];
+  return typeof epoch === 'number' ? epoch : 0;
+}
+
+function toRequest(input: RequestInput | undefined): Request {
+  const { reason, by } = typeof input === 'string' ? { reason: input, by: undefined } : (input ?? {});
+  return { reason: reason ?? 'no reason given', by: by ?? 'signal', at: now() };
+}

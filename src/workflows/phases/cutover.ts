@@ -1,0 +1,223 @@
+import { CancellationScope, isCancellation } from '@temporalio/workflow';
+import type { Fences } from '../../activities/migration-activities.js';
+import {
+  auditToOwlmq,
+  awaitConsumers,
+  awaitPublishers,
+  checkReadiness,
+  inCancel,
+  inWindow,
+  proveLeg,
+} from '../activity-proxies.js';
+import { causeOf, now, type Migration } from '../migration.js';
+import { soakShortfalls } from '../soak-clock.js';
+import { soakTarget } from '../status.js';
+import { soakSlice } from './shadow-soak.js';
+
+const MINUTE = 60_000;
+
+/** Backlog that a group drains well within a window of seconds, records. */
+const DRAINABLE_LAG = 10_000;
+
+/** Phases 3 and 4: positions of the groups and the switch, in one window that is cancelled or goes through. */
+export async function cutOver(migration: Migration): Promise<void> {
+  if (migration.isPast('cutover')) return;
+  const { plan, state } = migration;
+  for (;;) {
+    await becomeReady(migration);
+    if (await attempt(migration)) return;
+    const reason = state.cutover.lastCancel?.reason ?? 'cancelled';
+    if (state.cutover.attempts % plan.cutover.maxAttempts === 0) {
+      await migration.block('cutover', reason, `${plan.cutover.maxAttempts} attempts were cancelled: mend the cause.`);
+    } else {
+      await migration.hold(plan.cutover.backOff, 'back-off after a cancelled cutover');
+    }
+  }
+}
+
+/** Waits until every check passes, and for approval where it is asked for. Shadows go on being compared. */
+async function becomeReady(migration: Migration): Promise<void> {
+  const { plan, state } = migration;
+  migration.enter('ready');
+  for (;;) {
+    await migration.whilePaused();
+    const failed = await failedChecks(migration);
+    const approved = () => plan.cutover.trigger === 'automatic' || state.approved.cutover;
+    if (failed.length === 0 && approved()) break;
+    if (failed.length === 0) {
+      await migration.waitingFor('the approve signal', () => soakSlice(migration, approved));
+    } else {
+      migration.note(`not ready: ${failed.map(({ name, detail }) => `${name} (${detail})`).join('; ')}`);
+      await soakSlice(migration, undefined, MINUTE);
+    }
+    await migration.continueAsNewWhenLong();
+  }
+  const caughtUp = await migration.step('audit', 'Check that the worker reaches Kafka and OwlMQ.', () =>
+    auditToOwlmq.executeWithOptions({ summary: 'catch up with the audit before the window' }, [
+      { migration: migration.name, topics: plan.topics, checkpoint: state.audit, graceMs: plan.audit.grace },
+    ]),
+  );
+  state.audit = caughtUp.checkpoint;
+  state.parity = caughtUp.figures;
+}
+
+async function failedChecks(migration: Migration) {
+  const { plan, state } = migration;
+  const shortfalls = soakShortfalls(state.soak, soakTarget(plan));
+  const checks = await migration.step('readiness', 'Check that the worker reaches Kafka and OwlMQ.', () =>
+    checkReadiness.executeWithOptions({ summary: 'is a cutover possible within its window?' }, [
+      {
+        migration: migration.name,
+        topics: plan.topics,
+        groups: plan.groups,
+        epoch: state.epoch,
+        drainableLag: DRAINABLE_LAG,
+        foreign: state.foreign,
+      },
+    ]),
+  );
+  state.readiness = [
+    {
+      name: 'soak clean',
+      ok: shortfalls.length === 0,
+      detail: shortfalls.length === 0 ? 'no discrepancy for the whole soak' : `missing: ${shortfalls.join(', ')}`,
+      todo: 'Wait until the soak is clean again.',
+    },
+    ...checks,
+  ];
+  return state.readiness.filter(({ ok }) => !ok);
+}
+
+/** One window. Before the journal every failure cancels it; behind it there is only forward. */
+async function attempt(migration: Migration): Promise<boolean> {
+  const { plan, state } = migration;
+  state.cutover.attempts += 1;
+  migration.enter('cutover');
+  const started = Date.now();
+  try {
+    await CancellationScope.withTimeout(plan.cutover.window, () => upToTheJournal(migration));
+  } catch (error) {
+    const reason = isCancellation(error)
+      ? (state.rollback?.reason ?? `the window of ${plan.cutover.window / 1000} s was over`)
+      : causeOf(error);
+    await CancellationScope.nonCancellable(() => cancelWindow(migration, reason));
+    // A rollback, or the workflow's own cancel, goes on from here.
+    if (CancellationScope.current().consideredCancelled) throw error;
+    return false;
+  }
+  state.cutover.journaledAt = now();
+  migration.note('journal: groups are on OwlMQ positions, the cutover rolls forward');
+  await switchToOwlmq(migration);
+  state.cutover.windowMs = Date.now() - started;
+  return true;
+}
+
+async function upToTheJournal(migration: Migration): Promise<void> {
+  const { plan, state } = migration;
+  const { topics, groups } = plan;
+  const name = migration.name;
+
+  const fenced = migration.nextRouting({ fence: { reason: 'cutover' } }, 'cutover: publishers hold');
+  await inWindow.applyRouting.executeWithOptions({ summary: 'hold publishers' }, [fenced]);
+  await inWindow.awaitPublishers.executeWithOptions({ summary: 'wait until nothing is in flight' }, [
+    { migration: name, epoch: fenced.epoch, fenced: true },
+  ]);
+
+  const kafka = await inWindow.legEnds.executeWithOptions({ summary: 'fence offsets' }, [{ leg: 'kafka', topics }]);
+  const draining = migration.nextRouting({ drain: kafka }, 'cutover: Kafka consumers drain to the fence');
+  await inWindow.applyRouting.executeWithOptions({ summary: 'drain consumers to the fence' }, [draining]);
+  await inWindow.awaitDrained.executeWithOptions({ summary: 'wait for commits at the fence' }, [
+    { leg: 'kafka', groups, offsets: kafka },
+  ]);
+  await inWindow.awaitConsumers.executeWithOptions({ summary: 'wait until nobody applies from Kafka' }, [
+    { migration: name, epoch: draining.epoch, groups, state: 'drained', shadow: false },
+  ]);
+
+  const audit = await inWindow.auditToOwlmq.executeWithOptions({ summary: 'prove all copies up to the fence' }, [
+    { migration: name, topics, checkpoint: state.audit, until: kafka, graceMs: plan.audit.grace },
+  ]);
+  state.audit = audit.checkpoint;
+  state.parity = audit.figures;
+  const owlmq = await inWindow.legEnds.executeWithOptions({ summary: 'OwlMQ fence offsets' }, [
+    { leg: 'owlmq', topics },
+  ]);
+  const fences: Fences = { kafka, owlmq };
+  const request = { direction: 'to-owlmq' as const, topics, groups, fences, reset: plan.offsetReset };
+  state.cutover.moves = await inWindow.moveOffsets.executeWithOptions({ summary: 'import group offsets, read back' }, [
+    request,
+  ]);
+  state.cutover.fences = fences;
+}
+
+/** Behind the journal: every step is tried until it succeeds, with a person's help where it must be. */
+async function switchToOwlmq(migration: Migration): Promise<void> {
+  const { plan, state } = migration;
+  const name = migration.name;
+  await migration.route(
+    {
+      primary: 'owlmq',
+      live: 'owlmq',
+      shadow: 'off',
+      fence: undefined,
+      drain: undefined,
+      shadowFrom: undefined,
+    },
+    'cutover: OwlMQ is primary, its consumers are live',
+  );
+  const todo = 'See in the worker log which instance does not follow, and restart it.';
+  state.publishers = await migration.step('publishers to switch to OwlMQ', todo, () =>
+    awaitPublishers.executeWithOptions({ summary: 'wait for all publishers' }, [
+      { migration: name, epoch: state.epoch, fenced: false },
+    ]),
+  );
+  state.cutover.publisherHoldMs = state.publishers.longestHoldMs;
+  await migration.step('consumers to go live on OwlMQ', todo, () =>
+    awaitConsumers.executeWithOptions({ summary: 'wait for live consumers of every group' }, [
+      { migration: name, epoch: state.epoch, groups: plan.groups, state: 'live-owlmq', shadow: false },
+    ]),
+  );
+  await migration.step('canary on OwlMQ', 'Check that OwlMQ answers.', () =>
+    proveLeg.executeWithOptions({ summary: 'canary through OwlMQ' }, [{ migration: name, leg: 'owlmq' }]),
+  );
+  migration.note(`cut over; publishers were held for ${Math.round(state.publishers.longestHoldMs)} ms`);
+}
+
+/** Undoes a window: tries every step, has its own time, and reports every error. */
+async function cancelWindow(migration: Migration, reason: string): Promise<void> {
+  const { plan, state } = migration;
+  const name = migration.name;
+  const errors: string[] = [];
+  const attemptStep = async (run: () => Promise<unknown>): Promise<boolean> => {
+    try {
+      await run();
+      return true;
+    } catch (error) {
+      errors.push(causeOf(error));
+      return false;
+    }
+  };
+  const back = { fence: undefined, drain: undefined };
+  for (;;) {
+    const routing = migration.nextRouting(back, `cutover cancelled: ${reason}`);
+    const routed = await attemptStep(() =>
+      inCancel.applyRouting.executeWithOptions({ summary: 'cancel: publishers and consumers go on with Kafka' }, [
+        routing,
+      ]),
+    );
+    if (routed) break;
+    await migration.block('cancel of the cutover', errors.at(-1) ?? reason, 'Publishers are held: make Kafka answer.');
+  }
+  await attemptStep(() =>
+    inCancel.awaitPublishers.executeWithOptions({ summary: 'cancel: wait for publishers' }, [
+      { migration: name, epoch: state.epoch, fenced: false },
+    ]),
+  );
+  await attemptStep(() =>
+    inCancel.awaitConsumers.executeWithOptions({ summary: 'cancel: wait for consumers' }, [
+      { migration: name, epoch: state.epoch, groups: plan.groups, state: 'live-kafka', shadow: false },
+    ]),
+  );
+  state.cutover.lastCancel = { reason, at: now(), errors };
+  migration.note(`cutover cancelled: ${reason}${errors.length === 0 ? '' : `; errors: ${errors.join('; ')}`}`);
+  if (state.rollback === undefined) migration.enter('ready');
+}

@@ -1,0 +1,60 @@
+import { watchWarm } from '../activity-proxies.js';
+import { now, type Migration } from '../migration.js';
+import { words } from '../status.js';
+
+const HOUR = 3_600_000;
+
+/** After the cutover: Kafka stays a complete mirror, so that a rollback loses nothing. */
+export async function keepWarm(migration: Migration): Promise<void> {
+  if (migration.isPast('warm')) return;
+  const { plan, state } = migration;
+  migration.enter('warm');
+  state.warm ??= { remainingMs: plan.warm.duration, positions: null, positionsAt: null, rollbackBlockers: [] };
+  while (state.warm.remainingMs > 0) {
+    await migration.whilePaused();
+    const started = Date.now();
+    await warmSlice(migration, `warm: ${words(state.warm.remainingMs)} to go`);
+    state.warm.remainingMs -= Date.now() - started;
+    await migration.continueAsNewWhenLong();
+  }
+}
+
+/** Audits both ways and checkpoints positions for a slice of time, ended early by a pause or `until`. */
+export async function warmSlice(migration: Migration, summary: string, until?: () => boolean): Promise<void> {
+  const { plan, state } = migration;
+  const { warm } = state;
+  const { fences } = state.cutover;
+  if (warm === undefined || fences === undefined) throw new TypeError('a warm slice needs a cutover before it');
+  const longest = Math.max(500, Math.min(6 * HOUR, Math.round(plan.warm.duration / 10)));
+  const sliceMs = warm.remainingMs > 0 ? Math.min(longest, Math.max(500, warm.remainingMs)) : longest;
+  const report = await migration.step('warm mirror', 'Check that the worker reaches Kafka and OwlMQ.', () =>
+    migration.watch(
+      () =>
+        watchWarm.executeWithOptions({ summary }, [
+          {
+            migration: migration.name,
+            topics: plan.topics,
+            groups: plan.groups,
+            graceMs: plan.audit.grace,
+            sliceMs,
+            checkpoint: warm.audit,
+            from: fences,
+          },
+        ]),
+      until,
+    ),
+  );
+  warm.audit = report.audit.checkpoint;
+  state.parity = report.audit.figures;
+  if (report.positions !== null) {
+    warm.positions = report.positions;
+    warm.positionsAt = report.positionsAt;
+  }
+  warm.rollbackBlockers = report.rollbackBlockers;
+  if (report.rollbackBlockers.length === 0) delete warm.unavailableSince;
+  else if (warm.unavailableSince === undefined) {
+    warm.unavailableSince = now();
+    migration.note(`a rollback would not be possible: ${report.rollbackBlockers.join('; ')}`);
+  }
+  migration.refreshDetails();
+}

@@ -1,0 +1,190 @@
+import { ActivityFailure } from '@temporalio/workflow';
+import type { Fences } from '../../activities/migration-activities.js';
+import {
+  applyRouting,
+  auditToKafka,
+  awaitConsumers,
+  awaitDrained,
+  awaitPublishers,
+  legEnds,
+  moveOffsets,
+  proveLeg,
+  restoreKafkaOffsets,
+} from '../activity-proxies.js';
+import { causeOf, type Migration } from '../migration.js';
+
+const FOLLOW = 'See in the worker log which instance does not follow, and restart it.';
+const REACH = 'Check that the worker reaches Kafka and OwlMQ.';
+
+/**
+ * The way back, from any phase before the decommission. Runs to its end whatever else is asked; pauses do not stop it.
+ */
+export async function rollBack(migration: Migration): Promise<void> {
+  const { state } = migration;
+  const from = state.phase;
+  if (state.rollback !== undefined) state.rollback.from = from;
+  migration.enter('rolling-back');
+  // Before the first routing state nobody was told anything.
+  if (from !== 'preflight') {
+    const { fences } = state.cutover;
+    if (state.cutover.journaledAt === undefined || fences === undefined) await stayOnKafka(migration);
+    else await returnToKafka(migration, fences);
+  }
+  migration.enter('rolled-back');
+}
+
+/** Kafka was primary all along: no copies any more, no shadows. Kafka consumers never stopped. */
+async function stayOnKafka(migration: Migration): Promise<void> {
+  await routeToKafka(migration);
+  await confirmPublishers(migration);
+}
+
+/** OwlMQ was primary: Kafka gets all it lacks, groups get their positions, then the switch back. */
+async function returnToKafka(migration: Migration, fences: Fences): Promise<void> {
+  const { plan, state } = migration;
+  const name = migration.name;
+  await migration.step('canary on Kafka', 'Kafka must take writes before anything returns to it.', () =>
+    proveLeg.executeWithOptions({ summary: 'is Kafka healthy?' }, [{ migration: name, leg: 'kafka' }]),
+  );
+  const owlmqAnswers = await isAlive(migration);
+
+  await migration.route({ fence: { reason: 'rollback' }, drain: undefined }, 'rollback: publishers hold');
+  await migration.step('publishers to hold', FOLLOW, () =>
+    awaitPublishers.executeWithOptions({ summary: 'wait until nothing is in flight' }, [
+      { migration: name, epoch: state.epoch, fenced: true },
+    ]),
+  );
+  if (owlmqAnswers) {
+    await drainOwlmqConsumers(migration);
+    const audit = await migration.step('audit to Kafka', REACH, () =>
+      auditToKafka.executeWithOptions({ summary: 'prove that Kafka has everything' }, [
+        {
+          migration: name,
+          topics: plan.topics,
+          checkpoint: state.warm?.audit,
+          from: fences,
+          graceMs: plan.audit.grace,
+          toEnd: true,
+        },
+      ]),
+    );
+    state.parity = audit.figures;
+    const moves = await migration.step('group positions', 'Stop every Kafka consumer of the groups.', () =>
+      moveOffsets.executeWithOptions({ summary: 'translate positions to Kafka, import, read back' }, [
+        {
+          direction: 'to-kafka',
+          topics: plan.topics,
+          groups: plan.groups,
+          fences,
+          audited: audit.checkpoint,
+          reset: plan.offsetReset,
+        },
+      ]),
+    );
+    setRedeliveries(
+      migration,
+      moves.reduce((sum, { redeliveries }) => sum + redeliveries, 0),
+    );
+  } else {
+    await restoreLastPositions(migration, fences);
+  }
+  await routeToKafka(migration);
+  await confirmPublishers(migration);
+  await migration.step('consumers to go live on Kafka', FOLLOW, () =>
+    awaitConsumers.executeWithOptions({ summary: 'wait for live consumers of every group' }, [
+      { migration: name, epoch: state.epoch, groups: plan.groups, state: 'live-kafka', shadow: false },
+    ]),
+  );
+}
+
+async function isAlive(migration: Migration): Promise<boolean> {
+  try {
+    await proveLeg.executeWithOptions(
+      { summary: 'does OwlMQ answer?', startToCloseTimeout: '10 seconds', retry: { maximumAttempts: 3 } },
+      [{ migration: migration.name, leg: 'owlmq' }],
+    );
+    return true;
+  } catch (error) {
+    if (!(error instanceof ActivityFailure)) throw error;
+    migration.note(`OwlMQ does not answer: ${causeOf(error)}; going back by the last positions`);
+    return false;
+  }
+}
+
+/** To the end where that is possible in a short time, else where they are: positions are then translated. */
+async function drainOwlmqConsumers(migration: Migration): Promise<void> {
+  const { plan, state } = migration;
+  const { topics, groups } = plan;
+  const name = migration.name;
+  const ends = await migration.step('OwlMQ end offsets', REACH, () =>
+    legEnds.executeWithOptions({ summary: 'OwlMQ fence offsets' }, [{ leg: 'owlmq', topics }]),
+  );
+  const draining = migration.nextRouting({ drain: ends }, 'rollback: OwlMQ consumers drain');
+  try {
+    await applyRouting.executeWithOptions({ summary: 'drain OwlMQ consumers' }, [draining]);
+    await awaitDrained.executeWithOptions(
+      { summary: 'wait for commits at the end', scheduleToCloseTimeout: '20 seconds' },
+      [{ leg: 'owlmq', groups, offsets: ends }],
+    );
+  } catch (error) {
+    if (!(error instanceof ActivityFailure)) throw error;
+    migration.note(`consumers did not drain in time: ${causeOf(error)}; they stop where they are`);
+    await migration.route({ drain: 'stop' }, 'rollback: OwlMQ consumers stop');
+  }
+  await migration.step('consumers to stop on OwlMQ', FOLLOW, () =>
+    awaitConsumers.executeWithOptions({ summary: 'wait until nobody applies from OwlMQ' }, [
+      { migration: name, epoch: state.epoch, groups, state: 'drained', shadow: false },
+    ]),
+  );
+}
+
+/** OwlMQ is dead: positions as last checkpointed. Nothing is skipped; what came since is delivered again. */
+async function restoreLastPositions(migration: Migration, fences: Fences): Promise<void> {
+  const { plan, state } = migration;
+  await migration.route({ drain: 'stop' }, 'rollback: OwlMQ consumers stop');
+  await migration.step('consumers to stop on OwlMQ', FOLLOW, () =>
+    awaitConsumers.executeWithOptions({ summary: 'wait until nobody applies from OwlMQ' }, [
+      { migration: migration.name, epoch: state.epoch, groups: plan.groups, state: 'drained', shadow: false },
+    ]),
+  );
+  // Groups had consumed Kafka up to the fence: with no checkpoint since, they begin there.
+  const positions = state.warm?.positions ?? Object.fromEntries(plan.groups.map((group) => [group, fences.kafka]));
+  await migration.step('group positions', 'Stop every Kafka consumer of the groups.', () =>
+    restoreKafkaOffsets.executeWithOptions({ summary: 'set the last known positions, read back' }, [
+      { groups: positions },
+    ]),
+  );
+  migration.note(`positions as of ${state.warm?.positionsAt ?? state.cutover.journaledAt ?? 'the cutover'}`);
+}
+
+async function routeToKafka(migration: Migration): Promise<void> {
+  migration.state.ratio.wanted = 0;
+  await migration.route(
+    {
+      ratio: 0,
+      primary: 'kafka',
+      mirror: true,
+      live: 'kafka',
+      shadow: 'off',
+      fence: undefined,
+      drain: undefined,
+      shadowFrom: undefined,
+    },
+    'rollback: everything on Kafka, nothing copied',
+  );
+}
+
+async function confirmPublishers(migration: Migration): Promise<void> {
+  const { state } = migration;
+  state.publishers = await migration.step('publishers to return to Kafka', FOLLOW, () =>
+    awaitPublishers.executeWithOptions({ summary: 'wait for all publishers' }, [
+      { migration: migration.name, epoch: state.epoch, fenced: false },
+    ]),
+  );
+  if (state.rollback !== undefined) state.rollback.publisherHoldMs = state.publishers.longestHoldMs;
+  migration.acknowledgeRatio(0);
+}
+
+function setRedeliveries(migration: Migration, redeliveries: number): void {
+  if (migration.state.rollback !== undefined) migration.state.rollback.redeliveries = redeliveries;
+}

@@ -1,0 +1,99 @@
+import type { SoakReport } from '../../activities/migration-activities.js';
+import { awaitConsumers, legEnds, watchSoak } from '../activity-proxies.js';
+import type { Migration } from '../migration.js';
+import { advanceSoakClock, discrepancyCount, soakShortfalls } from '../soak-clock.js';
+import { soakTarget, words } from '../status.js';
+
+const HOUR = 3_600_000;
+
+/** Phase 2: shadows on OwlMQ do what the live consumers do, without effects, until they agreed for long enough. */
+export async function shadowSoak(migration: Migration): Promise<void> {
+  if (migration.isPast('shadow-soak')) return;
+  const { plan, state } = migration;
+  migration.enter('shadow-soak');
+  if (state.routing.shadow !== 'compare') await startShadows(migration);
+  while (soakShortfalls(state.soak, soakTarget(plan)).length > 0) {
+    await migration.whilePaused();
+    await soakSlice(migration);
+    await migration.continueAsNewWhenLong();
+  }
+  migration.note(`soak is clean: ${words(state.soak.cleanMs)} without a discrepancy`);
+}
+
+/**
+ * Live consumers report first, shadows follow: from the offsets taken in between, both sides see every message.
+ */
+async function startShadows(migration: Migration): Promise<void> {
+  const { plan, state } = migration;
+  const todo = 'Start DualConsumers for every group, with this migration as their name.';
+  const consumersReady = (shadow: boolean) =>
+    migration.step(shadow ? 'shadows to start' : 'consumers to report what they do', todo, () =>
+      awaitConsumers.executeWithOptions({ summary: shadow ? 'wait for shadows' : 'wait for live consumers' }, [
+        { migration: migration.name, epoch: state.epoch, groups: plan.groups, state: 'live-kafka', shadow },
+      ]),
+    );
+  await migration.route({ shadow: 'observe' }, 'live consumers report what they do');
+  await consumersReady(false);
+  const shadowFrom = await migration.step('Kafka end offsets', 'Check that the worker reaches Kafka.', () =>
+    legEnds.executeWithOptions({ summary: 'where the comparison begins' }, [{ leg: 'kafka', topics: plan.topics }]),
+  );
+  await migration.route({ shadow: 'compare', shadowFrom }, 'shadow consumers start on OwlMQ');
+  await consumersReady(true);
+}
+
+/** Compares for a slice of time, ended early by a discrepancy, a pause or `until`, and advances the soak clock. */
+export async function soakSlice(migration: Migration, until?: () => boolean, longestMs = HOUR): Promise<void> {
+  const { plan, state } = migration;
+  const sliceMs = Math.min(longestMs, Math.max(500, Math.round(plan.soak.duration / 20)));
+  const started = Date.now();
+  const todo = 'Check that the worker reaches Kafka and OwlMQ.';
+  const summary = `soak ${words(state.soak.cleanMs)} of ${words(plan.soak.duration)} clean: compare for ${words(sliceMs)}`;
+  const report = await migration.step('shadow soak', todo, () =>
+    migration.watch(
+      () =>
+        watchSoak.executeWithOptions({ summary }, [
+          {
+            migration: migration.name,
+            topics: plan.topics,
+            groups: plan.groups,
+            latenessMs: plan.soak.lateness,
+            graceMs: plan.audit.grace,
+            sliceMs,
+            audit: state.audit,
+            comparison: state.comparison,
+            from: state.routing.shadowFrom ?? {},
+          },
+        ]),
+      until,
+    ),
+  );
+  takeReport(migration, report, Date.now() - started);
+}
+
+function takeReport(migration: Migration, report: SoakReport, elapsedMs: number): void {
+  const { plan, state } = migration;
+  state.audit = report.audit.checkpoint;
+  state.foreign = Object.fromEntries(
+    Object.entries(report.audit.figures.foreign).map(([topic, count]) => [
+      topic,
+      count - (state.parity?.foreign[topic] ?? 0),
+    ]),
+  );
+  state.parity = report.audit.figures;
+  state.comparison = report.comparison.checkpoint;
+  for (const [group, { counts, comparedUpTo }] of Object.entries(report.comparison.groups)) {
+    state.verdicts[group] = {
+      matched: counts.matched,
+      discrepancies: discrepancyCount(counts),
+      comparedUpTo: comparedUpTo === null ? null : new Date(comparedUpTo).toISOString(),
+    };
+  }
+  const before = state.soak;
+  state.soak = advanceSoakClock(before, report.comparison, elapsedMs, soakTarget(plan));
+  if (state.soak.restarts > before.restarts) {
+    const sample = state.soak.lastDiscrepancy;
+    const where = sample === undefined ? '' : `: group ${sample.group}, ${sample.verdict}, message ${sample.id}`;
+    migration.note(`a discrepancy set the soak clock back${where}`);
+  }
+  migration.refreshDetails();
+}

@@ -1,0 +1,152 @@
+import {
+  allHandlersFinished,
+  ApplicationFailure,
+  CancellationScope,
+  CancelledFailure,
+  condition,
+  setDefaultSignalHandler,
+  setHandler,
+  type SignalDefinition,
+} from '@temporalio/workflow';
+import type { UpdateDefinition } from '@temporalio/common';
+import * as messages from './messages.js';
+import { Migration, now } from './migration.js';
+import { InvalidInputError, parseMigrationInput, type MigrationInput, type MigrationPlan } from './migration-input.js';
+import { newMigrationState, type CarriedOver } from './migration-state.js';
+import { cutOver } from './phases/cutover.js';
+import { decommission } from './phases/decommission.js';
+import { dualWrite } from './phases/dual-write.js';
+import { keepWarm } from './phases/keep-warm.js';
+import { preflightChecks } from './phases/preflight.js';
+import { rollBack } from './phases/roll-back.js';
+import { shadowSoak } from './phases/shadow-soak.js';
+import { buildStatus, planSteps, type MigrationStatus } from './status.js';
+
+/**
+ * Moves topics and their consumer groups from Kafka to OwlMQ while producers and consumers keep running.
+ *
+ * @param input see `MigrationInput`; only `topics` and `groups` are required.
+ * @param carried state of the run before, when this one continues it.
+ * @returns the last status.
+ */
+export async function migrateKafkaToOwlmq(input: MigrationInput, carried?: CarriedOver): Promise<MigrationStatus> {
+  const migration =
+    carried === undefined
+      ? new Migration(validated(input), newMigrationState(now()))
+      : new Migration(carried.plan, carried.state);
+  listen(migration);
+
+  const end = await migration.untilRollback(async () => {
+    await preflightChecks(migration);
+    await dualWrite(migration);
+    await shadowSoak(migration);
+    await cutOver(migration);
+    await keepWarm(migration);
+    await decommission(migration);
+  });
+  if (end === 'rollback') await CancellationScope.nonCancellable(() => rollBack(migration));
+
+  await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+  if (CancellationScope.current().consideredCancelled)
+    throw new CancelledFailure('cancelled, and rolled back to Kafka');
+  return buildStatus(migration.plan, migration.state);
+}
+
+function validated(input: unknown): MigrationPlan {
+  try {
+    return parseMigrationInput(input);
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) throw error;
+    // Anything but an ApplicationFailure would be retried for ever.
+    throw ApplicationFailure.nonRetryable(error.message, 'InvalidInput', error.problems);
+  }
+}
+
+type RequestArguments = [messages.RequestInput?];
+type RequestUpdate = UpdateDefinition<string, RequestArguments>;
+
+interface RequestHandling {
+  signal: SignalDefinition<RequestArguments>;
+  update: RequestUpdate;
+  act: (input: messages.RequestInput | undefined) => void;
+  description: string;
+  /** Why the update is refused now. */
+  refusal: () => string | undefined;
+}
+
+/** Sets all handlers before the first await, so that no early signal or update is refused. */
+function listen(migration: Migration): void {
+  setHandler(messages.statusQuery, () => buildStatus(migration.plan, migration.state), {
+    description: 'Phase, ratio, soak clock, verdicts, blockers and what comes next.',
+  });
+  setHandler(messages.planQuery, () => planSteps(migration.plan), {
+    description: 'The steps of this migration in order, with the least time each takes.',
+  });
+
+  const requests: RequestHandling[] = [
+    {
+      signal: messages.pauseSignal,
+      update: messages.pauseUpdate,
+      act: migration.pause.bind(migration),
+      description: 'Stops the ramp, the soak clock and the warm period where they are. A cutover under way goes on.',
+      refusal: () => (migration.state.paused === undefined ? undefined : 'the migration is paused already.'),
+    },
+    {
+      signal: messages.resumeSignal,
+      update: messages.resumeUpdate,
+      act: migration.resume.bind(migration),
+      description: 'Ends a pause, and tries a blocked step again.',
+      refusal: () =>
+        migration.state.paused === undefined && migration.state.blocked === undefined
+          ? 'the migration is neither paused nor blocked.'
+          : undefined,
+    },
+    {
+      signal: messages.approveSignal,
+      update: messages.approveUpdate,
+      act: migration.approve.bind(migration),
+      description: 'Approves the cutover; once Kafka is kept warm, approves the decommission.',
+      refusal: () => undefined,
+    },
+    {
+      signal: messages.rollbackSignal,
+      update: messages.rollbackUpdate,
+      act: migration.rollback.bind(migration),
+      description: 'Goes back to Kafka, from any phase before the decommission. Comes before everything else.',
+      refusal: () => migration.rollbackRefusal(),
+    },
+  ];
+  for (const { signal, update, act, description, refusal } of requests) {
+    setHandler(signal, act, { description });
+    const respond = (input?: messages.RequestInput): string => {
+      act(input);
+      return `taken; phase ${migration.state.phase}`;
+    };
+    const validator = (): void => {
+      const reason = refusal();
+      if (reason !== undefined) throw new Error(`Refused: ${reason}`);
+    };
+    setHandler<string, RequestArguments, RequestUpdate>(update, respond, { description, validator });
+  }
+
+  const setRatio = ({ ratio, by, reason }: { ratio: number; by?: string; reason?: string }): string => {
+    migration.requestedRatio = ratio;
+    migration.note(`ratio ${ratio} asked by ${by ?? 'update'}: ${reason ?? 'no reason given'}`);
+    return `taken; the ramp goes on from ${ratio}`;
+  };
+  setHandler(messages.setRatioUpdate, setRatio, {
+    description: 'Sets the ratio of the ramp at once, up or down; the ramp goes on from there.',
+    validator: ({ ratio }) => {
+      if (typeof ratio !== 'number' || !(ratio >= 0 && ratio <= 1)) {
+        throw new Error('Refused: ratio must be a number from 0 to 1.');
+      }
+      if (migration.state.phase !== 'dual-write') {
+        throw new Error(`Refused: the ratio can be set during the ramp, not in phase ${migration.state.phase}.`);
+      }
+    },
+  });
+
+  setDefaultSignalHandler((name) => {
+    migration.unknownSignal(name);
+  });
+}

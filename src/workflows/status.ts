@@ -1,0 +1,206 @@
+import type { AuditFigures, Finding, ReadinessCheck } from '../activities/migration-activities.js';
+import type { MigrationPlan } from './migration-input.js';
+import type { Blocked, CutoverRecord, LogEntry, MigrationState, Phase, Request } from './migration-state.js';
+import { rampRatios } from './ramp.js';
+import { soakShortfalls } from './soak-clock.js';
+
+/** What the `status` query answers. Times are ISO 8601, durations in words or ms where the name says so. */
+export interface MigrationStatus {
+  phase: Phase;
+  since: string;
+  startedAt: string;
+  topics: string[];
+  groups: string[];
+  epoch: number;
+  paused: Request | null;
+  rollback: MigrationState['rollback'] | null;
+  ratio: { wanted: number; acknowledged: number };
+  primary: 'kafka' | 'owlmq';
+  live: 'kafka' | 'owlmq';
+  publishers: MigrationState['publishers'] | null;
+  parity: AuditFigures | null;
+  groupVerdicts: MigrationState['verdicts'];
+  soak: {
+    cleanMs: number;
+    targetMs: number;
+    restarts: number;
+    /** Why clean time does not count now; empty while it does. */
+    inconclusive: string[];
+    remaining: string[];
+    lastDiscrepancy: MigrationState['soak']['lastDiscrepancy'] | null;
+  };
+  readiness: ReadinessCheck[];
+  cutover: CutoverRecord;
+  warm: { remainingMs: number; rollbackBlockers: string[]; unavailableSince: string | null } | null;
+  /** What comes next, and what it waits for. */
+  next: string;
+  waiting: { for: string; until?: string } | null;
+  blocked: Blocked | null;
+  findings: Finding[];
+  unknownSignals: string[];
+  log: LogEntry[];
+}
+
+/** A step of the playbook as `plan` prints it. */
+export interface PlannedStep {
+  phase: Phase;
+  step: string;
+  /** Shortest time it takes. */
+  atLeastMs: number;
+}
+
+/** The playbook as this input runs it, without touching anything. */
+export function planSteps(plan: MigrationPlan): PlannedStep[] {
+  return [
+    {
+      phase: 'preflight',
+      step: `check Kafka, OwlMQ, ${plan.topics.join(', ')} and ${plan.groups.join(', ')}`,
+      atLeastMs: 0,
+    },
+    ...rampRatios(plan.ramp.step).map((ratio) => ({
+      phase: 'dual-write' as const,
+      step: `copy ${percent(ratio)} of messages to OwlMQ, then judge the step`,
+      atLeastMs: plan.ramp.interval,
+    })),
+    {
+      phase: 'shadow-soak',
+      step: `compare shadow consumers until ${words(plan.soak.duration)} are clean, with ${plan.soak.minComparisons} comparisons a group`,
+      atLeastMs: plan.soak.duration,
+    },
+    { phase: 'ready', step: 'check that a cutover fits its window', atLeastMs: 0 },
+    ...(plan.cutover.trigger === 'approval'
+      ? [{ phase: 'ready' as const, step: 'wait for the approve signal', atLeastMs: 0 }]
+      : []),
+    {
+      phase: 'cutover',
+      step: `hold publishers, drain groups, move offsets, switch to OwlMQ, within ${words(plan.cutover.window)}`,
+      atLeastMs: 0,
+    },
+    { phase: 'warm', step: `keep Kafka as a mirror for ${words(plan.warm.duration)}`, atLeastMs: plan.warm.duration },
+    ...(plan.decommission === 'approval'
+      ? [{ phase: 'decommission' as const, step: 'wait for the approve signal', atLeastMs: 0 }]
+      : []),
+    { phase: 'decommission', step: 'prove parity a last time and stop writing to Kafka', atLeastMs: 0 },
+  ];
+}
+
+export function percent(ratio: number): string {
+  return `${Number((ratio * 100).toFixed(3))}%`;
+}
+
+/** A duration in the largest unit that keeps it whole enough to read. */
+export function words(durationMs: number): string {
+  const units: [number, string][] = [
+    [86_400_000, 'day'],
+    [3_600_000, 'hour'],
+    [60_000, 'minute'],
+    [1_000, 'second'],
+  ];
+  for (const [size, unit] of units) {
+    if (durationMs >= 2 * size || durationMs === size) {
+      const amount = Number((durationMs / size).toFixed(1));
+      return `${amount} ${unit}${amount === 1 ? '' : 's'}`;
+    }
+  }
+  return durationMs >= 1_000 ? `${Number((durationMs / 1_000).toFixed(1))} seconds` : `${Math.round(durationMs)} ms`;
+}
+
+const nextSteps: Record<Phase, string> = {
+  preflight: 'start the dual-write ramp at 0%',
+  'dual-write': 'raise the ratio at the end of the interval',
+  'shadow-soak': 'get ready for the cutover when the soak is clean',
+  ready: 'cut over when every check passes',
+  cutover: 'keep Kafka warm as a mirror',
+  warm: 'decommission Kafka writes at the end of the warm period',
+  decommission: 'complete',
+  completed: 'nothing: publishers write to OwlMQ only; Kafka topics are left as they are',
+  'rolling-back': 'return to Kafka',
+  'rolled-back': 'nothing: publishers and consumers are on Kafka',
+  failed: 'nothing: start again with other input',
+};
+
+export function buildStatus(plan: MigrationPlan, state: MigrationState): MigrationStatus {
+  const target = soakTarget(plan);
+  return {
+    phase: state.phase,
+    since: state.phaseSince,
+    startedAt: state.startedAt,
+    topics: plan.topics,
+    groups: plan.groups,
+    epoch: state.epoch,
+    paused: state.paused ?? null,
+    rollback: state.rollback ?? null,
+    ratio: state.ratio,
+    primary: state.routing.primary,
+    live: state.routing.live,
+    publishers: state.publishers ?? null,
+    parity: state.parity ?? null,
+    groupVerdicts: state.verdicts,
+    soak: {
+      cleanMs: state.soak.cleanMs,
+      targetMs: plan.soak.duration,
+      restarts: state.soak.restarts,
+      inconclusive: state.phase === 'shadow-soak' ? state.soak.missing : [],
+      remaining: soakShortfalls(state.soak, target),
+      lastDiscrepancy: state.soak.lastDiscrepancy ?? null,
+    },
+    readiness: state.readiness,
+    cutover: state.cutover,
+    warm:
+      state.warm === undefined
+        ? null
+        : {
+            remainingMs: state.warm.remainingMs,
+            rollbackBlockers: state.warm.rollbackBlockers,
+            unavailableSince: state.warm.unavailableSince ?? null,
+          },
+    next: nextSteps[state.phase],
+    waiting: state.waiting ?? null,
+    blocked: state.blocked ?? null,
+    findings: state.findings,
+    unknownSignals: state.unknownSignals,
+    log: state.log,
+  };
+}
+
+export function soakTarget(plan: MigrationPlan) {
+  return { groups: plan.groups, durationMs: plan.soak.duration, minComparisons: plan.soak.minComparisons };
+}
+
+/** The same for the eye, as the UI shows it under "current details". */
+export function statusMarkdown(plan: MigrationPlan, state: MigrationState): string {
+  const lines = [
+    `**${state.phase}** since ${state.phaseSince}`,
+    '',
+    `- topics: ${plan.topics.join(', ')}; groups: ${plan.groups.join(', ')}`,
+    `- ratio: ${percent(state.ratio.wanted)} wanted, ${percent(state.ratio.acknowledged)} acknowledged; primary ${state.routing.primary}; epoch ${state.epoch}`,
+  ];
+  if (state.phase === 'shadow-soak' || state.phase === 'ready') {
+    lines.push(
+      `- soak: ${words(state.soak.cleanMs)} clean of ${words(plan.soak.duration)}, ${state.soak.restarts} restarts`,
+    );
+    lines.push(...state.soak.missing.map((reason) => `- inconclusive: ${reason}`));
+  }
+  const sample = state.soak.lastDiscrepancy;
+  if (sample !== undefined) {
+    const fields = sample.fields.length === 0 ? '' : ` in ${sample.fields.join(', ')}`;
+    lines.push(
+      `- last discrepancy: group ${sample.group}, ${sample.verdict}, message ${sample.id} of ${sample.topic}${fields}`,
+    );
+  }
+  if (state.paused !== undefined) {
+    lines.push(`- **paused** by ${state.paused.by} since ${state.paused.at}: ${state.paused.reason}`);
+  }
+  if (state.blocked !== undefined) {
+    lines.push(
+      `- **blocked** in "${state.blocked.step}" since ${state.blocked.since}: ${state.blocked.cause}`,
+      `- to do: ${state.blocked.todo}`,
+    );
+  }
+  if (state.waiting !== undefined) {
+    const until = state.waiting.until === undefined ? '' : ` until ${state.waiting.until}`;
+    lines.push(`- waits for ${state.waiting.for}${until}`);
+  }
+  lines.push(`- next: ${nextSteps[state.phase]}`);
+  return lines.join('\n');
+}

@@ -1,0 +1,223 @@
+import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import type { RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
+import type * as steps from '../../src/activities/migration-activities.js';
+
+/** A clock that a test can skip: the time-skipping server's, or the wall's. */
+export interface ModelClock {
+  now(): Promise<number>;
+  sleep(durationMs: number): Promise<void>;
+}
+
+/** A call that the model saw. */
+export interface ModelCall {
+  activity: string;
+  at: number;
+  argument: unknown;
+}
+
+const noFigures: steps.AuditFigures = {
+  kafkaMessages: 0,
+  kafkaBytes: 0,
+  owlmqMessages: 0,
+  owlmqBytes: 0,
+  missing: 0,
+  repaired: 0,
+  inversions: 0,
+  foreign: {},
+};
+
+/**
+ * Both systems and the fleet as a model, for runs of the workflow whose days are skipped. Members obey each routing
+ * state at once; `before` lets a test do something, or fail, ahead of any activity.
+ */
+export class FleetModel implements steps.MigrationActivities {
+  readonly calls: ModelCall[] = [];
+  readonly routing: RoutingState[] = [];
+  findings: steps.Finding[] = [];
+  /** Discrepancies found so far, by group. */
+  discrepancies = 0;
+  stalled: string[] = [];
+  messages = 0;
+  owlmqAlive = true;
+  before: (call: ModelCall, nth: number) => Promise<void> | void = () => undefined;
+
+  constructor(
+    readonly clock: ModelClock,
+    readonly searchAttributes: string[] = [],
+  ) {}
+
+  /** The activities, bound, with every call recorded. */
+  get activities(): steps.MigrationActivities {
+    const bound: Record<string, (argument: never) => Promise<unknown>> = {};
+    for (const activity of activityNames) {
+      bound[activity] = async (argument: never) => {
+        const call = { activity, at: await this.clock.now(), argument };
+        this.calls.push(call);
+        await this.before(call, this.named(activity).length);
+        return (this[activity] as (argument: never) => Promise<unknown>).call(this, argument);
+      };
+    }
+    return bound as unknown as steps.MigrationActivities;
+  }
+
+  named(activity: string): ModelCall[] {
+    return this.calls.filter((call) => call.activity === activity);
+  }
+
+  get lastRouting(): RoutingState | undefined {
+    return this.routing.at(-1);
+  }
+
+  preflight({ topics }: steps.PreflightRequest): Promise<steps.PreflightReport> {
+    return Promise.resolve({
+      findings: this.findings,
+      topics: Object.fromEntries(topics.map((topic) => [topic, 2])),
+      epoch: 0,
+      searchAttributes: this.searchAttributes,
+    });
+  }
+
+  prepareTopics({ topics }: { topics: Record<string, number> }): Promise<{ created: string[] }> {
+    return Promise.resolve({ created: Object.keys(topics) });
+  }
+
+  applyRouting(state: RoutingState): Promise<void> {
+    const found = this.lastRouting;
+    if (found !== undefined && found.epoch > state.epoch) {
+      throw ApplicationFailure.nonRetryable(`epoch ${found.epoch} is there already`, 'EpochSuperseded');
+    }
+    this.routing.push(state);
+    return Promise.resolve();
+  }
+
+  awaitPublishers(): Promise<steps.PublisherFleet> {
+    return Promise.resolve({
+      acknowledged: 3,
+      silent: [],
+      longestHoldMs: 120,
+      kafkaMessages: this.messages,
+      owlmqMessages: this.messages,
+      dropped: 0,
+      backlog: 0,
+      degraded: [],
+    });
+  }
+
+  awaitConsumers({ groups }: steps.AwaitConsumersRequest): Promise<steps.ConsumerFleet> {
+    return Promise.resolve({
+      groups: Object.fromEntries(groups.map((group) => [group, { members: 2, applied: this.messages }])),
+      silent: [],
+    });
+  }
+
+  legEnds({ topics }: { leg: 'kafka' | 'owlmq'; topics: string[] }): Promise<TopicOffsets> {
+    return Promise.resolve(Object.fromEntries(topics.map((topic) => [topic, [this.messages, this.messages]])));
+  }
+
+  awaitDrained(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  auditToOwlmq(): Promise<steps.AuditOutcome> {
+    this.messages += 100;
+    return Promise.resolve({ checkpoint: { seen: this.messages }, figures: noFigures, checked: 100 });
+  }
+
+  auditToKafka(): Promise<steps.AuditOutcome> {
+    return Promise.resolve({ checkpoint: { seen: this.messages }, figures: noFigures, checked: 0 });
+  }
+
+  async watchSoak({ sliceMs, groups }: steps.WatchSoakRequest): Promise<steps.SoakReport> {
+    await this.#slice(sliceMs);
+    const comparedUpTo = await this.clock.now();
+    this.messages += 10_000;
+    return {
+      audit: await this.auditToOwlmq(),
+      comparison: {
+        checkpoint: { upTo: comparedUpTo },
+        groups: Object.fromEntries(
+          groups.map((group) => [
+            group,
+            {
+              counts: {
+                matched: this.messages,
+                missing: 0,
+                unexpected: 0,
+                different: this.discrepancies,
+                reordered: 0,
+                failedLive: 0,
+                failedShadow: 0,
+                ignored: 0,
+              },
+              comparedUpTo,
+              stalled: this.stalled,
+            },
+          ]),
+        ),
+        samples:
+          this.discrepancies === 0
+            ? []
+            : [{ group: groups[0] ?? '', verdict: 'different', topic: 'orders', id: 'id-1', fields: ['/total'] }],
+      },
+    };
+  }
+
+  async watchWarm({ sliceMs, groups }: steps.WatchWarmRequest): Promise<steps.WarmReport> {
+    await this.#slice(sliceMs);
+    const at = new Date(await this.clock.now()).toISOString();
+    return {
+      audit: await this.auditToKafka(),
+      positions: Object.fromEntries(groups.map((group) => [group, { orders: [7, 8] }])),
+      positionsAt: at,
+      rollbackBlockers: [],
+    };
+  }
+
+  checkReadiness(): Promise<steps.ReadinessCheck[]> {
+    return Promise.resolve([{ name: 'lag', ok: true, detail: '0 records', todo: '' }]);
+  }
+
+  proveLeg({ leg }: { migration: string; leg: 'kafka' | 'owlmq' }): Promise<{ roundTripMs: number }> {
+    if (leg === 'owlmq' && !this.owlmqAlive) {
+      throw ApplicationFailure.nonRetryable('OwlMQ does not answer', 'OwlmqUnreachable');
+    }
+    return Promise.resolve({ roundTripMs: 1 });
+  }
+
+  moveOffsets({ groups }: steps.MoveOffsetsRequest): Promise<steps.OffsetMove[]> {
+    return Promise.resolve(groups.map((group) => ({ group, exact: 2, bounded: 0, redeliveries: 0 })));
+  }
+
+  restoreKafkaOffsets(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** A slice of a watch: over when its time is, or when it is cancelled. */
+  async #slice(durationMs: number): Promise<void> {
+    const { cancellationSignal } = Context.current();
+    const end = (await this.clock.now()) + durationMs;
+    while (!cancellationSignal.aborted && (await this.clock.now()) < end) {
+      Context.current().heartbeat();
+      await this.clock.sleep(Math.min(durationMs / 4 + 1, end - (await this.clock.now())));
+    }
+  }
+}
+
+const activityNames = [
+  'preflight',
+  'prepareTopics',
+  'applyRouting',
+  'awaitPublishers',
+  'awaitConsumers',
+  'legEnds',
+  'awaitDrained',
+  'auditToOwlmq',
+  'auditToKafka',
+  'watchSoak',
+  'watchWarm',
+  'checkReadiness',
+  'proveLeg',
+  'moveOffsets',
+  'restoreKafkaOffsets',
+] as const satisfies readonly (keyof steps.MigrationActivities)[];

@@ -1,0 +1,567 @@
+import { WorkflowFailedError, WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client';
+import { TestWorkflowEnvironment } from '@temporalio/testing';
+import {
+  bundleWorkflowCode,
+  DefaultLogger,
+  Runtime,
+  Worker,
+  type WorkflowBundleWithSourceMap,
+} from '@temporalio/worker';
+import { randomUUID } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { MigrationInput } from '../../src/workflows/migration-input.js';
+import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
+import type { MigrationStatus } from '../../src/workflows/status.js';
+import { FleetModel, type ModelCall } from './fleet-model.js';
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+
+const defaults: MigrationInput = { topics: ['orders'], groups: ['payments', 'mails'] };
+
+/** Of the test that runs: a clock of its own for each, so that none inherits another's skipped time. */
+let env: TestWorkflowEnvironment;
+let bundle: WorkflowBundleWithSourceMap;
+
+beforeAll(async () => {
+  Runtime.install({
+    logger: new DefaultLogger('ERROR'),
+    telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
+  });
+  bundle = await bundleWorkflowCode({
+    workflowsPath: fileURLToPath(new URL('../../src/workflows/index.ts', import.meta.url)),
+    workflowInterceptorModules: [fileURLToPath(new URL('./without-heartbeat-timeouts.ts', import.meta.url))],
+    logger: new DefaultLogger('ERROR'),
+    // Sources name their siblings by the compiled file, as Node wants them.
+    webpackConfigHook: (config) => ({
+      ...config,
+      resolve: { ...config.resolve, extensionAlias: { '.js': ['.ts', '.js'] } },
+    }),
+  });
+});
+
+beforeEach(async () => {
+  const path = process.env['TEMPORAL_TEST_SERVER'];
+  if (path === undefined) throw new Error('TEMPORAL_TEST_SERVER is not set: run the tests with npm test');
+  env = await TestWorkflowEnvironment.createTimeSkipping({ server: { executable: { type: 'existing-path', path } } });
+});
+
+afterEach(async () => {
+  await env.teardown();
+});
+
+type Handle = WorkflowHandle<typeof migrateKafkaToOwlmq>;
+
+interface Scenario {
+  input?: MigrationInput;
+  model?: FleetModel;
+  /** Runs before each activity, with the number of calls to it so far. */
+  before?: (call: ModelCall, nth: number, handle: Handle) => Promise<void> | void;
+}
+
+function newModel(): FleetModel {
+  return new FleetModel({ now: () => env.currentTimeMs(), sleep: (ms) => env.sleep(ms) });
+}
+
+/** Runs a migration on the skipped clock while `use` has its handle. */
+async function run<T>(scenario: Scenario, use: (handle: Handle, model: FleetModel) => Promise<T>): Promise<T> {
+  const model = scenario.model ?? newModel();
+  const taskQueue = `test-${randomUUID()}`;
+  const worker = await Worker.create({
+    connection: env.nativeConnection,
+    taskQueue,
+    workflowBundle: bundle,
+    activities: { ...model.activities },
+    maxHeartbeatThrottleInterval: '100 milliseconds',
+    defaultHeartbeatThrottleInterval: '100 milliseconds',
+  });
+  return await worker.runUntil(async () => {
+    const workflowId = `migration-${randomUUID()}`;
+    const handle = env.client.workflow.getHandle<typeof migrateKafkaToOwlmq>(workflowId);
+    const { before } = scenario;
+    if (before !== undefined) model.before = (call, nth) => before(call, nth, handle);
+    await env.client.workflow.start<typeof migrateKafkaToOwlmq>('migrateKafkaToOwlmq', {
+      taskQueue,
+      workflowId,
+      args: [scenario.input ?? { ...defaults, decommission: 'automatic' }],
+    });
+    return await use(handle, model);
+  });
+}
+
+/** Routing states in words, without the envelope. */
+function routes(model: FleetModel): string[] {
+  return model.routing.map(({ ratio, primary, live, mirror, shadow, fence, drain }) =>
+    [
+      `${ratio * 100}%`,
+      primary,
+      live === primary ? '' : `live ${live}`,
+      shadow === 'off' ? '' : shadow,
+      fence === undefined ? '' : 'fence',
+      drain === undefined ? '' : 'drain',
+      mirror ? '' : 'alone',
+    ]
+      .filter((word) => word !== '')
+      .join(' '),
+  );
+}
+
+/**
+ * Skips time in small steps until the workflow's status satisfies `wanted`. While a run waits for a person nobody may
+ * await its result: with no timer left, the clock would jump to the end of the run's lifetime. And while an activity
+ * sleeps on the skipped clock this must not be used: `stepMs` 0 polls in real time.
+ */
+async function untilStatus(
+  handle: Handle,
+  wanted: (status: MigrationStatus) => boolean,
+  stepMs = 10 * 60_000,
+): Promise<MigrationStatus> {
+  for (let step = 0; step < 1_000; step += 1) {
+    const status = await readStatus(handle);
+    if (wanted(status)) return status;
+    if (stepMs > 0) await env.sleep(stepMs);
+    else await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`status not reached: ${JSON.stringify(await readStatus(handle), null, 2)}`);
+}
+
+/**
+ * Asks for a rollback from inside an activity, and lets the activity go on only once the workflow has taken it: this
+ * test server refuses to cancel an activity that completes at the same moment.
+ */
+async function askRollback(handle: Handle, input: { reason: string; by?: string }): Promise<void> {
+  await handle.signal('rollback', input);
+  await untilStatus(handle, ({ rollback }) => rollback !== null, 0);
+}
+
+async function readStatus(handle: Handle): Promise<MigrationStatus> {
+  return await handle.query<MigrationStatus>('status');
+}
+
+describe('the playbook with default durations', () => {
+  it('runs from preflight to completed', async () => {
+    await run({}, async (handle, model) => {
+      const status = await handle.result();
+      expect(status.phase).toBe('completed');
+
+      const ratios = model.routing.slice(0, 11);
+      expect(ratios.map(({ ratio }) => ratio)).toEqual([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]);
+      const times = model.named('applyRouting').map(({ at }) => at);
+      for (let step = 2; step <= 10; step += 1) {
+        const gap = (times[step] ?? 0) - (times[step - 1] ?? 0);
+        expect(gap, `time before step ${step}`).toBeGreaterThanOrEqual(HOUR);
+        expect(gap, `time before step ${step}`).toBeLessThan(HOUR + 60_000);
+      }
+      const soakStart = model.named('watchSoak')[0]?.at ?? 0;
+      const fenced = model.calls.find(
+        ({ activity, argument }) =>
+          activity === 'applyRouting' && (argument as { fence?: unknown }).fence !== undefined,
+      );
+      expect((fenced?.at ?? 0) - soakStart).toBeGreaterThanOrEqual(48 * HOUR);
+      expect((fenced?.at ?? 0) - soakStart).toBeLessThan(50 * HOUR);
+      const warm = model.named('watchWarm');
+      const decommissioned = model.named('applyRouting').at(-1);
+      expect((decommissioned?.at ?? 0) - (warm[0]?.at ?? 0)).toBeGreaterThanOrEqual(14 * DAY);
+      expect(routes(model).slice(11)).toEqual([
+        '100% kafka observe',
+        '100% kafka compare',
+        '100% kafka compare fence',
+        '100% kafka compare fence drain',
+        '100% owlmq',
+        '100% owlmq alone',
+      ]);
+      const epochs = model.routing.map(({ epoch }) => epoch);
+      expect(epochs).toEqual([...epochs].sort((a, b) => a - b));
+      expect(new Set(epochs).size).toBe(epochs.length);
+
+      const { events } = await handle.fetchHistory();
+      console.info(`history events of a default-duration run: ${events?.length ?? 0}`);
+      expect(events?.length ?? 0).toBeLessThan(2_000);
+      expect(status.cutover.publisherHoldMs).toBe(120);
+    });
+  });
+
+  it('waits for approval of the decommission by default, and goes on once it has it', async () => {
+    const beyond = (nth: number) => nth > 60;
+    await run(
+      {
+        input: defaults,
+        before: async ({ activity }, nth, handle) => {
+          if (activity === 'watchWarm' && beyond(nth)) await handle.signal('approve', { by: 'ann' });
+        },
+      },
+      async (handle, model) => {
+        expect((await handle.result()).phase).toBe('completed');
+        expect(model.named('watchWarm').length).toBeGreaterThan(56);
+        expect(routes(model).at(-1)).toBe('100% owlmq alone');
+      },
+    );
+  });
+
+  it('does not count paused time in the ramp', async () => {
+    const pausedFor = 5 * HOUR;
+    await run(
+      {
+        before: async ({ activity }, nth, handle) => {
+          if (activity === 'auditToOwlmq' && nth === 3) await handle.signal('pause', 'lunch');
+        },
+      },
+      async (handle, model) => {
+        const status = await untilStatus(handle, ({ waiting }) => waiting?.for === 'the resume signal');
+        expect(status.paused?.reason).toBe('lunch');
+        const steps = model.routing.length;
+        await env.sleep(pausedFor);
+        expect(model.routing.length).toBe(steps);
+        await handle.signal('resume');
+        expect((await handle.result()).phase).toBe('completed');
+        const times = model.named('applyRouting').map(({ at }) => at);
+        const gaps = times.slice(2, 11).map((at, index) => at - (times[index + 1] ?? 0));
+        expect(Math.max(...gaps)).toBeGreaterThanOrEqual(HOUR + pausedFor);
+      },
+    );
+  });
+
+  it('restarts the soak clock at a discrepancy', async () => {
+    const model = newModel();
+    await run(
+      {
+        model,
+        before: ({ activity }, nth) => {
+          if (activity === 'watchSoak' && nth === 15) model.discrepancies = 1;
+        },
+      },
+      async (handle) => {
+        const status = await handle.result();
+        expect(status.soak.restarts).toBe(1);
+        expect(status.soak.lastDiscrepancy).toMatchObject({ verdict: 'different', fields: ['/total'] });
+        const soaks = model.named('watchSoak');
+        const fenced = model.named('applyRouting').find(({ argument }) => (argument as { fence?: unknown }).fence);
+        expect((fenced?.at ?? 0) - (soaks[15]?.at ?? 0)).toBeGreaterThanOrEqual(48 * HOUR);
+      },
+    );
+  });
+
+  it('does not count time in which a side is silent', async () => {
+    const model = newModel();
+    await run(
+      {
+        model,
+        before: ({ activity }, nth) => {
+          if (activity !== 'watchSoak') return;
+          model.stalled = nth >= 10 && nth < 20 ? ['shadow of payments is silent'] : [];
+        },
+      },
+      async (handle) => {
+        await handle.result();
+        const soaks = model.named('watchSoak');
+        const fenced = model.named('applyRouting').find(({ argument }) => (argument as { fence?: unknown }).fence);
+        const total = (fenced?.at ?? 0) - (soaks[0]?.at ?? 0);
+        const silent = (soaks[19]?.at ?? 0) - (soaks[9]?.at ?? 0);
+        expect(silent).toBeGreaterThan(9 * HOUR);
+        expect(total - silent).toBeGreaterThanOrEqual(48 * HOUR);
+      },
+    );
+  });
+});
+
+describe('input and preflight', () => {
+  it('refuses bad input with every problem at once', async () => {
+    const input = {
+      topics: [],
+      groups: ['payments', 'payments'],
+      ramp: { step: 0, interval: 'soon' },
+      soak: { minComparisons: 0 },
+      decomission: 'automatic',
+    } as unknown as MigrationInput;
+    await run({ input }, async (handle, model) => {
+      const failure = await handle.result().catch((error: unknown) => error);
+      expect(failure).toBeInstanceOf(WorkflowFailedError);
+      const message = String((failure as WorkflowFailedError).cause?.message);
+      for (const part of ['topics', 'groups', 'ramp.step', 'ramp.interval', 'soak.minComparisons', 'decomission']) {
+        expect(message).toContain(part);
+      }
+      expect(model.calls).toEqual([]);
+    });
+  });
+
+  it('fails on findings that other input cures, having changed nothing', async () => {
+    const model = newModel();
+    model.findings = [{ kind: 'input', what: 'Topic orders does not exist.', todo: 'Correct the name.' }];
+    await run({ model }, async (handle) => {
+      const failure = await handle.result().catch((error: unknown) => error);
+      expect(String((failure as WorkflowFailedError).cause?.message)).toContain('Topic orders does not exist.');
+      expect(model.calls.map(({ activity }) => activity)).toEqual(['preflight']);
+    });
+  });
+
+  it('blocks on findings that people mend, and looks again on resume', async () => {
+    const model = newModel();
+    model.findings = [{ kind: 'state', what: 'Retention is too short.', todo: 'Raise retention.ms.' }];
+    await run({ model }, async (handle) => {
+      const status = await untilStatus(handle, ({ blocked }) => blocked !== null);
+      expect(status.blocked?.cause).toContain('Retention is too short.');
+      expect(status.blocked?.todo).toContain('Raise retention.ms.');
+      model.findings = [];
+      await handle.signal('resume');
+      expect((await handle.result()).phase).toBe('completed');
+    });
+  });
+});
+
+describe('a step that keeps failing', () => {
+  it('blocks with its cause and goes on after resume', async () => {
+    let broken = true;
+    await run(
+      {
+        before: ({ activity }) => {
+          if (activity === 'awaitConsumers' && broken) throw new Error('no consumer of payments reports');
+        },
+      },
+      async (handle) => {
+        const status = await untilStatus(handle, ({ blocked }) => blocked !== null);
+        expect(status.blocked).toMatchObject({ cause: 'no consumer of payments reports' });
+        expect(status.phase).toBe('shadow-soak');
+        broken = false;
+        await handle.signal('resume');
+        expect((await handle.result()).phase).toBe('completed');
+      },
+    );
+  });
+});
+
+describe('cutover', () => {
+  it('cancels when a step fails, goes back to ready, and tries again after the back-off', async () => {
+    const model = newModel();
+    let failures = 1;
+    await run(
+      {
+        model,
+        before: async ({ activity, argument }) => {
+          const fencing = model.lastRouting?.drain !== undefined;
+          if (activity === 'auditToOwlmq' && fencing && failures > 0 && (argument as { until?: unknown }).until) {
+            failures -= 1;
+            // Longer than the window: OwlMQ does not come up with the copies.
+            await env.sleep(40_000);
+          }
+        },
+      },
+      async (handle) => {
+        const status = await handle.result();
+        expect(status.phase).toBe('completed');
+        expect(status.cutover.attempts).toBe(2);
+        expect(status.cutover.lastCancel?.reason).toContain('window');
+        expect(routes(model).slice(13, 18)).toEqual([
+          '100% kafka compare fence',
+          '100% kafka compare fence drain',
+          '100% kafka compare',
+          '100% kafka compare fence',
+          '100% kafka compare fence drain',
+        ]);
+      },
+    );
+  });
+
+  it('waits for approval where it is asked for', async () => {
+    const model = newModel();
+    let waiting = 0;
+    await run(
+      {
+        model,
+        input: { ...defaults, cutover: { trigger: 'approval' }, decommission: 'automatic' },
+        before: async ({ activity }, _nth, handle) => {
+          if (activity !== 'checkReadiness') return;
+          waiting += 1;
+          expect(model.routing.some(({ fence }) => fence !== undefined)).toBe(false);
+          if (waiting === 3) await handle.signal('approve', { by: 'ann' });
+        },
+      },
+      async (handle) => {
+        const status = await handle.result();
+        expect(status.phase).toBe('completed');
+        expect(waiting).toBeGreaterThanOrEqual(3);
+        expect(status.log.some(({ text }) => text === 'cutover approved by ann')).toBe(true);
+      },
+    );
+  });
+});
+
+describe('rollback', () => {
+  const early = ['dual-write', 'shadow-soak'] as const;
+  for (const phase of early) {
+    it(`from ${phase} stops copying and leaves consumers alone`, async () => {
+      const trigger = phase === 'dual-write' ? 'auditToOwlmq' : 'watchSoak';
+      await run(
+        {
+          before: async ({ activity }, nth, handle) => {
+            if (activity === trigger && nth === 3) await askRollback(handle, { reason: 'nerves', by: 'ann' });
+          },
+        },
+        async (handle, model) => {
+          const status = await handle.result();
+          expect(status.phase).toBe('rolled-back');
+          expect(status.rollback).toMatchObject({ reason: 'nerves', by: 'ann', from: phase });
+          expect(routes(model).at(-1)).toBe('0% kafka');
+          expect(model.named('moveOffsets')).toEqual([]);
+        },
+      );
+    });
+  }
+
+  it('from inside the window, before the journal, cancels first', async () => {
+    await run(
+      {
+        before: async ({ activity }, nth, handle) => {
+          if (activity === 'moveOffsets' && nth === 1) await askRollback(handle, { reason: 'nerves' });
+        },
+      },
+      async (handle, model) => {
+        const status = await handle.result();
+        expect(status.phase).toBe('rolled-back');
+        expect(routes(model).slice(-3)).toEqual(['100% kafka compare fence drain', '100% kafka compare', '0% kafka']);
+      },
+    );
+  });
+
+  it('from behind the journal goes back as from warm', async () => {
+    const model = newModel();
+    await run(
+      {
+        model,
+        before: async ({ activity }, _nth, handle) => {
+          if (activity === 'awaitPublishers' && model.lastRouting?.primary === 'owlmq' && !model.lastRouting.fence) {
+            await askRollback(handle, { reason: 'nerves' });
+          }
+        },
+      },
+      async (handle) => {
+        const status = await handle.result();
+        expect(status.phase).toBe('rolled-back');
+        expect(routes(model).slice(-4)).toEqual([
+          '100% owlmq',
+          '100% owlmq fence',
+          '100% owlmq fence drain',
+          '0% kafka',
+        ]);
+        expect(model.named('moveOffsets').at(-1)?.argument).toMatchObject({ direction: 'to-kafka' });
+      },
+    );
+  });
+
+  it('from warm repairs Kafka, moves positions back, and ignores a second signal', async () => {
+    await run(
+      {
+        before: async ({ activity }, nth, handle) => {
+          if (activity === 'watchWarm' && nth === 4) {
+            await askRollback(handle, { reason: 'costs' });
+            await handle.signal('rollback', { reason: 'second' });
+          }
+        },
+      },
+      async (handle, model) => {
+        const status = await handle.result();
+        expect(status.phase).toBe('rolled-back');
+        expect(status.rollback?.reason).toBe('costs');
+        expect(model.named('auditToKafka').at(-1)?.argument).toMatchObject({ toEnd: true });
+        expect(routes(model).slice(-3)).toEqual(['100% owlmq fence', '100% owlmq fence drain', '0% kafka']);
+      },
+    );
+  });
+
+  it('works while paused, and while blocked', async () => {
+    await run(
+      {
+        before: ({ activity }) => {
+          if (activity === 'awaitConsumers') throw new Error('no consumer reports');
+        },
+      },
+      async (handle, model) => {
+        await untilStatus(handle, ({ blocked }) => blocked !== null);
+        await handle.signal('pause');
+        await handle.signal('rollback', 'nerves');
+        const status = await handle.result();
+        expect(status.phase).toBe('rolled-back');
+        expect(status.blocked).toBeNull();
+        expect(routes(model).at(-1)).toBe('0% kafka');
+      },
+    );
+  });
+
+  it('with OwlMQ dead goes back by the last positions', async () => {
+    const model = newModel();
+    await run(
+      {
+        model,
+        before: async ({ activity }, nth, handle) => {
+          if (activity === 'watchWarm' && nth === 3) {
+            model.owlmqAlive = false;
+            await askRollback(handle, { reason: 'OwlMQ is gone' });
+          }
+        },
+      },
+      async (handle) => {
+        expect((await handle.result()).phase).toBe('rolled-back');
+        expect(model.named('moveOffsets').length).toBe(1);
+        expect(model.named('restoreKafkaOffsets')[0]?.argument).toMatchObject({
+          groups: { payments: { orders: [7, 8] } },
+        });
+      },
+    );
+  });
+
+  it('is refused once Kafka writes have ended', async () => {
+    const model = newModel();
+    await run(
+      {
+        model,
+        before: async ({ activity }, _nth, handle) => {
+          if (activity === 'awaitPublishers' && model.lastRouting?.mirror === false) {
+            await handle.signal('rollback', { reason: 'too late' });
+            await untilStatus(handle, ({ log }) => log.some(({ text }) => text.startsWith('rollback refused')), 0);
+          }
+        },
+      },
+      async (handle) => {
+        const status = await handle.result();
+        expect(status.phase).toBe('completed');
+        expect(status.log.some(({ text }) => text.startsWith('rollback refused'))).toBe(true);
+      },
+    );
+  });
+
+  it('is what a cancel of the workflow does before it ends as cancelled', async () => {
+    await run(
+      {
+        before: async ({ activity }, nth, handle) => {
+          if (activity !== 'watchSoak' || nth !== 2) return;
+          await handle.cancel();
+          await untilStatus(handle, ({ rollback }) => rollback !== null, 0);
+        },
+      },
+      async (handle, model) => {
+        await expect(handle.result()).rejects.toThrow(WorkflowFailedError);
+        expect((await handle.describe()).status.name).toBe('CANCELLED');
+        expect(routes(model).at(-1)).toBe('0% kafka');
+      },
+    );
+  });
+});
+
+describe('what people send', () => {
+  it('shows an unknown signal in the status, and refuses an update that makes no sense', async () => {
+    await run({}, async (handle) => {
+      await untilStatus(handle, ({ phase }) => phase === 'dual-write');
+      await handle.signal('rolback');
+      const status = await untilStatus(handle, ({ unknownSignals }) => unknownSignals.length > 0);
+      expect(status.unknownSignals).toEqual(['rolback']);
+      const update = (name: string, argument: unknown) =>
+        handle.executeUpdate<string, [unknown]>(name, { args: [argument] });
+      await expect(update('resumeMigration', {})).rejects.toThrow(WorkflowUpdateFailedError);
+      await expect(update('setRatio', { ratio: 2 })).rejects.toThrow(WorkflowUpdateFailedError);
+      expect(await update('setRatio', { ratio: 0.7 })).toContain('0.7');
+      await untilStatus(handle, ({ ratio }) => ratio.acknowledged === 0.7);
+      await handle.signal('rollback');
+      expect((await handle.result()).phase).toBe('rolled-back');
+    });
+  });
+});
