@@ -6,7 +6,7 @@ import { Kafka, logLevel, type Producer } from 'kafkajs';
 import { v7 as uuidv7 } from 'uuid';
 import { startOwlmqLocal, type OwlmqLocal } from '../../owlmq-local/src/index.js';
 import { ClusterAdmin } from '../src/kafka/cluster-admin.js';
-import { LogReader } from '../src/kafka/log-reader.js';
+import { LogReader, UnknownTopicError } from '../src/kafka/log-reader.js';
 import { MemberRoster } from '../src/members/member-roster.js';
 import type { ConsumerReport } from '../src/members/member-report.js';
 import { formatPosition, HEADER } from '../src/message/headers.js';
@@ -37,6 +37,7 @@ export class Bench {
   readonly roster: MemberRoster;
   readonly producer: Producer;
   state: RoutingState | undefined;
+  #owlmqStopped = false;
 
   private constructor(
     readonly owlmq: OwlmqClient,
@@ -64,6 +65,15 @@ export class Bench {
     await bench.admin.createTopic(bench.topic, { partitions });
     await owlmq.createTopic(bench.topic, partitions);
     await Promise.all([bench.producer.connect(), bench.roster.start()]);
+    // A new topic is not at once known to the broker that clients ask.
+    await until(async () => {
+      try {
+        return await bench.reader.partitionCount(bench.topic);
+      } catch (error) {
+        if (error instanceof UnknownTopicError) return undefined;
+        throw error;
+      }
+    });
     return bench;
   }
 
@@ -82,8 +92,14 @@ export class Bench {
   async close(): Promise<void> {
     await Promise.all([this.producer.disconnect(), this.roster.stop(), this.writer.close()]);
     await Promise.all([this.admin.close(), this.reader.close(), this.owlmq.close()]);
-    await this.server.close();
+    if (!this.#owlmqStopped) await this.server.close();
     await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /** Ends the OwlMQ server for good. */
+  async stopOwlmq(): Promise<void> {
+    this.#owlmqStopped = true;
+    await this.server.close();
   }
 
   /** Writes the next epoch, made of the last one and what changes. */

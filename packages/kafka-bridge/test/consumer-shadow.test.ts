@@ -211,6 +211,30 @@ describe('shadow consumers and the comparison', () => {
     ]);
   });
 
+  it('a dead OwlMQ stops neither the live side nor the way back, and makes nothing missing', async () => {
+    const errors: Error[] = [];
+    await bench.route({});
+    await member({ onError: (error) => errors.push(error) });
+    await startShadows(1);
+    await bench.publish([{ key: 'k1', value: '1' }]);
+    const compare = comparison({ latenessMs: 0 });
+    await untilCompared(compare, ({ counts }) => counts.ignored === 1);
+    await bench.stopOwlmq();
+    await bench.producer.send({
+      topic: bench.topic,
+      messages: [{ partition: 1, key: 'k1', value: '2', headers: { 'owlmq-id': 'second', 'owlmq-copied': '1' } }],
+    });
+    await until(() => (applied.includes('second') ? true : undefined));
+    const report = await untilCompared(
+      compare,
+      ({ unmatched, stalled }) => unmatched === 1 && stalled.some((reason) => reason.includes('shadow')),
+    );
+    expect(groupOf(report).counts.missing).toBe(0);
+    const off = await bench.route({ shadow: 'off', ratio: 0 });
+    await bench.untilReports(1, ({ epoch, state, shadow }) => epoch === off.epoch && state === 'live-kafka' && !shadow);
+    expect(errors.filter(({ name }) => name !== 'OwlmqUnreachableError').map(String)).toEqual([]);
+  });
+
   it('applies nothing under an epoch that ended while the process was frozen past its lease', async () => {
     await bench.route({ leaseMs: 1_000 });
     let frozen = false;

@@ -128,7 +128,7 @@ export class DualConsumer<Output> {
   }
 
   /**
-   * Reads the routing to its end, registers the instance, and joins the group of the live side.
+   * Registers the instance, reads the routing to its end, and joins the group of the live side.
    *
    * @throws {RoutingUnavailableError} when the routing topic cannot be read.
    * @throws {ConsumerStartError} when the group could not be joined within `startTimeoutMs`.
@@ -206,6 +206,11 @@ export class DualConsumer<Output> {
       // It may not be allowed to create topics: then they must be there, which the next step shows.
       this.#onError(toError(error));
     }
+    await producer.start();
+    // Registered before the routing is read: whoever writes an epoch and then reads the members knows of this one.
+    await reporter.start();
+    await follower.start({ timeoutMs });
+    this.#takeState();
     follower.onChange(() => {
       this.#takeState();
       this.#reconcile();
@@ -213,10 +218,6 @@ export class DualConsumer<Output> {
     follower.onLease(() => {
       this.#routingChanged();
     });
-    await follower.start({ timeoutMs });
-    this.#takeState();
-    await producer.start();
-    await reporter.start();
   }
 
   /** Takes the newest state, if it speaks of this consumer. */

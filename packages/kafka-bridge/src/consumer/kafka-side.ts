@@ -272,9 +272,12 @@ export class KafkaSide implements ConsumingSide {
         owned: () => performance.now() < this.#renewedAt + this.#options.sessionTimeoutMs,
       });
     } finally {
-      await stopBeating();
-      // In a rebalance the group still takes it, and nothing is delivered twice.
-      await this.#commit(payload, progress);
+      try {
+        // In a rebalance the group still takes it, and nothing is delivered twice.
+        await this.#commit(payload, progress);
+      } finally {
+        await stopBeating();
+      }
       this.#syncPauses();
       this.#options.changed();
     }

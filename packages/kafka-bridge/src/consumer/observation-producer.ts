@@ -34,6 +34,7 @@ export class ObservationProducer {
   #waiting: { upTo: number; resolve: () => void }[] = [];
   #sending: Promise<void> | undefined;
   #closing = false;
+  #failing = false;
 
   constructor(kafka: Kafka, onError: (error: Error) => void) {
     this.#producer = kafka.producer({ allowAutoTopicCreation: false, retry: { retries: 3, initialRetryTime: 200 } });
@@ -92,13 +93,18 @@ export class ObservationProducer {
 
   async #write(batch: readonly Observation[]): Promise<void> {
     const messages = batch.map((one) => ({ key: observationKey(one), value: encodeObservation(one) }));
-    const deadline = performance.now() + GIVE_UP_AFTER_MS;
+    // Once given up, the service is not held again until a write succeeds.
+    const deadline = performance.now() + (this.#failing ? 0 : GIVE_UP_AFTER_MS);
     for (;;) {
       try {
         await this.#producer.send({ topic: OBSERVATIONS_TOPIC, acks: -1, messages });
+        this.#failing = false;
         return;
       } catch (error) {
-        if (this.#closing || performance.now() > deadline) throw error;
+        if (this.#closing || performance.now() > deadline) {
+          this.#failing = true;
+          throw error;
+        }
         await delay(RETRY_DELAY_MS);
       }
     }

@@ -183,9 +183,12 @@ export class OwlmqSide implements ConsumingSide {
         if (progress !== undefined) await this.#handleSlice(slice, progress, standing);
       }
     } finally {
-      await stopBeating();
-      // A lost generation may not commit, and has nothing to commit that the next owner would not handle again.
-      if (!lost.signal.aborted) await this.#commit();
+      try {
+        // A lost generation may not commit, and has nothing to commit that the next owner would not handle again.
+        if (!lost.signal.aborted) await this.#commit();
+      } finally {
+        await stopBeating();
+      }
     }
     if (lost.signal.aborted) throw toError(lost.signal.reason);
     for (const { topic, partition, endOffset } of result.partitions) {
