@@ -135,6 +135,16 @@ async function askRollback(handle: Handle, input: { reason: string; by?: string 
   await untilStatus(handle, ({ rollback }) => rollback !== null, 0);
 }
 
+/** Polls until an event of a kind is in the history. */
+async function untilEvent(handle: Handle, attributes: string): Promise<void> {
+  for (let attempt = 0; attempt < 1_000; attempt += 1) {
+    const { events } = await handle.fetchHistory();
+    if ((events ?? []).some((event) => attributes in event)) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`no event with ${attributes}`);
+}
+
 async function readStatus(handle: Handle): Promise<MigrationStatus> {
   return await handle.query<MigrationStatus>('status');
 }
@@ -337,12 +347,13 @@ describe('cutover', () => {
     await run(
       {
         model,
-        before: async ({ activity, argument }) => {
+        before: async ({ activity, argument }, _nth, handle) => {
           const fencing = model.lastRouting?.drain !== undefined;
           if (activity === 'auditToOwlmq' && fencing && failures > 0 && (argument as { until?: unknown }).until) {
             failures -= 1;
-            // Longer than the window: OwlMQ does not come up with the copies.
-            await env.sleep(40_000);
+            // OwlMQ does not come up with the copies for longer than the window.
+            await env.sleep(31_000);
+            await untilStatus(handle, ({ cutover }) => cutover.lastCancel !== undefined, 0);
           }
         },
       },
@@ -535,7 +546,7 @@ describe('rollback', () => {
         before: async ({ activity }, nth, handle) => {
           if (activity !== 'watchSoak' || nth !== 2) return;
           await handle.cancel();
-          await untilStatus(handle, ({ rollback }) => rollback !== null, 0);
+          await untilEvent(handle, 'activityTaskCancelRequestedEventAttributes');
         },
       },
       async (handle, model) => {
