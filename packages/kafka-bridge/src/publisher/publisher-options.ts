@@ -39,9 +39,9 @@ export interface DualPublisherOptions {
   maxBufferedMessages?: number;
   /** The same in bytes (default 64 MiB). */
   maxBufferedBytes?: number;
-  /** Bound on copies that wait for OwlMQ (default 20,000); past it they are dropped and left to the audit. */
+  /** Bound on copies that wait for OwlMQ (default 50,000); past it they are dropped and left to the audit. */
   maxBacklogMessages?: number;
-  /** The same in bytes (default 32 MiB). */
+  /** The same in bytes (default 64 MiB). */
   maxBacklogBytes?: number;
   /** After cutover: how long `publish()` waits for the mirror write to Kafka, ms (default 3,000). */
   mirrorTimeoutMs?: number;
@@ -70,8 +70,8 @@ const defaults: PublisherSettings = {
   bufferTimeoutMs: 30_000,
   maxBufferedMessages: 50_000,
   maxBufferedBytes: 64 * 1024 * 1024,
-  maxBacklogMessages: 20_000,
-  maxBacklogBytes: 32 * 1024 * 1024,
+  maxBacklogMessages: 50_000,
+  maxBacklogBytes: 64 * 1024 * 1024,
   mirrorTimeoutMs: 3_000,
 };
 
