@@ -12,7 +12,7 @@ export interface FollowedSlice {
 }
 
 /** A fetch was not answered in time. */
-export class FetchTimeoutError extends Error {
+class FetchTimeoutError extends Error {
   override readonly name = 'FetchTimeoutError';
   constructor(readonly topic: string) {
     super(`Kafka did not answer a fetch of ${topic} in time.`);

@@ -6,7 +6,7 @@ import { asError, bounded } from '../async/bounded.js';
 import type { KafkaConnection } from './kafka-connection.js';
 
 /** A send did not end within its bound; its records may or may not be stored. */
-export class KafkaSendTimeoutError extends Error {
+class KafkaSendTimeoutError extends Error {
   override readonly name = 'KafkaSendTimeoutError';
   constructor(readonly timeoutMs: number) {
     super(`Kafka did not answer within ${timeoutMs} ms.`);

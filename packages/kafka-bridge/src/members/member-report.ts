@@ -19,7 +19,7 @@ const base = {
 const legFigures = z.strictObject({ messages: z.number(), bytes: z.number() });
 
 /** What a `DualPublisher` instance reports. */
-export const publisherReportSchema = z.strictObject({
+const publisherReportSchema = z.strictObject({
   ...base,
   role: z.literal('publisher'),
   /** `fenced`: holding publishes, nothing in flight on either leg. `left`: closed, will write no more. */
@@ -44,7 +44,7 @@ export const publisherReportSchema = z.strictObject({
 export type PublisherReport = z.infer<typeof publisherReportSchema>;
 
 /** What a `DualConsumer` instance reports. */
-export const consumerReportSchema = z.strictObject({
+const consumerReportSchema = z.strictObject({
   ...base,
   role: z.literal('consumer'),
   group: z.string(),

@@ -12,7 +12,7 @@ export class RosterUnavailableError extends Error {
 }
 
 /** A record of the members topic is no report that this version can read. */
-export class MemberRecordError extends Error {
+class MemberRecordError extends Error {
   override readonly name = 'MemberRecordError';
 }
 

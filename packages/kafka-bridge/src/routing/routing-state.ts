@@ -7,7 +7,7 @@ export const ROUTING_TOPIC = 'owlmq-bridge.routing';
 export const DEFAULT_LEASE_MS = 10_000;
 
 /** Offsets by topic, then by partition index: `offsets[topic][partition]`. Safe integers. */
-export const topicOffsetsSchema = z.record(z.string(), z.array(z.number().int().nonnegative()));
+const topicOffsetsSchema = z.record(z.string(), z.array(z.number().int().nonnegative()));
 export type TopicOffsets = z.infer<typeof topicOffsetsSchema>;
 
 /**
