@@ -9,8 +9,7 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 COPY packages/kafka-bridge/package.json packages/kafka-bridge/
 COPY packages/owlmq-local/package.json packages/owlmq-local/
-# Not `npm ci`: the lock file holds no entries for the optional binaries of other platforms, which `npm ci` insists on.
-RUN --mount=type=cache,target=/root/.npm npm install --ignore-scripts --no-audit --no-fund
+RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.base.json tsconfig.build.json tsconfig.json ./
 COPY scripts scripts
 COPY packages packages

@@ -1,12 +1,7 @@
 import { WorkflowFailedError, WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
-import {
-  bundleWorkflowCode,
-  DefaultLogger,
-  Runtime,
-  Worker,
-  type WorkflowBundleWithSourceMap,
-} from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -14,6 +9,8 @@ import type { MigrationInput } from '../../src/workflows/migration-input.js';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 import { FleetModel, type ModelCall } from './fleet-model.js';
+import { recordHistory } from './histories.js';
+import { bundleWorkflowSources } from './workflow-bundle.js';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -29,16 +26,7 @@ beforeAll(async () => {
     logger: new DefaultLogger('ERROR'),
     telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
   });
-  bundle = await bundleWorkflowCode({
-    workflowsPath: fileURLToPath(new URL('../../src/workflows/index.ts', import.meta.url)),
-    workflowInterceptorModules: [fileURLToPath(new URL('./without-heartbeat-timeouts.ts', import.meta.url))],
-    logger: new DefaultLogger('ERROR'),
-    // Sources name their siblings by the compiled file, as Node wants them.
-    webpackConfigHook: (config) => ({
-      ...config,
-      resolve: { ...config.resolve, extensionAlias: { '.js': ['.ts', '.js'] } },
-    }),
-  });
+  bundle = await bundleWorkflowSources([fileURLToPath(new URL('./without-heartbeat-timeouts.ts', import.meta.url))]);
 });
 
 beforeEach(async () => {
@@ -54,6 +42,8 @@ afterEach(async () => {
 type Handle = WorkflowHandle<typeof migrateKafkaToOwlmq>;
 
 interface Scenario {
+  /** Name under which the run's history is stored when histories are recorded. */
+  record?: string;
   input?: MigrationInput;
   model?: FleetModel;
   /** Runs before each activity, with the number of calls to it so far. */
@@ -86,7 +76,9 @@ async function run<T>(scenario: Scenario, use: (handle: Handle, model: FleetMode
       workflowId,
       args: [scenario.input ?? { ...defaults, decommission: 'automatic' }],
     });
-    return await use(handle, model);
+    const result = await use(handle, model);
+    if (scenario.record !== undefined) await recordHistory(scenario.record, historyToJSON(await handle.fetchHistory()));
+    return result;
   });
 }
 
@@ -151,7 +143,7 @@ async function readStatus(handle: Handle): Promise<MigrationStatus> {
 
 describe('the playbook with default durations', () => {
   it('runs from preflight to completed', async () => {
-    await run({}, async (handle, model) => {
+    await run({ record: 'default-durations' }, async (handle, model) => {
       const status = await handle.result();
       expect(status.phase).toBe('completed');
 
@@ -346,6 +338,7 @@ describe('cutover', () => {
     let failures = 1;
     await run(
       {
+        record: 'cutover-cancelled-once',
         model,
         before: async ({ activity, argument }, _nth, handle) => {
           const fencing = model.lastRouting?.drain !== undefined;
@@ -404,6 +397,7 @@ describe('rollback', () => {
       const trigger = phase === 'dual-write' ? 'auditToOwlmq' : 'watchSoak';
       await run(
         {
+          record: `rollback-from-${phase}`,
           before: async ({ activity }, nth, handle) => {
             if (activity === trigger && nth === 3) await askRollback(handle, { reason: 'nerves', by: 'ann' });
           },
@@ -462,6 +456,7 @@ describe('rollback', () => {
   it('from warm repairs Kafka, moves positions back, and ignores a second signal', async () => {
     await run(
       {
+        record: 'rollback-from-warm',
         before: async ({ activity }, nth, handle) => {
           if (activity === 'watchWarm' && nth === 4) {
             await askRollback(handle, { reason: 'costs' });
