@@ -580,6 +580,15 @@ describe('DualPublisher', () => {
       const publisher = publisherOf({ migration: legs.migration, kafka: { brokers: ['127.0.0.1:1'] } });
       await expect(publisher.publish(legs.topic, 'x')).rejects.toThrow(/Kafka cannot be reached/);
     });
+
+    it('connects at a later call when it could not at first', async () => {
+      await route({ ratio: 0 });
+      const publisher = publisherOf({ migration: legs.migration, kafka: { brokers: [legs.kafkaLink.address] } });
+      legs.kafkaLink.cut();
+      await expect(publisher.publish(legs.topic, 'x')).rejects.toThrow(/Kafka cannot be reached/);
+      legs.kafkaLink.restore();
+      expect(await publisher.publish(legs.topic, 'y')).toMatchObject({ epoch: 1, kafka: { offset: 0 } });
+    });
   });
 
   it('does not show its API key', () => {

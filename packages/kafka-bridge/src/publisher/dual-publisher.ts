@@ -56,7 +56,8 @@ export class DualPublisher {
   readonly #kafka: KafkaLane;
   readonly #partitions: TopicPartitions;
   readonly #dispatcher: Dispatcher;
-  readonly #follower: RoutingFollower | undefined;
+  /** Of the last attempt to connect; a follower that has stopped does not start again. */
+  #follower: RoutingFollower | undefined;
   #reporter: MemberReporter | undefined;
   #owlmq: { api: OwlmqApi; own: boolean } | undefined;
   #ratio: number;
@@ -95,9 +96,6 @@ export class DualPublisher {
       owlmq: () => (this.#state?.primary === 'owlmq' ? this.#owlmqApi() : undefined),
       onError,
     });
-    if (migration !== undefined) {
-      this.#follower = new RoutingFollower({ connection, migration, clientId, onError });
-    }
     this.#dispatcher = new Dispatcher({
       instance: this.instance,
       settings: this.#settings,
@@ -105,7 +103,7 @@ export class DualPublisher {
       owlmq: () => this.#owlmqApi(),
       partitions: this.#partitions,
       routeOf: (topic) => (migration === undefined ? staticRoute(this.#ratio) : routeOf(topic, this.#state)),
-      mayWrite: () => this.#follower?.leaseValid ?? true,
+      mayWrite: () => this.#mayWrite,
       onChange: () => {
         this.#announce();
       },
@@ -237,19 +235,21 @@ export class DualPublisher {
 
   /** The order matters: who reads the members after writing a fence knows of all who could have missed it. */
   async #join(migration: string): Promise<void> {
-    const follower = this.#follower;
-    if (follower === undefined) return;
+    const onError = (error: Error): void => {
+      this.#emit({ type: 'error', error });
+    };
+    const connection = { clientId: this.instance, ...this.#options.kafka };
     const reporter = new MemberReporter({
-      connection: { ...this.#options.kafka },
+      connection,
       migration,
       instance: this.instance,
       report: () => this.#report(migration),
-      onError: (error) => {
-        this.#emit({ type: 'error', error });
-      },
+      onError,
     });
     await reporter.start();
     this.#reporter = reporter;
+    const follower = new RoutingFollower({ connection, migration, clientId: this.instance, onError });
+    this.#follower = follower;
     follower.onChange((state) => {
       this.#obey(state);
     });
@@ -277,6 +277,8 @@ export class DualPublisher {
   }
 
   #obey(state: RoutingState): void {
+    // A follower of another attempt to connect knows nothing of the earlier one's epochs.
+    if (state.epoch <= (this.#state?.epoch ?? 0)) return;
     const wasFenced = this.#state?.fence !== undefined;
     this.#state = state;
     this.#emit({ type: 'routing', state });
@@ -289,6 +291,11 @@ export class DualPublisher {
     this.#announce();
   }
 
+  /** Without a migration always; with one while its state is known and the lease lasts. */
+  get #mayWrite(): boolean {
+    return this.#options.migration === undefined || this.#follower?.leaseValid === true;
+  }
+
   #owlmqApi(): OwlmqApi {
     this.#owlmq ??= owlmqClientOf(this.#options);
     return this.#owlmq.api;
@@ -299,7 +306,7 @@ export class DualPublisher {
     const known = this.#state?.epoch ?? 0;
     const epoch = Math.min(known, this.#dispatcher.lowestEpoch ?? known);
     if (this.#left) return { epoch, state: 'left' };
-    if (this.#follower?.leaseValid === false) return { epoch, state: 'lease-lost' };
+    if (!this.#mayWrite) return { epoch, state: 'lease-lost' };
     const fenced = this.#state?.fence !== undefined && this.#dispatcher.isQuiet();
     return { epoch, state: fenced ? 'fenced' : 'publishing' };
   }
