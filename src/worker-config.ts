@@ -2,11 +2,12 @@ import { readFileSync } from 'node:fs';
 import type { KafkaConnection } from '@owlmq/kafka-bridge/operations';
 import { z } from 'zod';
 
-/** Task queue that workers poll and workflows are started on. */
-export const TASK_QUEUE = 'kafka-to-owlmq';
+/** Task queue that workers poll and workflows are started on, unless TEMPORAL_TASK_QUEUE names another. */
+const TASK_QUEUE = 'kafka-to-owlmq';
 
 /** What a worker needs to know. Temporal's own settings are read by its envconfig, as its CLI does. */
 export interface WorkerConfig {
+  taskQueue: string;
   kafka: KafkaConnection;
   owlmq: { url: string; apiKey: string };
   /** Address for Prometheus to scrape, for example `127.0.0.1:9464`; undefined: none is opened. */
@@ -26,6 +27,7 @@ const text = z.string().trim().min(1);
 const mechanisms = ['plain', 'scram-sha-256', 'scram-sha-512'] as const;
 
 const environmentSchema = z.object({
+  TEMPORAL_TASK_QUEUE: text.default(TASK_QUEUE),
   KAFKA_BROKERS: text,
   KAFKA_TLS: z.enum(['true', 'false']).default('false'),
   KAFKA_TLS_CA_FILE: text.optional(),
@@ -99,6 +101,7 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     kafka.sasl = sasl(parsed.data.KAFKA_SASL_MECHANISM, username, password);
   }
   return {
+    taskQueue: parsed.data.TEMPORAL_TASK_QUEUE,
     kafka,
     owlmq: { url: parsed.data.OWLMQ_URL, apiKey },
     metricsAddress: parsed.data.METRICS_ADDRESS,

@@ -7,7 +7,7 @@ import { ClusterAdmin, LogReader, MemberRoster, OwlmqClient, RoutingWriter } fro
 import { pino, type Level, type Logger } from 'pino';
 import { createActivities } from './activities/index.js';
 import type { Dependencies } from './activities/dependencies.js';
-import { readWorkerConfig, TASK_QUEUE, WorkerConfigError } from './worker-config.js';
+import { readWorkerConfig, WorkerConfigError } from './worker-config.js';
 
 /** Built by `npm run build`; see scripts/bundle-workflows.mjs. */
 const bundlePath = path.join(import.meta.dirname, '..', 'workflow-bundle.js');
@@ -56,7 +56,7 @@ async function main(): Promise<void> {
   const worker = await Worker.create({
     connection: nativeConnection,
     namespace,
-    taskQueue: TASK_QUEUE,
+    taskQueue: config.taskQueue,
     workflowBundle: { codePath: bundlePath },
     activities: createActivities(dependencies),
     shutdownGraceTime: SHUTDOWN_GRACE,
@@ -65,7 +65,7 @@ async function main(): Promise<void> {
     defaultHeartbeatThrottleInterval: '1 second',
   });
   logger.info(
-    { taskQueue: TASK_QUEUE, namespace, brokers: kafka.brokers, owlmq: config.owlmq.url },
+    { taskQueue: config.taskQueue, namespace, brokers: kafka.brokers, owlmq: config.owlmq.url },
     'worker is running',
   );
   // Ends on SIGINT and SIGTERM, which Temporal's runtime listens to.

@@ -1,5 +1,5 @@
 import type { KafkaMessage } from 'kafkajs';
-import { foreignMessageId, readProvenance, type Provenance } from '../message/headers.js';
+import { foreignMessageId, readProvenance, type Leg, type Provenance } from '../message/headers.js';
 import type { OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 
 /**
@@ -17,8 +17,8 @@ export interface ConsumedMessage {
   readonly timestamp: number;
   /** The publisher's message id, or `TOPIC/PARTITION/OFFSET` of a Kafka record whose producer writes none. */
   readonly id: string;
-  /** Where the message is, as far as this side knows: for logs, not for decisions. */
-  readonly position: { readonly kafka?: number; readonly owlmq?: number };
+  /** The leg it was read from, and its offsets as far as this side knows them: for logs, not for decisions. */
+  readonly position: { readonly leg: Leg; readonly kafka?: number; readonly owlmq?: number };
 }
 
 /** A message with what the bridge's headers say of it. */
@@ -47,7 +47,7 @@ export function fromKafka(topic: string, partition: number, record: KafkaMessage
       headers: ownHeaders(entries),
       timestamp: Number(record.timestamp),
       id: provenance.id ?? foreignMessageId(topic, partition, offset),
-      position: owlmq === undefined ? { kafka: offset } : { kafka: offset, owlmq },
+      position: { leg: 'kafka', kafka: offset, ...(owlmq === undefined ? {} : { owlmq }) },
     },
   };
 }
@@ -66,7 +66,7 @@ export function fromOwlmq(topic: string, record: OwlmqStoredRecord): ReceivedMes
       headers: ownHeaders(record.headers),
       timestamp: record.timestamp,
       id: provenance.id ?? record.id,
-      position: kafka === undefined ? { owlmq: record.offset } : { kafka, owlmq: record.offset },
+      position: { leg: 'owlmq', ...(kafka === undefined ? {} : { kafka }), owlmq: record.offset },
     },
   };
 }
