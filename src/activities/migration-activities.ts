@@ -106,7 +106,7 @@ export interface AwaitDrainedRequest {
   offsets: TopicOffsets;
 }
 
-export interface AuditRequest {
+interface AuditRequest {
   migration: string;
   topics: string[];
   /** Where the last audit ended; absent at the first. */
@@ -227,7 +227,7 @@ export interface WarmReport {
   rollbackBlockers: string[];
 }
 
-export interface ReadinessRequest {
+interface ReadinessRequest {
   migration: string;
   topics: string[];
   groups: string[];

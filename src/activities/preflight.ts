@@ -4,7 +4,7 @@ import type { Dependencies } from './dependencies.js';
 import type { Finding, MigrationActivities, PreflightRequest, ReadinessCheck } from './migration-activities.js';
 
 /** Search attributes that the workflow sets when the namespace has them, with their types. */
-export const SEARCH_ATTRIBUTES = {
+const SEARCH_ATTRIBUTES = {
   MigrationPhase: 'Keyword',
   MigrationRatio: 'Double',
   MigrationBlocked: 'Bool',

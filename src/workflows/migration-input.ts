@@ -48,7 +48,7 @@ function uniqueNames(kind: string) {
 const YEAR = 365 * 24 * HOUR;
 
 /** Shape and defaults of the workflow's input. Defaults are those of the playbook. */
-export const migrationInputSchema = z.strictObject({
+const migrationInputSchema = z.strictObject({
   /** Kafka topics to move. */
   topics: uniqueNames('topic'),
   /** Consumer groups to move; all must consume only these topics. */

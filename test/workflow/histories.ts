@@ -2,11 +2,10 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { historyFromJSON } from '@temporalio/common/lib/proto-utils.js';
-import type { temporal } from '@temporalio/proto';
 
 const folder = path.join(import.meta.dirname, '..', 'histories');
 
-type History = temporal.api.history.v1.IHistory;
+type History = ReturnType<typeof historyFromJSON>;
 
 /**
  * Stores a run's history, as JSON that the CLI writes too, for later versions of the code to replay. Only when

@@ -32,3 +32,10 @@ export {
 export type { PublisherEvent, PublisherStatus } from './publisher/publisher-events.js';
 export type { DualPublisherOptions } from './publisher/publisher-options.js';
 export { RoutingUnavailableError } from './routing/routing-errors.js';
+export {
+  OwlmqConfigError,
+  OwlmqError,
+  OwlmqThrottledError,
+  OwlmqUnauthorizedError,
+  OwlmqUnreachableError,
+} from './owlmq/owlmq-errors.js';

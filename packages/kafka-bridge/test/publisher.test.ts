@@ -305,7 +305,7 @@ describe('DualPublisher', () => {
       const results = await legs.owlmq.publish(topic, taken, options);
       return records.map((record) => {
         const result = results[taken.indexOf(record)];
-        return result ?? { ok: false, type: 'busy', detail: 'Not now', retriable: true };
+        return result ?? { ok: false, type: 'unavailable', detail: 'Not now', retriable: true };
       });
     };
     const client = new Proxy<OwlmqApi>(legs.owlmq, {

@@ -1,0 +1,201 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { GroupComparison, PublisherFleet, SoakReport } from '../../src/activities/migration-activities.js';
+import { InvalidInputError, parseMigrationInput } from '../../src/workflows/migration-input.js';
+import { judgeRampStep, rampRatios } from '../../src/workflows/ramp.js';
+import { advanceSoakClock, newSoakClock, soakShortfalls, type SoakTarget } from '../../src/workflows/soak-clock.js';
+import { planSteps, words } from '../../src/workflows/status.js';
+
+const noVerdicts: GroupComparison['counts'] = {
+  matched: 0,
+  missing: 0,
+  unexpected: 0,
+  different: 0,
+  reordered: 0,
+  failedLive: 0,
+  failedShadow: 0,
+  ignored: 0,
+};
+
+function group(matched: number, comparedUpTo: number | null, more: Partial<GroupComparison['counts']> = {}) {
+  return { counts: { ...noVerdicts, matched, ...more }, comparedUpTo, stalled: [] as string[] };
+}
+
+function report(groups: Record<string, GroupComparison>): SoakReport['comparison'] {
+  return { checkpoint: null, groups, samples: [] };
+}
+
+const target: SoakTarget = { groups: ['a', 'b'], durationMs: 10_000, minComparisons: 5 };
+
+describe('the soak clock', () => {
+  it('counts the time in which every group was compared', () => {
+    let clock = advanceSoakClock(newSoakClock(), report({ a: group(3, 1_000), b: group(3, 1_000) }), 1_000, target);
+    clock = advanceSoakClock(clock, report({ a: group(9, 6_000), b: group(9, 3_000) }), 5_000, target);
+    expect(clock.cleanMs).toBe(1_000 + 2_000);
+    expect(clock.missing).toEqual([]);
+    expect(soakShortfalls(clock, target)).toEqual(['7 s of clean time']);
+  });
+
+  it('stands while a group has no traffic, a side is missing, or the comparison says it is stalled', () => {
+    const start = advanceSoakClock(newSoakClock(), report({ a: group(3, 1_000), b: group(3, 1_000) }), 1_000, target);
+    const silent = [
+      { a: group(9, 9_000), b: group(3, 9_000) },
+      { a: group(9, 9_000), b: group(9, null) },
+      { a: group(9, 9_000), b: { ...group(9, 9_000), stalled: ['no shadow'] } },
+      { a: group(9, 9_000) },
+    ];
+    for (const groups of silent) {
+      const clock = advanceSoakClock(start, report(groups), 5_000, target);
+      expect(clock.cleanMs).toBe(start.cleanMs);
+      expect(clock.missing.join()).toContain('group b');
+    }
+  });
+
+  it('goes back to zero, comparisons too, at any kind of discrepancy', () => {
+    for (const kind of ['missing', 'unexpected', 'different', 'reordered', 'failedLive', 'failedShadow'] as const) {
+      const start = advanceSoakClock(newSoakClock(), report({ a: group(9, 1_000), b: group(9, 1_000) }), 1_000, target);
+      const groups = { a: group(20, 2_000), b: group(20, 2_000, { [kind]: 1 }) };
+      const clock = advanceSoakClock(start, report(groups), 1_000, target);
+      expect(clock).toMatchObject({ cleanMs: 0, restarts: 1 });
+      expect(soakShortfalls(clock, target)).toHaveLength(3);
+      // The same report again is no new discrepancy, and no new time.
+      expect(advanceSoakClock(clock, report(groups), 1_000, target)).toMatchObject({ cleanMs: 0, restarts: 1 });
+    }
+  });
+
+  it('never counts more than the time that passed, nor time of a dead side, whatever is reported', () => {
+    const step = fc.record({
+      elapsedMs: fc.integer({ min: 0, max: 3_600_000 }),
+      compared: fc.tuple(fc.integer({ min: 0, max: 50 }), fc.integer({ min: 0, max: 50 })),
+      progress: fc.tuple(fc.integer({ min: 0, max: 7_200_000 }), fc.integer({ min: 0, max: 7_200_000 })),
+      dead: fc.option(fc.constantFrom('a', 'b'), { nil: null }),
+      differ: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        let clock = newSoakClock();
+        const total = { a: 0, b: 0 };
+        const upTo = { a: 0, b: 0 };
+        let differences = 0;
+        for (const { elapsedMs, compared, progress, dead, differ } of steps) {
+          const before = clock.cleanMs;
+          total.a += compared[0];
+          total.b += compared[1];
+          upTo.a += progress[0];
+          upTo.b += progress[1];
+          if (differ) differences += 1;
+          clock = advanceSoakClock(
+            clock,
+            report({
+              a: group(total.a, dead === 'a' ? null : upTo.a, { different: differences }),
+              b: group(total.b, dead === 'b' ? null : upTo.b),
+            }),
+            elapsedMs,
+            target,
+          );
+          expect(clock.cleanMs).toBeLessThanOrEqual(before + elapsedMs);
+          if (dead !== null || compared[0] === 0 || compared[1] === 0)
+            expect(clock.cleanMs).toBeLessThanOrEqual(before);
+          if (differ) expect(clock.cleanMs).toBe(0);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('the ramp', () => {
+  it('has ten steps of a tenth', () => {
+    expect(rampRatios(0.1)).toEqual([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]);
+    expect(rampRatios(0.1, 0.75)).toEqual([0.85, 0.95, 1]);
+    expect(rampRatios(1)).toEqual([1]);
+  });
+
+  it('always rises, and ends with everything', () => {
+    const share = fc.double({ min: 0.001, max: 1, noNaN: true });
+    fc.assert(
+      fc.property(share, fc.double({ min: 0, max: 0.999, noNaN: true }), (step, reached) => {
+        const ratios = rampRatios(step, reached);
+        expect(ratios.at(-1)).toBe(1);
+        for (const [index, ratio] of ratios.entries()) expect(ratio).toBeGreaterThan(ratios[index - 1] ?? 0);
+      }),
+    );
+  });
+
+  it('passes no step without traffic, without publishers, or with failing copies', () => {
+    const figures = {
+      kafkaMessages: 0,
+      kafkaBytes: 0,
+      owlmqMessages: 0,
+      owlmqBytes: 0,
+      missing: 0,
+      repaired: 0,
+      inversions: 0,
+      foreign: {},
+    };
+    const fleet: PublisherFleet = {
+      acknowledged: 2,
+      silent: [],
+      longestHoldMs: 0,
+      kafkaMessages: 0,
+      owlmqMessages: 0,
+      dropped: 0,
+      backlog: 0,
+      degraded: [],
+    };
+    expect(judgeRampStep(1_000, figures, fleet).verdict).toBe('success');
+    expect(judgeRampStep(0, figures, fleet).verdict).toBe('inconclusive');
+    expect(judgeRampStep(1_000, figures, { ...fleet, acknowledged: 0 }).verdict).toBe('inconclusive');
+    expect(judgeRampStep(1_000, figures, { ...fleet, degraded: ['p1'] }).verdict).toBe('failure');
+    expect(judgeRampStep(1_000, { ...figures, repaired: 500 }, fleet).verdict).toBe('failure');
+  });
+});
+
+describe('the input', () => {
+  it('fills in the playbook', () => {
+    const plan = parseMigrationInput({ topics: ['orders'], groups: ['payments'] });
+    expect(plan.ramp).toEqual({ step: 0.1, interval: 3_600_000 });
+    expect(plan.soak).toEqual({ duration: 172_800_000, minComparisons: 1_000, lateness: 60_000 });
+    expect(plan.cutover).toMatchObject({ window: 30_000, trigger: 'automatic' });
+    expect(plan.warm.duration).toBe(14 * 86_400_000);
+    expect(plan.decommission).toBe('approval');
+    expect(planSteps(plan).map(({ phase }) => phase)).toEqual([
+      'preflight',
+      ...new Array<string>(10).fill('dual-write'),
+      'shadow-soak',
+      'ready',
+      'cutover',
+      'warm',
+      'decommission',
+      'decommission',
+    ]);
+  });
+
+  it('names every problem with its field', () => {
+    const bad = { topics: ['a b'], groups: [], ramp: { step: 2, interval: '-1h' }, warm: { duration: 'x' }, extra: 1 };
+    expect(() => parseMigrationInput(bad)).toThrow(InvalidInputError);
+    try {
+      parseMigrationInput(bad);
+    } catch (error) {
+      const { problems } = error as InvalidInputError;
+      for (const field of ['topics.0', 'groups', 'ramp.step', 'ramp.interval', 'warm.duration', 'extra']) {
+        expect(
+          problems.some((problem) => problem.includes(field)),
+          field,
+        ).toBe(true);
+      }
+    }
+    expect(() => parseMigrationInput(undefined)).toThrow(/topics/);
+    expect(() => parseMigrationInput('orders')).toThrow(InvalidInputError);
+  });
+
+  it('writes durations as people say them', () => {
+    expect([3_600_000, 172_800_000, 90_000, 500, 1_000].map(words)).toEqual([
+      '1 hour',
+      '2 days',
+      '90 seconds',
+      '500 ms',
+      '1 second',
+    ]);
+  });
+});
