@@ -106,7 +106,7 @@ export interface AwaitDrainedRequest {
   offsets: TopicOffsets;
 }
 
-interface AuditRequest {
+export interface AuditRequest {
   migration: string;
   topics: string[];
   /** Where the last audit ended; absent at the first. */
@@ -227,7 +227,7 @@ export interface WarmReport {
   rollbackBlockers: string[];
 }
 
-interface ReadinessRequest {
+export interface ReadinessRequest {
   migration: string;
   topics: string[];
   groups: string[];
