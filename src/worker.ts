@@ -4,7 +4,7 @@ import { Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { DefaultLogger, NativeConnection, Runtime, Worker, type LogLevel } from '@temporalio/worker';
 import { ClusterAdmin, LogReader, MemberRoster, OwlmqClient, RoutingWriter } from '@owlmq/kafka-bridge/operations';
-import { pino, type Level, type Logger } from 'pino';
+import { pino, stdSerializers, type Level, type Logger } from 'pino';
 import { createActivities } from './activities/index.js';
 import type { Dependencies } from './activities/dependencies.js';
 import { readWorkerConfig, WorkerConfigError } from './worker-config.js';
@@ -17,7 +17,7 @@ const SHUTDOWN_GRACE = '20 seconds';
 
 async function main(): Promise<void> {
   const config = readWorkerConfig(process.env);
-  const logger = pino({ name: 'worker', level: config.logLevel });
+  const logger = pino({ name: 'worker', level: config.logLevel, serializers: { error: stdSerializers.err } });
   if (!existsSync(bundlePath)) {
     throw new WorkerConfigError([`the workflow bundle ${bundlePath} does not exist: run npm run build`]);
   }
