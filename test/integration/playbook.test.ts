@@ -1,0 +1,100 @@
+import { randomInt } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { startEngines } from '../../engines/start-engines.js';
+import { Trial, type RollbackPhase, type TrialReport } from '../../demo/trial.js';
+
+// The programs of the fleet and the workflow bundle run as built: `npm test` builds before it tests.
+
+const clean = { lost: 0, duplicated: 0, reordered: 0, invented: 0, altered: 0 };
+
+/** A whole migration under traffic on the engines of the test run, with names of its own. */
+async function migrate(rollbackAt?: RollbackPhase): Promise<TrialReport> {
+  const seed = randomInt(1_000_000);
+  const name = `it-${seed}-${Date.now().toString(36)}`;
+  console.info(`seed ${seed}, migration ${name}`);
+  const folder = await mkdtemp(join(tmpdir(), 'kafka-to-owlmq-test-'));
+  const engines = await startEngines({ want: ['temporal', 'kafka', 'owlmq'] });
+  let trial: Trial | undefined;
+  try {
+    const cli = process.env.TEMPORAL_CLI;
+    if (cli === undefined) throw new Error('TEMPORAL_CLI is not set');
+    const phases = new Set<string>();
+    trial = await Trial.prepare({
+      temporalCli: cli,
+      temporalAddress: engines.temporal.address,
+      migration: name,
+      taskQueue: name,
+      topics: { orders: `${name}-orders`, payments: `${name}-payments` },
+      groups: [`${name}-payment-service`, `${name}-notification-service`],
+      membersPerGroup: 2,
+      producers: 2,
+      partitions: 3,
+      keys: 60,
+      rate: 100,
+      seed,
+      pace: {
+        ramp: { step: 0.5, interval: 500 },
+        soak: { duration: '4 seconds', minComparisons: 50, lateness: '2 seconds' },
+        cutover: { window: '30 seconds', backOff: '1 second', maxAttempts: 20 },
+        warm: { duration: '5 seconds' },
+        decommission: 'automatic',
+        audit: { grace: '1 second' },
+      },
+      rollbackAt,
+      trafficAfterMs: 1_500,
+      limitMs: 150_000,
+      env: engines.env,
+      folder,
+      log: (line) => {
+        console.info(line);
+      },
+      signal: AbortSignal.timeout(200_000),
+      onProgress: ({ status }) => {
+        if (!phases.has(status.phase)) console.info(status.phase);
+        phases.add(status.phase);
+      },
+    });
+    return await trial.run();
+  } finally {
+    await trial?.stop();
+    await engines.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function expectClean({ check, problems, discrepancies, comparisons }: TrialReport): void {
+  expect(problems).toEqual([]);
+  expect(check.published.acknowledged).toBeGreaterThan(200);
+  expect(Object.keys(check.groups)).toHaveLength(2);
+  for (const group of Object.values(check.groups)) {
+    expect(group).toMatchObject(clean);
+    // Both sides of the migration have done some of the work.
+    expect(group.onKafka).toBeGreaterThan(0);
+    expect(group.onOwlmq).toBeGreaterThan(0);
+  }
+  expect(discrepancies).toBe(0);
+  expect(comparisons).toBeGreaterThan(100);
+}
+
+const playbook = ['preflight', 'dual-write', 'shadow-soak', 'ready', 'cutover', 'warm'];
+
+it('migrates a fleet that keeps running, from Kafka to OwlMQ', { timeout: 240_000 }, async () => {
+  const report = await migrate();
+  expectClean(report);
+  expect(report.outcome).toBe('completed');
+  expect([...new Set(report.phases.map(({ phase }) => phase))]).toEqual([...playbook, 'decommission']);
+  expect(report.hold.cutoverMs).toBeGreaterThan(0);
+  for (const { legSwitches } of Object.values(report.check.groups)) expect(legSwitches).toBe(1);
+});
+
+it('takes a fleet back to Kafka in the warm phase', { timeout: 240_000 }, async () => {
+  const report = await migrate('warm');
+  expectClean(report);
+  expect(report.outcome).toBe('rolled-back');
+  expect([...new Set(report.phases.map(({ phase }) => phase))]).toEqual([...playbook, 'rolling-back']);
+  expect(report.hold.rollbackMs).toBeGreaterThan(0);
+  for (const { legSwitches } of Object.values(report.check.groups)) expect(legSwitches).toBe(2);
+});
