@@ -4,7 +4,7 @@ import { ClusterAdmin } from '@owlmq/kafka-bridge/operations';
 import { DualConsumer, DualPublisher } from '@owlmq/kafka-bridge';
 import { z } from 'zod';
 import { untilStopped } from './child-process.js';
-import { sampleMessages } from './sample-data.js';
+import { sampleMessages, type SampleMessage } from './sample-data.js';
 
 const settings = z
   .object({
@@ -14,7 +14,7 @@ const settings = z
   })
   .parse(process.env);
 const kafka = { brokers: settings.KAFKA_BROKERS.split(',') };
-const topics = { orders: 'orders.created', payments: 'payments.settled' };
+const topic = 'orders.created';
 const groups = ['payment-service', 'notification-service'];
 const migration = settings.MIGRATION;
 const PARTITIONS = 6;
@@ -34,18 +34,16 @@ function onError(error: Error): void {
   log(`${error.name}: ${error.message}`);
 }
 
-async function createTopics(): Promise<void> {
+async function createTopic(): Promise<void> {
   const admin = new ClusterAdmin(kafka, { clientId: 'sample-traffic' });
   try {
-    for (const topic of Object.values(topics)) {
-      await admin.createTopic(topic, { partitions: PARTITIONS, configs: { 'retention.ms': String(RETENTION_MS) } });
-    }
+    await admin.createTopic(topic, { partitions: PARTITIONS, configs: { 'retention.ms': String(RETENTION_MS) } });
   } finally {
     await admin.close();
   }
 }
 
-await createTopics();
+await createTopic();
 const publisher = new DualPublisher({
   kafka,
   migration,
@@ -61,9 +59,9 @@ const consumers = groups.map(
       kafka,
       migration,
       groupId,
-      topics: Object.values(topics),
+      topics: [topic],
       fromBeginning: true,
-      process: ({ topic, value }) => ({ topic, bytes: value?.length ?? 0 }),
+      process: ({ value }) => ({ bytes: value?.length ?? 0 }),
       apply: () => {
         counts.applied[groupId] = (counts.applied[groupId] ?? 0) + 1;
       },
@@ -71,15 +69,22 @@ const consumers = groups.map(
     }),
 );
 await Promise.all([publisher.connect(), ...consumers.map((consumer) => consumer.start())]);
-log(`publishing ${settings.TRAFFIC_RATE} messages a second to ${Object.values(topics).join(' and ')}`);
+log(`publishing ${settings.TRAFFIC_RATE} messages a second to ${topic}`);
 
-const messages = sampleMessages({ topics, seed: Date.now(), keys: 100, producer: 0, producers: 1 });
+const share = { topics: { orders: topic, payments: 'not published' }, keys: 100, producer: 0, producers: 1 };
+const messages = sampleMessages({ ...share, seed: Date.now() });
+
+function nextOrder(): SampleMessage {
+  for (;;) {
+    const next = messages.next().value as SampleMessage;
+    if (next.topic === topic) return next;
+  }
+}
+
 let outstanding = 0;
 const publishing = setInterval(() => {
   if (outstanding >= MOST_OUTSTANDING) return;
-  const next = messages.next();
-  if (next.done === true) return;
-  const { topic, key, value } = next.value;
+  const { key, value } = nextOrder();
   outstanding++;
   publisher
     .publish(topic, value, { key })
