@@ -48,6 +48,8 @@ const READY_LINE = new RegExp(`^${READY}$`, 'm');
 export class Fleet {
   /** All that producers have written down. */
   readonly produced: Produced[] = [];
+  /** How many of the publishes were acknowledged. */
+  acknowledged = 0;
   /** All that consumers have applied, by group. */
   readonly applied = new Map<string, Applied[]>();
   readonly #options: FleetOptions;
@@ -119,7 +121,12 @@ export class Fleet {
 
   /** Reads what the processes wrote down since the last look. @throws FleetProcessEndedError */
   async look(): Promise<void> {
-    for (const log of this.#producedLogs) for (const event of await log.read()) this.produced.push(event);
+    for (const log of this.#producedLogs) {
+      for (const event of await log.read()) {
+        this.produced.push(event);
+        if (event.event === 'settled' && event.outcome === 'acknowledged') this.acknowledged++;
+      }
+    }
     for (const { group, log } of this.#appliedLogs) {
       const events = this.applied.get(group);
       for (const event of await log.read()) events?.push(event);

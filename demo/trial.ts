@@ -181,7 +181,8 @@ export class Trial {
         throw new TrialError(`The workflow has not ended after ${limitMs / 1_000} s: ${JSON.stringify(stuck)}`);
       }
       // The moment of the cutover is short.
-      await sleep(rollbackAt === 'cutover' ? 25 : POLL_MS, undefined, { signal });
+      const soon = rollbackAt === 'cutover' && status.phase === 'ready';
+      await sleep(soon ? 25 : POLL_MS, undefined, { signal });
     }
     if ('error' in end) throw new TrialError(`The workflow failed: ${causes(end.error)}`, { cause: end.error });
     this.#takePhases(end.status);
@@ -194,12 +195,8 @@ export class Trial {
     const status = await this.#temporal.status();
     this.#takePhases(status);
     const applied = Object.fromEntries([...this.fleet.applied].map(([group, list]) => [group, list.length]));
-    onProgress({ status, published: this.#acknowledged(), applied });
+    onProgress({ status, published: this.fleet.acknowledged, applied });
     return status;
-  }
-
-  #acknowledged(): number {
-    return this.fleet.produced.filter((event) => event.event === 'settled' && event.outcome === 'acknowledged').length;
   }
 
   /** The log in the status is capped, so it is read as it grows. */
