@@ -37,7 +37,7 @@ async function migrate(rollbackAt?: RollbackPhase): Promise<TrialReport> {
       seed,
       pace: {
         ramp: { step: 0.5, interval: 500 },
-        soak: { duration: '4 seconds', minComparisons: 50, lateness: '2 seconds' },
+        soak: { duration: '4 seconds', minComparisons: 50, lateness: '5 seconds' },
         cutover: { window: '30 seconds', backOff: '1 second', maxAttempts: 20 },
         warm: { duration: '5 seconds' },
         decommission: 'automatic',
