@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Kafka, logLevel, type Producer } from 'kafkajs';
 import { v7 as uuidv7 } from 'uuid';
-import { startOwlmqLocal, type OwlmqLocal } from '../../owlmq-local/src/index.js';
+import { startOwlmqLocal } from '../../owlmq-local/src/index.js';
+import { ServerProcess } from '../../owlmq-local/test/server-process.js';
 import { ClusterAdmin } from '../src/kafka/cluster-admin.js';
 import { LogReader, UnknownTopicError } from '../src/kafka/log-reader.js';
 import { MemberRoster } from '../src/members/member-roster.js';
@@ -41,7 +42,7 @@ export class Bench {
 
   private constructor(
     readonly owlmq: OwlmqClient,
-    private readonly server: OwlmqLocal,
+    private readonly server: { url: string; close: () => Promise<unknown> },
     private readonly folder: string,
     readonly partitions: number,
   ) {
@@ -56,9 +57,11 @@ export class Bench {
     this.producer = new Kafka(this.connection).producer();
   }
 
-  static async open(partitions = 3): Promise<Bench> {
+  /** @param owlmqIn `process`: in a process of its own, which `stopOwlmq` kills with SIGKILL. */
+  static async open(partitions = 3, owlmqIn: 'test' | 'process' = 'test'): Promise<Bench> {
     const folder = await mkdtemp(join(tmpdir(), 'owlmq-consumer-test-'));
-    const server = await startOwlmqLocal({ data: folder, apiKeys: [API_KEY] });
+    const server =
+      owlmqIn === 'process' ? await killable(folder) : await startOwlmqLocal({ data: folder, apiKeys: [API_KEY] });
     const owlmq = new OwlmqClient({ url: server.url, apiKey: API_KEY });
     const bench = new Bench(owlmq, server, folder, partitions);
     await bench.writer.ensureTopics();
@@ -198,6 +201,11 @@ export class Bench {
       () => JSON.stringify(last),
     );
   }
+}
+
+async function killable(folder: string): Promise<{ url: string; close: () => Promise<unknown> }> {
+  const server = await ServerProcess.start(folder, API_KEY);
+  return { url: server.url, close: () => server.end('SIGKILL') };
 }
 
 /** Waits until something is there; fails after a minute, with what was seen instead. */

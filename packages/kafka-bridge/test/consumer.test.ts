@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DualConsumer, type DualConsumerOptions } from '../src/consumer/dual-consumer.js';
 import type { ConsumedMessage } from '../src/consumer/consumed-message.js';
+import type { ConsumerReport } from '../src/members/member-report.js';
+import { RoutingFollower } from '../src/routing/routing-follower.js';
 import { Bench, until } from './consumer-harness.js';
 
 interface Applied {
@@ -62,6 +64,22 @@ describe('DualConsumer', () => {
       () => (applied.length >= count ? true : undefined),
       () => `${applied.length} of ${count} applied`,
     );
+
+  /** The members' reports of after they have read an epoch, which they need not have applied. */
+  async function untilFollowed(epoch: number): Promise<ConsumerReport[]> {
+    const follower = new RoutingFollower({
+      connection: bench.connection,
+      migration: bench.migration,
+      clientId: 'test',
+    });
+    await follower.start();
+    expect(follower.state?.epoch).toBe(epoch);
+    await follower.stop();
+    // Members read within a second, and report within another.
+    const first = new Map((await bench.reports()).map((report) => [report.instance, report.at]));
+    const due = Math.max(...[...first.values()].map((at) => Date.parse(at))) + 2_500;
+    return await bench.untilReports(first.size, ({ at }) => Date.parse(at) > due);
+  }
 
   async function committed(): Promise<(number | undefined)[]> {
     return (await bench.admin.groupOffsets(bench.group, { [bench.topic]: bench.partitions }))[bench.topic] ?? [];
@@ -146,6 +164,33 @@ describe('DualConsumer', () => {
     expect(sorted(values())).toEqual(range(150));
     expect((await bench.owlmq.describeGroup(bench.group))?.members).toEqual([]);
   });
+
+  it('comes to a stop, and back to Kafka, although OwlMQ is dead', async () => {
+    await bench.close();
+    bench = await Bench.open(3, 'process');
+    await bench.route({ live: 'owlmq', primary: 'owlmq' });
+    await bench.publish(messages(0, 100));
+    await Promise.all([member('a'), member('b')]);
+    await untilApplied(100);
+    await bench.stopOwlmq();
+    await bench.untilReports(2, (report) => report.state === 'idle');
+    // With offsets to reach it must not claim that it has committed them.
+    const ends = await bench.reader.ends(bench.topic);
+    const drain = await bench.route({ drain: { [bench.topic]: ends } });
+    await bench.publish(messages(100, 50), { copy: false });
+    const control = await untilFollowed(drain.epoch);
+    expect(control.every(({ state, epoch }) => state === 'idle' && epoch < drain.epoch)).toBe(true);
+
+    const stop = await bench.route({ drain: 'stop' });
+    await bench.untilReports(2, (report) => report.state === 'drained' && report.epoch === stop.epoch);
+    expect(applied).toHaveLength(100);
+    // From the last known positions: what came since is delivered again, or dropped by its id.
+    await bench.admin.setGroupOffsets(bench.group, { [bench.topic]: range(bench.partitions).map(() => 0) });
+    const back = await bench.route({ live: 'kafka', primary: 'kafka' }, ['drain']);
+    await bench.untilReports(2, (report) => report.state === 'live-kafka' && report.epoch === back.epoch);
+    await until(() => (new Set(values()).size === 150 ? true : undefined));
+    expect(sorted([...new Set(values())])).toEqual(range(150));
+  }, 120_000);
 
   it.each(['kafka', 'owlmq'] as const)(
     'members come and go on %s under load: nothing lost or applied twice',

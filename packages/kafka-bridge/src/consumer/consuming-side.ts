@@ -13,7 +13,10 @@ export interface ConsumingSide {
   readonly joined: boolean;
   /** Why the side is not in its group, when it is not. */
   readonly lastError: Error | undefined;
-  /** In the group, every partition at its limit and committed. */
+  /**
+   * In the group, every partition at its limit and committed. While sides are to stop where they are, an OwlMQ side is
+   * drained out of its group too: it applies nothing, and what it could not commit is delivered again.
+   */
   readonly drained: boolean;
   /** The assigned partitions. */
   readonly partitions: readonly PartitionProgress[];
@@ -28,6 +31,8 @@ export interface SideOptions {
   runner: MessageRunner;
   /** Offset (exclusive) up to which the side may handle messages now. */
   limit: (topic: string, partition: number) => number;
+  /** Whether the side is to stop where it is, without an offset to reach. */
+  stopping: () => boolean;
   /** Whether the runner has a message in hand that it is applying. */
   busy: () => boolean;
   /** Whether watermarks matter now. */

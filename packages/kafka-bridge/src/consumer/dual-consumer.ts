@@ -273,9 +273,12 @@ export class DualConsumer<Output> {
 
   #appliedInFull(state: RoutingState): boolean {
     const { kafka, owlmq, shadow } = this.#slots;
-    if (!kafka.settled || !owlmq.settled || !shadow.settled) return false;
     if (kafka.wanted !== (state.live === 'kafka') || shadow.wanted !== shadowRuns(state)) return false;
-    return state.drain === undefined || this.#live()?.drained === true;
+    const drained = state.drain !== undefined && this.#live()?.drained === true;
+    // A side that is drained need not be in its group.
+    const live = this.#slots[state.live];
+    if (![kafka, owlmq, shadow].every((slot) => slot.settled || (slot === live && drained))) return false;
+    return state.drain === undefined || drained;
   }
 
   #report(): ConsumerReport {
@@ -400,6 +403,7 @@ export class DualConsumer<Output> {
       topics: this.#options.topics,
       sessionTimeoutMs: this.#options.consumer?.sessionTimeout ?? DEFAULT_SESSION_TIMEOUT_MS,
       limit: (topic, partition) => (role === 'shadow' ? Infinity : this.#gate.limit(role, topic, partition)),
+      stopping: () => role !== 'shadow' && this.#state?.drain === 'stop',
       busy: () => role !== 'shadow' && this.#gate.busy(role),
       observing: () => observer?.observing(role === 'shadow' ? 'shadow' : 'live') ?? false,
       flush: async () => {

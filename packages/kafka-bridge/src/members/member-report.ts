@@ -50,7 +50,8 @@ const consumerReportSchema = z.strictObject({
   group: z.string(),
   /**
    * State of the live side of this instance: `live-kafka` and `live-owlmq` run `apply`; `drained`: stopped at the
-   * drain offsets with everything committed, applies nothing; `idle`: no live side runs.
+   * drain offsets with everything committed, applies nothing (told to stop where it is: also with OwlMQ gone, and then
+   * without its last commits); `idle`: no live side runs.
    */
   state: z.enum(['live-kafka', 'live-owlmq', 'drained', 'idle', 'lease-lost', 'left']),
   /** Whether a shadow runs in this instance. */

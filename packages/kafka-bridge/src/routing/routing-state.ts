@@ -32,7 +32,8 @@ export const routingStateSchema = z.strictObject({
   live: z.enum(['kafka', 'owlmq']),
   /**
    * While set, live consumers stop at these offsets of the live leg (exclusive), commit, report `drained` and apply
-   * nothing further. `stop` in place of offsets: stop where you are after the message in hand.
+   * nothing further. `stop` in place of offsets: stop where you are after the message in hand; what
+   * cannot be committed since OwlMQ is gone is delivered again.
    */
   drain: z.union([topicOffsetsSchema, z.literal('stop')]).optional(),
   /**
