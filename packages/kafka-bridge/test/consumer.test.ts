@@ -3,6 +3,7 @@ import { DualConsumer, type DualConsumerOptions } from '../src/consumer/dual-con
 import type { ConsumedMessage } from '../src/consumer/consumed-message.js';
 import type { ConsumerReport } from '../src/members/member-report.js';
 import { RoutingFollower } from '../src/routing/routing-follower.js';
+import { TcpProxy } from './tcp-proxy.js';
 import { Bench, until } from './consumer-harness.js';
 
 interface Applied {
@@ -191,6 +192,36 @@ describe('DualConsumer', () => {
     await until(() => (new Set(values()).size === 150 ? true : undefined));
     expect(sorted([...new Set(values())])).toEqual(range(150));
   }, 120_000);
+
+  it('goes on without a lease once Kafka is decommissioned, when Kafka is gone', async () => {
+    const link = await TcpProxy.to(bench.connection.brokers[0] ?? '');
+    const kafka = { ...bench.connection, brokers: [link.address] };
+    try {
+      const warm = await bench.route({ live: 'owlmq', primary: 'owlmq', leaseMs: 1_500 });
+      await bench.writer.write({ ...warm, migration: `${warm.migration}-warm` });
+      const leaseholder = new RoutingFollower({
+        connection: kafka,
+        migration: `${warm.migration}-warm`,
+        clientId: 'test',
+      });
+      await leaseholder.start();
+      await member('a', { kafka });
+      await bench.publish(messages(0, 20));
+      await untilApplied(20);
+      const last = await bench.route({ mirror: false });
+      await bench.untilReports(1, (report) => report.state === 'live-owlmq' && report.epoch === last.epoch);
+      expect(leaseholder.leaseValid).toBe(true);
+      link.cut();
+      await until(() => (leaseholder.leaseValid ? undefined : true));
+      await bench.publish(messages(20, 20));
+      await untilApplied(40);
+      await leaseholder.stop();
+      link.restore();
+      await Promise.all(consumers.splice(0).map((consumer) => consumer.stop()));
+    } finally {
+      await link.close();
+    }
+  });
 
   it.each(['kafka', 'owlmq'] as const)(
     'members come and go on %s under load: nothing lost or applied twice',

@@ -506,6 +506,29 @@ describe('DualPublisher', () => {
       expect(events.some(({ type }) => type === 'released')).toBe(true);
     });
 
+    it('goes on without a lease once Kafka is decommissioned, when Kafka is gone', async () => {
+      const leased = { primary: 'owlmq', live: 'owlmq', leaseMs: 1_500 } as const;
+      await route(leased);
+      const link = { kafka: { brokers: [legs.kafkaLink.address] } };
+      const publisher = publisherOf({ ...link, migration: legs.migration, holdTimeoutMs: 3_000 });
+      await publisher.publish(legs.topic, '0', { key: 'k' });
+      const last = await route({ mirror: false });
+      await until('it is applied', () => condition(publisher) === `${last} publishing`);
+      const warm = uniqueName('warm');
+      await writer.write(routingState({ migration: warm, epoch: 1, topics: [legs.topic], ...leased }));
+      const leaseholder = publisherOf({ ...link, migration: warm });
+      await leaseholder.connect();
+      await until('the lease is held', () => condition(leaseholder) === '1 publishing');
+      legs.kafkaLink.cut();
+      await until('a lease is over', () => leaseholder.status().state === 'lease-lost');
+      for (let n = 1; n <= 5; n++) {
+        expect(await publisher.publish(legs.topic, `${n}`, { key: 'k' })).toMatchObject({ owlmq: { offset: n } });
+      }
+      expect(condition(publisher)).toBe(`${last} publishing`);
+      expect(events).toContainEqual({ type: 'held', reason: 'lease-lost' });
+      legs.kafkaLink.restore();
+    }, 60_000);
+
     it('repeats what OwlMQ did not answer, and OwlMQ stores it once', async () => {
       await route({ primary: 'owlmq', live: 'owlmq' });
       const publisher = publisherOf({ migration: legs.migration });

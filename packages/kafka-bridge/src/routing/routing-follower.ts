@@ -4,7 +4,7 @@ import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { PartitionFollower, type FollowedSlice } from '../kafka/partition-follower.js';
 import { RoutingUnavailableError } from './routing-errors.js';
 import { decodeRoutingRecord, newerState } from './routing-log.js';
-import { DEFAULT_LEASE_MS, ROUTING_TOPIC, type RoutingState } from './routing-state.js';
+import { DEFAULT_LEASE_MS, isFinal, ROUTING_TOPIC, type RoutingState } from './routing-state.js';
 
 export interface RoutingFollowerOptions {
   connection: KafkaConnection;
@@ -21,7 +21,7 @@ const MAX_WAIT_MS = 1_000;
  * Follows the routing state of one migration.
  *
  * A state is trusted for its `leaseMs`, counted on the monotonic clock from the start of the last fetch that reached
- * the end of the routing topic. Epochs only rise. Reading goes on, through any failure, until `stop()`.
+ * the end of the routing topic; a final one for as long as the process lives. Epochs only rise. Reading goes on, through any failure, until `stop()`.
  */
 export class RoutingFollower {
   readonly #options: RoutingFollowerOptions;
@@ -61,7 +61,8 @@ export class RoutingFollower {
 
   /** Whether `state` may be acted on now. Look at it right before each write. */
   get leaseValid(): boolean {
-    return this.#leaseStart !== undefined && performance.now() < this.#leaseStart + this.#leaseMs;
+    if (this.#leaseStart === undefined) return false;
+    return isFinal(this.#state) || performance.now() < this.#leaseStart + this.#leaseMs;
   }
 
   /**
@@ -135,7 +136,7 @@ export class RoutingFollower {
   #watchLease(): void {
     clearTimeout(this.#leaseTimer);
     const valid = this.leaseValid;
-    if (valid && this.#leaseStart !== undefined) {
+    if (valid && this.#leaseStart !== undefined && !isFinal(this.#state)) {
       // A timer may fire a little early: then this is called again.
       const leftMs = this.#leaseStart + this.#leaseMs - performance.now();
       this.#leaseTimer = setTimeout(() => {

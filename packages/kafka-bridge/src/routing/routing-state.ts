@@ -53,3 +53,11 @@ export const routingStateSchema = z.strictObject({
   reason: z.string(),
 });
 export type RoutingState = z.infer<typeof routingStateSchema>;
+
+/**
+ * Whether no state can follow: Kafka is not written any more, so that no epoch leads back to it. Members that have
+ * applied it go on without a lease, also when Kafka is gone.
+ */
+export function isFinal(state: RoutingState | undefined): boolean {
+  return state?.mirror === false;
+}
