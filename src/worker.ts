@@ -105,6 +105,8 @@ function installRuntime(metricsAddress: string | undefined, logger: Logger): voi
 main().catch((error: unknown) => {
   const message =
     error instanceof WorkerConfigError ? error.message : error instanceof Error ? error.stack : String(error);
-  process.stderr.write(`${message ?? 'unknown error'}\n`);
-  process.exitCode = 1;
+  process.stderr.write(`${message ?? 'unknown error'}\n`, () => {
+    // Clients that retry in the background must not keep alive a worker that polls nothing.
+    process.exit(1);
+  });
 });

@@ -26,16 +26,16 @@ type FleetActivities = Pick<MigrationActivities, 'awaitPublishers' | 'awaitConsu
 export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies): FleetActivities {
   return {
     awaitPublishers: (request) =>
-      untilReady(async () => {
+      untilReady(async (waitedMs) => {
         // Members that registered before the epoch was written are in the topic now; later ones read the epoch first.
         await roster.readToEnd();
-        return judgePublishers(request, living(request.migration, 'publisher'));
+        return judgePublishers(request, living(request.migration, 'publisher', waitedMs));
       }),
 
     awaitConsumers: (request) =>
-      untilReady(async () => {
+      untilReady(async (waitedMs) => {
         await roster.readToEnd();
-        return judgeConsumers(request, living(request.migration, 'consumer'));
+        return judgeConsumers(request, living(request.migration, 'consumer', waitedMs));
       }),
 
     awaitDrained: async (request) => {
@@ -46,11 +46,15 @@ export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies):
     },
   };
 
-  function living<R extends 'publisher' | 'consumer'>(migration: string, role: R) {
+  /**
+   * A member that does not report may still read the routing, and act, until a lease after the epoch was written: its
+   * silence counts from the start of the wait, not from its last report.
+   */
+  function living<R extends 'publisher' | 'consumer'>(migration: string, role: R, waitedMs: number) {
     const members = roster.members(migration).filter(({ report }) => report.role === role && report.state !== 'left');
     return members.map(({ report, silentMs }) => ({
       report: report as R extends 'publisher' ? PublisherReport : ConsumerReport,
-      silent: silentMs > report.leaseMs + LEASE_MARGIN_MS,
+      silent: Math.min(silentMs, waitedMs) > report.leaseMs + LEASE_MARGIN_MS,
     }));
   }
 
@@ -93,12 +97,13 @@ export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies):
 type Judgement<T> = { ready: T } | { waitFor: string[] };
 
 /** Asks until it is ready, for as long as the attempt may take. */
-async function untilReady<T>(ask: () => Promise<Judgement<T>>): Promise<T> {
+async function untilReady<T>(ask: (waitedMs: number) => Promise<Judgement<T>>): Promise<T> {
   return await withHeartbeat<T, string[]>(async ({ signal, record }) => {
     const deadline = attemptDeadline();
+    const started = performance.now();
     for (;;) {
       signal.throwIfAborted();
-      const judgement = await ask();
+      const judgement = await ask(performance.now() - started);
       if ('ready' in judgement) return judgement.ready;
       // Shown in the UI with the pending activity.
       record(judgement.waitFor.slice(0, 20));

@@ -166,6 +166,8 @@ export interface WatchSoakRequest {
   comparison?: unknown;
   /** Kafka offsets from which both sides report what they do. */
   from: TopicOffsets;
+  /** End the slice at the first discrepancy: worth it only while there is clean time to lose. */
+  endAtDiscrepancy: boolean;
 }
 
 /** What became of the comparisons of a group, cumulative over checkpoints. */
@@ -193,6 +195,8 @@ export interface SoakReport {
   comparison: {
     checkpoint: unknown;
     groups: Record<string, GroupComparison>;
+    /** The comparison cannot be trusted any more and has to begin anew: why, in words. */
+    lost?: string;
     /** The newest, capped; never payload values. */
     samples: DiscrepancySample[];
   };

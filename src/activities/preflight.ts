@@ -28,6 +28,7 @@ export function preflightActivities(
           ...missingTopics(request, topics),
           ...(await groupFindings(request)),
           ...(await topicFindings(request, topics)),
+          ...ownLeftovers(request, standing),
           ...otherMigrations(request, standing),
           ...attributeFindings(known),
         ],
@@ -173,6 +174,22 @@ function missingTopics(request: PreflightRequest, found: Record<string, number>)
       what: `Topic ${topic} does not exist in Kafka.`,
       todo: 'Correct the name, or create the topic.',
     }));
+}
+
+/** An earlier run under this name that did not go back: to begin at Kafka again would undo or repeat what it did. */
+function ownLeftovers(request: PreflightRequest, standing: RoutingState[]): Finding[] {
+  const own = standing.find(({ migration }) => migration === request.migration);
+  if (own === undefined) return [];
+  const backOnKafka =
+    own.primary === 'kafka' && own.live === 'kafka' && own.fence === undefined && own.drain === undefined;
+  if (backOnKafka) return [];
+  return [
+    {
+      kind: 'input',
+      what: `Migration ${own.migration} ran before and left epoch ${own.epoch}: primary ${own.primary}, live ${own.live}${own.mirror ? '' : ', Kafka writes ended'} (${own.reason}).`,
+      todo: 'Its fleet follows that state. Nothing may begin anew under its name; roll it back first if its run still exists.',
+    },
+  ];
 }
 
 function otherMigrations(request: PreflightRequest, standing: RoutingState[]): Finding[] {

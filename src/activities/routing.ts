@@ -1,6 +1,7 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import { EpochSupersededError } from '@owlmq/kafka-bridge/operations';
 import type { Dependencies } from './dependencies.js';
+import { withHeartbeat } from './heartbeat.js';
 import type { MigrationActivities } from './migration-activities.js';
 
 type RoutingActivities = Pick<MigrationActivities, 'applyRouting' | 'prepareTopics' | 'legEnds'>;
@@ -8,21 +9,22 @@ type RoutingActivities = Pick<MigrationActivities, 'applyRouting' | 'prepareTopi
 /** Steps that write what the fleet obeys, and read how far the legs are. */
 export function routingActivities({ routing, owlmq, reader }: Dependencies): RoutingActivities {
   return {
-    applyRouting: async (state) => {
-      try {
-        await routing.write(state);
-      } catch (error) {
-        // Somebody wrote a state by hand. Another try would lose again: a person decides.
-        if (!(error instanceof EpochSupersededError)) throw error;
-        throw ApplicationFailure.create({
-          message: error.message,
-          type: 'EpochSuperseded',
-          nonRetryable: true,
-          cause: error,
-          details: [error.found.epoch],
-        });
-      }
-    },
+    applyRouting: (state) =>
+      withHeartbeat(async () => {
+        try {
+          await routing.write(state);
+        } catch (error) {
+          // Somebody wrote a state by hand. Another try would lose again: a person decides.
+          if (!(error instanceof EpochSupersededError)) throw error;
+          throw ApplicationFailure.create({
+            message: error.message,
+            type: 'EpochSuperseded',
+            nonRetryable: true,
+            cause: error,
+            details: [error.found.epoch],
+          });
+        }
+      }),
 
     prepareTopics: async ({ topics }) => {
       await routing.ensureTopics();
@@ -33,14 +35,15 @@ export function routingActivities({ routing, owlmq, reader }: Dependencies): Rou
       return { created };
     },
 
-    legEnds: async ({ leg, topics }) => {
-      const ends = topics.map(async (topic): Promise<[string, number[]]> => {
-        if (leg === 'kafka') return [topic, await reader.ends(topic)];
-        const described = await owlmq.describeTopic(topic);
-        if (described === undefined) throw new Error(`OwlMQ does not know the topic ${topic}.`);
-        return [topic, described.partitions.map(({ endOffset }) => endOffset)];
-      });
-      return Object.fromEntries(await Promise.all(ends));
-    },
+    legEnds: ({ leg, topics }) =>
+      withHeartbeat(async () => {
+        const ends = topics.map(async (topic): Promise<[string, number[]]> => {
+          if (leg === 'kafka') return [topic, await reader.ends(topic)];
+          const described = await owlmq.describeTopic(topic);
+          if (described === undefined) throw new Error(`OwlMQ does not know the topic ${topic}.`);
+          return [topic, described.partitions.map(({ endOffset }) => endOffset)];
+        });
+        return Object.fromEntries(await Promise.all(ends));
+      }),
   };
 }

@@ -54,7 +54,8 @@ export function watchActivities(dependencies: Dependencies): Pick<MigrationActiv
             const audited = await audit.step({ maxMs: STEP_MS });
             const compared = await comparison.step();
             record({ audit: audited.checkpoint, comparison: compared.checkpoint });
-            if (signal.aborted || Date.now() >= end || discrepancies(compared.groups) > known) {
+            const found = request.endAtDiscrepancy && discrepancies(compared.groups) > known;
+            if (signal.aborted || Date.now() >= end || found) {
               return {
                 audit: forwardOutcome(audited.checkpoint, request.audit as ForwardCheckpoint),
                 comparison: soakComparison(compared),
@@ -137,9 +138,12 @@ interface WarmDetails {
   positionsAt: string | null;
 }
 
-/** Counted from the first attempt, so that an attempt that takes over does not begin the slice again. */
+/**
+ * Counted from the first attempt, so that an attempt that takes over does not begin the slice again. A worker whose
+ * clock is ahead of the server's still watches for a moment, instead of completing in a hot loop.
+ */
 function sliceEnd(sliceMs: number): number {
-  return Context.current().info.scheduledTimestampMs + sliceMs;
+  return Math.max(Context.current().info.scheduledTimestampMs + sliceMs, Date.now() + Math.min(sliceMs, 500));
 }
 
 async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
@@ -170,15 +174,24 @@ function soakComparison(report: ComparisonReport): SoakReport['comparison'] {
   const samples: DiscrepancySample[] = [];
   for (const [group, of] of Object.entries(report.groups)) {
     const { duplicates, ...counts } = of.counts;
-    const stalled = [...of.stalled];
-    if (report.overflow) stalled.push('more observations wait for their counterpart than fit in memory');
-    if (report.expired > 0) stalled.push(`retention took ${report.expired} observations before they were compared`);
-    groups[group] = { counts, comparedUpTo: of.comparedUpTo ?? null, stalled };
+    groups[group] = { counts, comparedUpTo: of.comparedUpTo ?? null, stalled: of.stalled };
     samples.push(
       ...of.samples.map(({ verdict, topic, id, fields }) => ({ group, verdict, topic, id, fields: fields ?? [] })),
     );
   }
-  return { checkpoint: report.checkpoint, groups, samples: samples.slice(-20) };
+  const lost = lostReason(report);
+  return {
+    checkpoint: report.checkpoint,
+    groups,
+    samples: samples.slice(-20),
+    ...(lost === undefined ? {} : { lost }),
+  };
+}
+
+function lostReason(report: ComparisonReport): string | undefined {
+  if (report.overflow) return 'more observations waited for their counterpart than fit in memory';
+  if (report.expired > 0) return `retention took ${report.expired} observations before they were compared`;
+  return undefined;
 }
 
 async function kafkaPositions(

@@ -56,11 +56,11 @@ export const { watchSoak, watchWarm } = proxyActivities<MigrationActivities>({
 
 /**
  * The same steps inside the cutover window, while publishers hold. Attempts are short and follow at once, a worker that
- * died is noticed within two seconds, and the window's own deadline ends them all.
+ * died is noticed within five seconds, and the window's own deadline ends them all.
  */
 export const inWindow = proxyActivities<MigrationActivities>({
   startToCloseTimeout: '10 minutes',
-  heartbeatTimeout: '3 seconds',
+  heartbeatTimeout: '5 seconds',
   retry: { initialInterval: '100 milliseconds', maximumInterval: '1 second', backoffCoefficient: 2 },
 });
 

@@ -48,59 +48,67 @@ function uniqueNames(kind: string) {
 const YEAR = 365 * 24 * HOUR;
 
 /** Shape and defaults of the workflow's input. Defaults are those of the playbook. */
-const migrationInputSchema = z.strictObject({
-  /** Kafka topics to move. */
-  topics: uniqueNames('topic'),
-  /** Consumer groups to move; all must consume only these topics. */
-  groups: uniqueNames('group'),
-  ramp: z
-    .strictObject({
-      /** Share added at each step, above 0 and up to 1. */
-      step: z.number().gt(0, 'must be more than 0, for example 0.1 for 10%').max(1).default(0.1),
-      /** Time between steps. */
-      interval: duration({ min: 100, max: YEAR }).prefault('1 hour'),
-    })
-    .prefault({}),
-  soak: z
-    .strictObject({
-      /** How long the shadows must show zero discrepancies without a break. */
-      duration: duration({ min: 1_000, max: YEAR }).prefault('48 hours'),
-      /** Comparisons that each group needs within that time; fewer are inconclusive. */
-      minComparisons: z.number().int().min(1).default(1_000),
-      /** How late an observation may be before the other side's counts as missing. */
-      lateness: duration({ min: 100, max: 24 * HOUR }).prefault('1 minute'),
-    })
-    .prefault({}),
-  cutover: z
-    .strictObject({
-      /** One deadline over the whole window. Past it the cutover is cancelled. */
-      window: duration({ min: 1_000, max: HOUR }).prefault('30 seconds'),
-      trigger: z.enum(['automatic', 'approval']).default('automatic'),
-      /** Wait after a cancelled attempt before the next. */
-      backOff: duration({ min: 100, max: 7 * 24 * HOUR }).prefault('10 minutes'),
-      /** Attempts before the workflow blocks and waits for a person. */
-      maxAttempts: z.number().int().min(1).max(100).default(3),
-    })
-    .prefault({}),
-  warm: z
-    .strictObject({
-      /** How long Kafka is kept as a mirror after the cutover. */
-      duration: duration({ min: 1_000, max: YEAR }).prefault('14 days'),
-    })
-    .prefault({}),
-  /** Whether the end of the warm period stops Kafka writes by itself or waits for `approve`. */
-  decommission: z.enum(['automatic', 'approval']).default('approval'),
-  audit: z
-    .strictObject({
-      /** How long a copy may take before the audit repairs it. */
-      grace: duration({ min: 100, max: HOUR }).prefault('30 seconds'),
-    })
-    .prefault({}),
-  /** How long members trust a routing state after they last read it. */
-  lease: duration({ min: 1_000, max: 600_000 }).prefault('10 seconds'),
-  /** Where a group begins on partitions on which it never committed: its own `auto.offset.reset`. */
-  offsetReset: z.enum(['earliest', 'latest']).default('earliest'),
-});
+const migrationInputSchema = z
+  .strictObject({
+    /** Kafka topics to move. */
+    topics: uniqueNames('topic'),
+    /** Consumer groups to move; all must consume only these topics. */
+    groups: uniqueNames('group'),
+    ramp: z
+      .strictObject({
+        /** Share added at each step, above 0 and up to 1. */
+        step: z.number().gt(0, 'must be more than 0, for example 0.1 for 10%').max(1).default(0.1),
+        /** Time between steps. */
+        interval: duration({ min: 100, max: YEAR }).prefault('1 hour'),
+      })
+      .prefault({}),
+    soak: z
+      .strictObject({
+        /** How long the shadows must show zero discrepancies without a break. */
+        duration: duration({ min: 1_000, max: YEAR }).prefault('48 hours'),
+        /** Comparisons that each group needs within that time; fewer are inconclusive. */
+        minComparisons: z.number().int().min(1).default(1_000),
+        /** How late an observation may be before the other side's counts as missing. */
+        lateness: duration({ min: 100, max: 24 * HOUR }).prefault('1 minute'),
+      })
+      .prefault({}),
+    cutover: z
+      .strictObject({
+        /** One deadline over the whole window. Past it the cutover is cancelled. */
+        window: duration({ min: 1_000, max: HOUR }).prefault('30 seconds'),
+        trigger: z.enum(['automatic', 'approval']).default('automatic'),
+        /** Wait after a cancelled attempt before the next. */
+        backOff: duration({ min: 100, max: 7 * 24 * HOUR }).prefault('10 minutes'),
+        /** Attempts before the workflow blocks and waits for a person. */
+        maxAttempts: z.number().int().min(1).max(100).default(3),
+      })
+      .prefault({}),
+    warm: z
+      .strictObject({
+        /** How long Kafka is kept as a mirror after the cutover. */
+        duration: duration({ min: 1_000, max: YEAR }).prefault('14 days'),
+      })
+      .prefault({}),
+    /** Whether the end of the warm period stops Kafka writes by itself or waits for `approve`. */
+    decommission: z.enum(['automatic', 'approval']).default('approval'),
+    audit: z
+      .strictObject({
+        /**
+         * How long a copy may take before the audit repairs it. Longer than publishers go on trying (30 s by default):
+         * Kafka cannot tell a late copy from a second one.
+         */
+        grace: duration({ min: 100, max: HOUR }).prefault('1 minute'),
+      })
+      .prefault({}),
+    /** How long members trust a routing state after they last read it. */
+    lease: duration({ min: 1_000, max: 60_000 }).prefault('10 seconds'),
+    /** Where a group begins on partitions on which it never committed: its own `auto.offset.reset`. */
+    offsetReset: z.enum(['earliest', 'latest']).default('earliest'),
+  })
+  .refine(({ cutover, lease }) => cutover.window >= 2 * lease, {
+    path: ['cutover', 'window'],
+    message: 'must be at least twice the lease: a member that died is waited out for a lease within the window',
+  });
 
 /** Input as a user writes it. */
 export type MigrationInput = z.input<typeof migrationInputSchema>;

@@ -79,7 +79,8 @@ export interface MigrationState {
   findings: Finding[];
   epoch: number;
   routing: RoutingContent;
-  ratio: { wanted: number; acknowledged: number };
+  /** `settled`: held for its interval and judged a success. */
+  ratio: { wanted: number; acknowledged: number; settled: boolean };
   publishers?: PublisherFleet;
   /** Figures of the audit to OwlMQ before the cutover, of the two-way audit after it. */
   parity?: AuditFigures;
@@ -101,8 +102,12 @@ export interface MigrationState {
     rollbackBlockers: string[];
     unavailableSince?: string;
   };
+  /** Ratio that a person asked for and that is not applied yet. */
+  requestedRatio?: number;
+  /** Set before publishers are told to stop writing to Kafka: from there on there is no way back. */
+  decommissioned?: boolean;
   paused?: Request;
-  rollback?: Request & { redeliveries?: number; from?: Phase; publisherHoldMs?: number };
+  rollback?: Request & { redeliveries?: number; from?: Phase; publisherHoldMs?: number; audit?: unknown };
   approved: { cutover: boolean; decommission: boolean };
   blocked?: Blocked;
   /** What the run waits for, in words, and until when. */
@@ -122,7 +127,7 @@ export function newMigrationState(now: string): MigrationState {
     findings: [],
     epoch: 0,
     routing: { ratio: 0, primary: 'kafka', mirror: true, live: 'kafka', shadow: 'off' },
-    ratio: { wanted: 0, acknowledged: 0 },
+    ratio: { wanted: 0, acknowledged: 0, settled: false },
     soak: newSoakClock(),
     verdicts: {},
     foreign: {},

@@ -4,6 +4,7 @@ import {
   CancellationScope,
   CancelledFailure,
   condition,
+  ContinueAsNew,
   continueAsNew,
   isCancellation,
   log,
@@ -33,15 +34,14 @@ const blockedKey = defineSearchAttributeKey('MigrationBlocked', SearchAttributeT
 
 const LOG_ENTRIES = 60;
 
+/** Pause between tries of a step that fails while publishers are held. */
+const RETRY_UNDER_FENCE_MS = 10_000;
+
 /**
  * One run of the playbook: its state, and what every phase needs to change it in a way that people can follow. The
  * phases are in `phases/`, their order in `playbook.ts`.
  */
 export class Migration {
-  /** Set when publishers are about to be told to stop writing to Kafka: from there there is no way back. */
-  decommissioned = false;
-  /** Ratio that a person asked for and that is not applied yet. */
-  requestedRatio: number | undefined;
   readonly #scope = new CancellationScope();
 
   constructor(
@@ -56,10 +56,14 @@ export class Migration {
   /** Runs the playbook until its end or until a rollback is asked for, whichever comes first. */
   async untilRollback(playbook: () => Promise<void>): Promise<'completed' | 'rollback'> {
     try {
+      // One that came in the last moments of the run before this one.
+      if (this.state.rollback !== undefined) return 'rollback';
       await this.#scope.run(playbook);
       return 'completed';
     } catch (error) {
-      if (!isCancellation(error)) throw error;
+      if (error instanceof ContinueAsNew) throw error;
+      // Whatever ended the playbook while it was being cancelled: the rollback is what counts.
+      if (!this.#scope.consideredCancelled && !isCancellation(error)) throw error;
       // Cancelling the workflow must not leave a fleet half moved: it goes back, then ends as cancelled.
       this.state.rollback ??= { reason: 'the workflow was cancelled', by: 'cancel request', at: now() };
       return 'rollback';
@@ -69,9 +73,16 @@ export class Migration {
   // -- what people ask for ------------------------------------------------------------------------------------------
 
   pause(input: RequestInput | undefined): void {
-    if (this.state.paused !== undefined) return;
+    if (this.state.paused !== undefined || this.pauseRefusal() !== undefined) return;
     this.state.paused = toRequest(input);
     this.note(`paused by ${this.state.paused.by}: ${this.state.paused.reason}`);
+  }
+
+  /** Why a pause is refused now; undefined when it is not. */
+  pauseRefusal(): string | undefined {
+    if (this.state.paused !== undefined) return 'the migration is paused already.';
+    if (this.state.rollback !== undefined) return 'a rollback is not paused.';
+    return undefined;
   }
 
   /** Ends a pause, and tries a blocked step again. */
@@ -91,13 +102,18 @@ export class Migration {
     const { by } = toRequest(input);
     const what = this.state.phase === 'warm' || this.state.phase === 'decommission' ? 'decommission' : 'cutover';
     if (this.state.approved[what]) return;
+    // Before there is anything to see there is nothing to approve.
+    if (what === 'cutover' && (this.state.phase === 'preflight' || this.state.phase === 'dual-write')) {
+      this.note(`approval by ${by} came too early and does not count: the cutover is approved from the soak on`);
+      return;
+    }
     this.state.approved[what] = true;
     this.note(`${what} approved by ${by}`);
   }
 
   /** Why a rollback is refused now; undefined when it is not. */
   rollbackRefusal(): string | undefined {
-    if (this.decommissioned || this.state.phase === 'completed') {
+    if (this.state.decommissioned || this.state.phase === 'completed') {
       return 'Kafka writes have ended: Kafka lacks the messages published since, so there is no way back.';
     }
     if (this.state.phase === 'rolled-back') return 'the migration is rolled back already.';
@@ -160,14 +176,20 @@ export class Migration {
     setCurrentDetails(statusMarkdown(this.plan, this.state));
   }
 
-  /** Says in the status what the run waits for while `wait` runs. */
+  /** Says in the status what the run waits for while `wait` runs; what it waited for around it comes back after. */
   async waitingFor<T>(reason: string, wait: () => Promise<T>, until?: number): Promise<T> {
-    this.state.waiting = { for: reason, ...(until === undefined ? {} : { until: new Date(until).toISOString() }) };
+    const { waiting } = this.state;
+    const around = waiting === undefined ? '' : `${waiting.for}: `;
+    this.state.waiting = {
+      for: `${around}${reason}`,
+      ...(until === undefined ? {} : { until: new Date(until).toISOString() }),
+    };
     this.refreshDetails();
     try {
       return await wait();
     } finally {
-      delete this.state.waiting;
+      if (waiting === undefined) delete this.state.waiting;
+      else this.state.waiting = waiting;
     }
   }
 
@@ -186,13 +208,18 @@ export class Migration {
     }
   }
 
-  /** Waits for a person. */
+  /**
+   * Waits for a person. While publishers are held nobody may have to come first: the wait is then over by itself after
+   * some seconds, in sight, and the step is tried again.
+   */
   async block(step: string, cause: string, todo: string): Promise<void> {
     this.state.blocked = { step, cause, todo: `${todo} Then send the resume signal, or roll back.`, since: now() };
     this.#attribute({ key: blockedKey, value: true });
     this.note(`blocked in "${step}": ${cause}`);
+    const unblocked = () => this.state.blocked === undefined;
     try {
-      await condition(() => this.state.blocked === undefined);
+      if (this.state.routing.fence === undefined) await condition(unblocked);
+      else await condition(unblocked, RETRY_UNDER_FENCE_MS, { summary: `publishers are held: try "${step}" again` });
     } finally {
       // A rollback ends the wait too, and has its own steps to block on.
       delete this.state.blocked;
@@ -227,10 +254,15 @@ export class Migration {
 
   /** Runs a watch that completes early with what it saw once `until` holds or somebody pauses. */
   async watch<T>(run: () => Promise<T>, until: () => boolean = () => false): Promise<T> {
+    return await this.watchUntil(run, () => this.state.paused !== undefined || until());
+  }
+
+  /** Runs a watch that completes early with what it saw once `until` holds. */
+  async watchUntil<T>(run: () => Promise<T>, until: () => boolean): Promise<T> {
     const scope = new CancellationScope();
     let done = false;
     const running = scope.run(run);
-    const interruption = condition(() => done || this.state.paused !== undefined || until()).then(
+    const interruption = condition(() => done || until()).then(
       () => {
         if (!done) scope.cancel();
       },
@@ -249,7 +281,7 @@ export class Migration {
    * The next routing state, under a new epoch. The epoch is used up whether or not it is written, so that a state
    * which was written without our knowing can never be mistaken for a later one.
    */
-  nextRouting(change: RoutingChange, reason: string): RoutingState {
+  #nextRouting(change: RoutingChange, reason: string): RoutingState {
     const merged = { ...this.state.routing, ...change };
     const set = Object.entries(merged).filter(([, value]) => value !== undefined);
     const content = Object.fromEntries(set) as RoutingContent;
@@ -270,20 +302,22 @@ export class Migration {
 
   /** Writes the next routing state as a step of its own. */
   async route(change: RoutingChange, reason: string): Promise<void> {
-    await this.step(
-      reason,
-      'Check that Kafka answers, and whether somebody wrote a routing state by hand.',
-      async () => {
-        const routing = this.nextRouting(change, reason);
-        try {
-          await applyRouting.executeWithOptions({ summary: `epoch ${routing.epoch}: ${reason}` }, [routing]);
-        } catch (error) {
-          // Once a person says so, the next try is above the state that somebody else wrote.
-          this.state.epoch = Math.max(this.state.epoch, supersedingEpoch(error));
-          throw error;
-        }
-      },
+    await this.step(reason, 'Check that Kafka answers, and whether somebody wrote a routing state by hand.', () =>
+      this.writeRouting(applyRouting, change, reason),
     );
+  }
+
+  /** Writes the next routing state with the given activity; a next try goes above what somebody else wrote. */
+  async writeRouting(write: typeof applyRouting, change: RoutingChange, reason: string): Promise<void> {
+    const before = this.state.routing;
+    const routing = this.#nextRouting(change, reason);
+    try {
+      await write.executeWithOptions({ summary: `epoch ${routing.epoch}: ${reason}` }, [routing]);
+    } catch (error) {
+      this.state.routing = before;
+      this.state.epoch = Math.max(this.state.epoch, supersedingEpoch(error));
+      throw error;
+    }
   }
 
   acknowledgeRatio(ratio: number): void {
@@ -294,7 +328,8 @@ export class Migration {
 
   /** Starts a new run with the same state once the history has grown long. Call where nothing is under way. */
   async continueAsNewWhenLong(): Promise<void> {
-    if (!workflowInfo().continueAsNewSuggested) return;
+    // Cancelled: what comes next is the rollback, not a new run.
+    if (!workflowInfo().continueAsNewSuggested || this.#scope.consideredCancelled) return;
     this.note('continues as new: the history has grown long');
     const carried: CarriedOver = { plan: this.plan, state: this.state };
     await continueAsNew<(input: unknown, carried: CarriedOver) => Promise<unknown>>(this.plan, carried);
@@ -328,6 +363,12 @@ function supersedingEpoch(error: unknown): number {
 }
 
 function toRequest(input: RequestInput | undefined): Request {
-  const { reason, by } = typeof input === 'string' ? { reason: input, by: undefined } : (input ?? {});
-  return { reason: reason ?? 'no reason given', by: by ?? 'signal', at: now() };
+  // Anybody can send anything: only text is taken.
+  const given: unknown = typeof input === 'string' ? { reason: input } : input;
+  const { reason, by } = (typeof given === 'object' && given !== null ? given : {}) as Record<string, unknown>;
+  return {
+    reason: typeof reason === 'string' ? reason : 'no reason given',
+    by: typeof by === 'string' ? by : 'signal',
+    at: now(),
+  };
 }

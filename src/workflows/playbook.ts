@@ -89,7 +89,7 @@ function listen(migration: Migration): void {
       update: messages.pauseUpdate,
       act: migration.pause.bind(migration),
       description: 'Stops the ramp, the soak clock and the warm period where they are. A cutover under way goes on.',
-      refusal: () => (migration.state.paused === undefined ? undefined : 'the migration is paused already.'),
+      refusal: () => migration.pauseRefusal(),
     },
     {
       signal: messages.resumeSignal,
@@ -130,7 +130,7 @@ function listen(migration: Migration): void {
   }
 
   const setRatio = ({ ratio, by, reason }: { ratio: number; by?: string; reason?: string }): string => {
-    migration.requestedRatio = ratio;
+    migration.state.requestedRatio = ratio;
     migration.note(`ratio ${ratio} asked by ${by ?? 'update'}: ${reason ?? 'no reason given'}`);
     return `taken; the ramp goes on from ${ratio}`;
   };

@@ -84,10 +84,9 @@ export function advanceSoakClock(
   return { ...clock, cleanMs: clock.cleanMs + Math.max(0, gainMs), groups, missing };
 }
 
-/** How far the compared time came, at most the elapsed time. The first report of a group counts from its own begin. */
+/** How far the compared time came, at most the elapsed time. The first report of a group says only where it begins. */
 function progressMs(before: number | null, now: number | null, elapsedMs: number): number {
-  if (now === null) return 0;
-  if (before === null) return elapsedMs;
+  if (now === null || before === null) return 0;
   return Math.min(elapsedMs, Math.max(0, now - before));
 }
 

@@ -130,7 +130,7 @@ export function buildStatus(plan: MigrationPlan, state: MigrationState): Migrati
     epoch: state.epoch,
     paused: state.paused ?? null,
     rollback: state.rollback ?? null,
-    ratio: state.ratio,
+    ratio: { wanted: state.ratio.wanted, acknowledged: state.ratio.acknowledged },
     primary: state.routing.primary,
     live: state.routing.live,
     publishers: state.publishers ?? null,

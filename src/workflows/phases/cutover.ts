@@ -39,12 +39,15 @@ export async function cutOver(migration: Migration): Promise<void> {
 async function becomeReady(migration: Migration): Promise<void> {
   const { plan, state } = migration;
   migration.enter('ready');
+  const approved = () => plan.cutover.trigger === 'automatic' || state.approved.cutover;
   for (;;) {
     await migration.whilePaused();
     const failed = await failedChecks(migration);
-    const approved = () => plan.cutover.trigger === 'automatic' || state.approved.cutover;
-    if (failed.length === 0 && approved()) break;
-    if (failed.length === 0) {
+    if (failed.length === 0 && approved()) {
+      await catchUp(migration);
+      // A pause that came meanwhile, or a check that failed since, holds the window back.
+      if (state.paused === undefined && (await failedChecks(migration)).length === 0) return;
+    } else if (failed.length === 0) {
       await migration.waitingFor('the approve signal', () => soakSlice(migration, approved));
     } else {
       migration.note(`not ready: ${failed.map(({ name, detail }) => `${name} (${detail})`).join('; ')}`);
@@ -52,6 +55,11 @@ async function becomeReady(migration: Migration): Promise<void> {
     }
     await migration.continueAsNewWhenLong();
   }
+}
+
+/** So that the window's own audit has only the last moments to prove. */
+async function catchUp(migration: Migration): Promise<void> {
+  const { plan, state } = migration;
   const caughtUp = await migration.step('audit', 'Check that the worker reaches Kafka and OwlMQ.', () =>
     auditToOwlmq.executeWithOptions({ summary: 'catch up with the audit before the window' }, [
       { migration: migration.name, topics: plan.topics, checkpoint: state.audit, graceMs: plan.audit.grace },
@@ -92,6 +100,8 @@ async function failedChecks(migration: Migration) {
 async function attempt(migration: Migration): Promise<boolean> {
   const { plan, state } = migration;
   state.cutover.attempts += 1;
+  // Each attempt needs an approval of its own.
+  state.approved.cutover = false;
   migration.enter('cutover');
   const started = Date.now();
   try {
@@ -117,20 +127,18 @@ async function upToTheJournal(migration: Migration): Promise<void> {
   const { topics, groups } = plan;
   const name = migration.name;
 
-  const fenced = migration.nextRouting({ fence: { reason: 'cutover' } }, 'cutover: publishers hold');
-  await inWindow.applyRouting.executeWithOptions({ summary: 'hold publishers' }, [fenced]);
+  await migration.writeRouting(inWindow.applyRouting, { fence: { reason: 'cutover' } }, 'cutover: publishers hold');
   await inWindow.awaitPublishers.executeWithOptions({ summary: 'wait until nothing is in flight' }, [
-    { migration: name, epoch: fenced.epoch, fenced: true },
+    { migration: name, epoch: state.epoch, fenced: true },
   ]);
 
   const kafka = await inWindow.legEnds.executeWithOptions({ summary: 'fence offsets' }, [{ leg: 'kafka', topics }]);
-  const draining = migration.nextRouting({ drain: kafka }, 'cutover: Kafka consumers drain to the fence');
-  await inWindow.applyRouting.executeWithOptions({ summary: 'drain consumers to the fence' }, [draining]);
+  await migration.writeRouting(inWindow.applyRouting, { drain: kafka }, 'cutover: consumers drain to the fence');
   await inWindow.awaitDrained.executeWithOptions({ summary: 'wait for commits at the fence' }, [
     { leg: 'kafka', groups, offsets: kafka },
   ]);
   await inWindow.awaitConsumers.executeWithOptions({ summary: 'wait until nobody applies from Kafka' }, [
-    { migration: name, epoch: draining.epoch, groups, state: 'drained', shadow: false },
+    { migration: name, epoch: state.epoch, groups, state: 'drained', shadow: false },
   ]);
 
   const audit = await inWindow.auditToOwlmq.executeWithOptions({ summary: 'prove all copies up to the fence' }, [
@@ -197,15 +205,13 @@ async function cancelWindow(migration: Migration, reason: string): Promise<void>
     }
   };
   const back = { fence: undefined, drain: undefined };
-  for (;;) {
-    const routing = migration.nextRouting(back, `cutover cancelled: ${reason}`);
-    const routed = await attemptStep(() =>
-      inCancel.applyRouting.executeWithOptions({ summary: 'cancel: publishers and consumers go on with Kafka' }, [
-        routing,
-      ]),
-    );
-    if (routed) break;
-    await migration.block('cancel of the cutover', errors.at(-1) ?? reason, 'Publishers are held: make Kafka answer.');
+  while (
+    !(await attemptStep(() => migration.writeRouting(inCancel.applyRouting, back, `cutover cancelled: ${reason}`)))
+  ) {
+    const cause = errors.at(-1) ?? reason;
+    // The state that was not written says no fence; publishers still obey the one before it.
+    state.routing = { ...state.routing, fence: { reason: 'cancel' } };
+    await migration.block('cancel of the cutover', cause, 'Publishers are held: make Kafka answer.');
   }
   await attemptStep(() =>
     inCancel.awaitPublishers.executeWithOptions({ summary: 'cancel: wait for publishers' }, [

@@ -1,3 +1,4 @@
+import { CancellationScope } from '@temporalio/workflow';
 import { auditToKafka, awaitPublishers } from '../activity-proxies.js';
 import type { Migration } from '../migration.js';
 import { warmSlice } from './keep-warm.js';
@@ -7,23 +8,44 @@ export async function decommission(migration: Migration): Promise<void> {
   const { plan, state } = migration;
   migration.enter('decommission');
   const approved = () => plan.decommission === 'automatic' || state.approved.decommission;
-  while (!approved()) {
-    await migration.whilePaused();
-    await warmSlice(migration, 'decommission: wait for the approve signal, Kafka kept warm', approved);
+  for (;;) {
+    const { paused } = state;
+    const waitsForApproval = !approved();
+    if (paused === undefined && !waitsForApproval && (await nothingBypasses(migration))) break;
+    const reason = paused === undefined ? 'bypassing producers to end' : 'the resume signal';
+    const changed = () => state.paused !== paused || (waitsForApproval && approved());
+    await migration.waitingFor(waitsForApproval ? 'the approve signal' : reason, () =>
+      warmSlice(migration, 'decommission: Kafka is kept warm', changed),
+    );
     await migration.continueAsNewWhenLong();
   }
-  await migration.whilePaused();
-  await proveParity(migration);
 
-  migration.decommissioned = true;
-  await migration.route({ mirror: false, ratio: 1 }, 'decommission: publishers stop writing to Kafka');
-  const todo = 'See in the worker log which publisher does not follow, and restart it.';
-  state.publishers = await migration.step('publishers to stop writing to Kafka', todo, () =>
-    awaitPublishers.executeWithOptions({ summary: 'wait for all publishers' }, [
-      { migration: migration.name, epoch: state.epoch, fenced: false },
-    ]),
-  );
-  migration.enter('completed');
+  state.decommissioned = true;
+  // From here on a cancel of the workflow must not turn back half way.
+  await CancellationScope.nonCancellable(async () => {
+    await migration.route({ mirror: false, ratio: 1 }, 'decommission: publishers stop writing to Kafka');
+    const todo = 'See in the worker log which publisher does not follow, and restart it.';
+    state.publishers = await migration.step('publishers to stop writing to Kafka', todo, () =>
+      awaitPublishers.executeWithOptions({ summary: 'wait for all publishers' }, [
+        { migration: migration.name, epoch: state.epoch, fenced: false },
+      ]),
+    );
+    migration.enter('completed');
+  });
+}
+
+/** The last proof of parity. Nobody forwards what producers without the library write to Kafka once the audit has ended. */
+async function nothingBypasses(migration: Migration): Promise<boolean> {
+  const before = foreignRecords(migration);
+  await proveParity(migration);
+  const since = foreignRecords(migration) - before;
+  if (since === 0) return true;
+  migration.note(`not decommissioned: ${since} records reached Kafka past the library since the last look`);
+  return false;
+}
+
+function foreignRecords({ state }: Migration): number {
+  return Object.values(state.parity?.foreign ?? {}).reduce((sum, count) => sum + count, 0);
 }
 
 async function proveParity(migration: Migration): Promise<void> {
@@ -42,5 +64,6 @@ async function proveParity(migration: Migration): Promise<void> {
       },
     ]),
   );
+  if (state.warm !== undefined) state.warm.audit = audit.checkpoint;
   state.parity = audit.figures;
 }

@@ -9,29 +9,32 @@ export async function dualWrite(migration: Migration): Promise<void> {
   if (migration.isPast('dual-write')) return;
   const { plan, state } = migration;
   migration.enter('dual-write');
-  if (state.coverage === undefined && state.ratio.acknowledged === 0) {
+  if (state.audit === undefined) {
     await applyRatio(migration, 0);
     await beginAudit(migration);
+    // Nothing is copied at 0%: there is nothing to judge.
+    state.ratio.settled = true;
   }
-  while (state.ratio.acknowledged < 1) {
+  for (;;) {
     await migration.whilePaused();
-    const asked = takeRequestedRatio(migration);
-    await applyRatio(migration, asked ?? rampRatios(plan.ramp.step, state.ratio.acknowledged)[0] ?? 1);
+    const asked = state.requestedRatio;
+    delete state.requestedRatio;
+    if (asked !== undefined) {
+      await applyRatio(migration, asked);
+    } else if (state.ratio.settled) {
+      if (state.ratio.acknowledged >= 1) break;
+      await applyRatio(migration, rampRatios(plan.ramp.step, state.ratio.acknowledged)[0] ?? 1);
+    }
     await settleStep(migration);
     await migration.continueAsNewWhenLong();
   }
   if (state.coverage === undefined) await beginCoverage(migration);
 }
 
-function takeRequestedRatio(migration: Migration): number | undefined {
-  const ratio = migration.requestedRatio;
-  migration.requestedRatio = undefined;
-  return ratio;
-}
-
 async function applyRatio(migration: Migration, ratio: number): Promise<void> {
   const { state } = migration;
   state.ratio.wanted = ratio;
+  state.ratio.settled = false;
   await migration.route({ ratio }, `ratio ${percent(ratio)}`);
   state.publishers = await migration.step(
     `publishers to apply ${percent(ratio)}`,
@@ -44,22 +47,20 @@ async function applyRatio(migration: Migration, ratio: number): Promise<void> {
   migration.acknowledgeRatio(ratio);
 }
 
-/** Holds a ratio for its interval, and longer until its judgement is not inconclusive. */
+/** Holds a ratio for its interval and judges it. Inconclusive is not settled: the next round holds it again. */
 async function settleStep(migration: Migration): Promise<void> {
   const { plan, state } = migration;
-  for (;;) {
-    const label = `ratio ${percent(state.ratio.acknowledged)}`;
-    const cutShort = () => migration.requestedRatio !== undefined;
-    await migration.hold(plan.ramp.interval, `${label}: hold for the interval`, cutShort);
-    if (cutShort()) return;
-    const verdict = await judgeStep(migration, label);
-    migration.note(`${label}: ${verdict.verdict}, ${verdict.reason}`);
-    if (verdict.verdict === 'success') return;
-    if (verdict.verdict === 'failure') {
-      const todo = 'Mend the cause, or lower the ratio with the setRatio update.';
-      await migration.block(`${label} judged`, verdict.reason, todo);
-    }
+  const label = `ratio ${percent(state.ratio.acknowledged)}`;
+  const cutShort = () => state.requestedRatio !== undefined;
+  await migration.hold(plan.ramp.interval, `${label}: hold for the interval`, cutShort);
+  if (cutShort()) return;
+  const verdict = await judgeStep(migration, label);
+  migration.note(`${label}: ${verdict.verdict}, ${verdict.reason}`);
+  if (verdict.verdict === 'failure') {
+    const todo = 'Mend the cause, or lower the ratio with the setRatio update.';
+    await migration.block(`${label} judged`, verdict.reason, todo);
   }
+  state.ratio.settled = verdict.verdict === 'success';
 }
 
 async function judgeStep(migration: Migration, label: string) {

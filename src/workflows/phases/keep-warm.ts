@@ -11,16 +11,22 @@ export async function keepWarm(migration: Migration): Promise<void> {
   migration.enter('warm');
   state.warm ??= { remainingMs: plan.warm.duration, positions: null, positionsAt: null, rollbackBlockers: [] };
   while (state.warm.remainingMs > 0) {
-    await migration.whilePaused();
+    // A pause stops the clock, not the mirror: the audit goes on, and a rollback stays quick.
+    const { paused } = state;
     const started = Date.now();
-    await warmSlice(migration, `warm: ${words(state.warm.remainingMs)} to go`);
-    state.warm.remainingMs -= Date.now() - started;
+    const left = `${words(state.warm.remainingMs)} to go`;
+    await warmSlice(
+      migration,
+      paused === undefined ? `warm: ${left}` : `warm, paused: ${left}`,
+      () => state.paused !== paused,
+    );
+    if (paused === undefined) state.warm.remainingMs -= Date.now() - started;
     await migration.continueAsNewWhenLong();
   }
 }
 
-/** Audits both ways and checkpoints positions for a slice of time, ended early by a pause or `until`. */
-export async function warmSlice(migration: Migration, summary: string, until?: () => boolean): Promise<void> {
+/** Audits both ways and checkpoints positions for a slice of time, ended early by `until`. */
+export async function warmSlice(migration: Migration, summary: string, until: () => boolean): Promise<void> {
   const { plan, state } = migration;
   const { warm } = state;
   const { fences } = state.cutover;
@@ -28,7 +34,7 @@ export async function warmSlice(migration: Migration, summary: string, until?: (
   const longest = Math.max(500, Math.min(6 * HOUR, Math.round(plan.warm.duration / 10)));
   const sliceMs = warm.remainingMs > 0 ? Math.min(longest, Math.max(500, warm.remainingMs)) : longest;
   const report = await migration.step('warm mirror', 'Check that the worker reaches Kafka and OwlMQ.', () =>
-    migration.watch(
+    migration.watchUntil(
       () =>
         watchWarm.executeWithOptions({ summary }, [
           {

@@ -46,7 +46,15 @@ async function returnToKafka(migration: Migration, fences: Fences): Promise<void
   await migration.step('canary on Kafka', 'Kafka must take writes before anything returns to it.', () =>
     proveLeg.executeWithOptions({ summary: 'is Kafka healthy?' }, [{ migration: name, leg: 'kafka' }]),
   );
-  const owlmqAnswers = await isAlive(migration);
+  let owlmqAnswers = await isAlive(migration);
+  if (owlmqAnswers) {
+    try {
+      await proveKafka(migration, fences, false);
+    } catch (error) {
+      if (!(error instanceof ActivityFailure)) throw error;
+      migration.note(`the audit could not catch up before publishers hold: ${causeOf(error)}`);
+    }
+  }
 
   await migration.route({ fence: { reason: 'rollback' }, drain: undefined }, 'rollback: publishers hold');
   await migration.step('publishers to hold', FOLLOW, () =>
@@ -54,40 +62,19 @@ async function returnToKafka(migration: Migration, fences: Fences): Promise<void
       { migration: name, epoch: state.epoch, fenced: true },
     ]),
   );
-  if (owlmqAnswers) {
-    await drainOwlmqConsumers(migration);
-    const audit = await migration.step('audit to Kafka', REACH, () =>
-      auditToKafka.executeWithOptions({ summary: 'prove that Kafka has everything' }, [
-        {
-          migration: name,
-          topics: plan.topics,
-          checkpoint: state.warm?.audit,
-          from: fences,
-          graceMs: plan.audit.grace,
-          toEnd: true,
-        },
-      ]),
-    );
-    state.parity = audit.figures;
-    const moves = await migration.step('group positions', 'Stop every Kafka consumer of the groups.', () =>
-      moveOffsets.executeWithOptions({ summary: 'translate positions to Kafka, import, read back' }, [
-        {
-          direction: 'to-kafka',
-          topics: plan.topics,
-          groups: plan.groups,
-          fences,
-          audited: audit.checkpoint,
-          reset: plan.offsetReset,
-        },
-      ]),
-    );
-    setRedeliveries(
-      migration,
-      moves.reduce((sum, { redeliveries }) => sum + redeliveries, 0),
-    );
-  } else {
-    await restoreLastPositions(migration, fences);
+  while (owlmqAnswers) {
+    try {
+      await bringHome(migration, fences);
+      break;
+    } catch (error) {
+      if (!(error instanceof ActivityFailure)) throw error;
+      // Publishers hold: if OwlMQ died meanwhile the other way is taken at once, else this one is tried again.
+      owlmqAnswers = await isAlive(migration);
+      const cause = causeOf(error);
+      if (owlmqAnswers) await migration.block('positions to return to Kafka', cause, `${REACH} Stop Kafka members.`);
+    }
   }
+  if (!owlmqAnswers) await restoreLastPositions(migration, fences);
   await routeToKafka(migration);
   await confirmPublishers(migration);
   await migration.step('consumers to go live on Kafka', FOLLOW, () =>
@@ -111,17 +98,52 @@ async function isAlive(migration: Migration): Promise<boolean> {
   }
 }
 
+/** What needs OwlMQ to answer: consumers stop, Kafka gets what it lacks, and groups get their positions there. */
+async function bringHome(migration: Migration, fences: Fences): Promise<void> {
+  const { plan, state } = migration;
+  await drainOwlmqConsumers(migration);
+  const audited = await proveKafka(migration, fences, true);
+  const moves = await moveOffsets.executeWithOptions(
+    { summary: 'translate positions to Kafka, import, read back', retry: { maximumAttempts: 3 } },
+    [{ direction: 'to-kafka', topics: plan.topics, groups: plan.groups, fences, audited, reset: plan.offsetReset }],
+  );
+  if (state.rollback !== undefined) {
+    state.rollback.redeliveries = moves.reduce((sum, { redeliveries }) => sum + redeliveries, 0);
+  }
+}
+
+/** Up to the present ends while messages flow, so that little is left; `toEnd` once publishers hold. */
+async function proveKafka(migration: Migration, fences: Fences, toEnd: boolean): Promise<unknown> {
+  const { plan, state } = migration;
+  const audit = await auditToKafka.executeWithOptions(
+    {
+      summary: toEnd ? 'prove that Kafka has everything' : 'catch up with the audit before publishers hold',
+      retry: { maximumAttempts: 3 },
+    },
+    [
+      {
+        migration: migration.name,
+        topics: plan.topics,
+        checkpoint: state.warm?.audit ?? state.rollback?.audit,
+        from: fences,
+        graceMs: plan.audit.grace,
+        toEnd,
+      },
+    ],
+  );
+  state.parity = audit.figures;
+  if (state.warm !== undefined) state.warm.audit = audit.checkpoint;
+  else if (state.rollback !== undefined) state.rollback.audit = audit.checkpoint;
+  return audit.checkpoint;
+}
+
 /** To the end where that is possible in a short time, else where they are: positions are then translated. */
 async function drainOwlmqConsumers(migration: Migration): Promise<void> {
-  const { plan, state } = migration;
+  const { plan } = migration;
   const { topics, groups } = plan;
-  const name = migration.name;
-  const ends = await migration.step('OwlMQ end offsets', REACH, () =>
-    legEnds.executeWithOptions({ summary: 'OwlMQ fence offsets' }, [{ leg: 'owlmq', topics }]),
-  );
-  const draining = migration.nextRouting({ drain: ends }, 'rollback: OwlMQ consumers drain');
+  const ends = await legEnds.executeWithOptions({ summary: 'OwlMQ fence offsets' }, [{ leg: 'owlmq', topics }]);
   try {
-    await applyRouting.executeWithOptions({ summary: 'drain OwlMQ consumers' }, [draining]);
+    await migration.writeRouting(applyRouting, { drain: ends }, 'rollback: OwlMQ consumers drain');
     await awaitDrained.executeWithOptions(
       { summary: 'wait for commits at the end', scheduleToCloseTimeout: '20 seconds' },
       [{ leg: 'owlmq', groups, offsets: ends }],
@@ -131,9 +153,14 @@ async function drainOwlmqConsumers(migration: Migration): Promise<void> {
     migration.note(`consumers did not drain in time: ${causeOf(error)}; they stop where they are`);
     await migration.route({ drain: 'stop' }, 'rollback: OwlMQ consumers stop');
   }
+  await confirmStopped(migration);
+}
+
+async function confirmStopped(migration: Migration): Promise<void> {
+  const { plan, state } = migration;
   await migration.step('consumers to stop on OwlMQ', FOLLOW, () =>
     awaitConsumers.executeWithOptions({ summary: 'wait until nobody applies from OwlMQ' }, [
-      { migration: name, epoch: state.epoch, groups, state: 'drained', shadow: false },
+      { migration: migration.name, epoch: state.epoch, groups: plan.groups, state: 'drained', shadow: false },
     ]),
   );
 }
@@ -142,11 +169,10 @@ async function drainOwlmqConsumers(migration: Migration): Promise<void> {
 async function restoreLastPositions(migration: Migration, fences: Fences): Promise<void> {
   const { plan, state } = migration;
   await migration.route({ drain: 'stop' }, 'rollback: OwlMQ consumers stop');
-  await migration.step('consumers to stop on OwlMQ', FOLLOW, () =>
-    awaitConsumers.executeWithOptions({ summary: 'wait until nobody applies from OwlMQ' }, [
-      { migration: migration.name, epoch: state.epoch, groups: plan.groups, state: 'drained', shadow: false },
-    ]),
-  );
+  await confirmStopped(migration);
+  for (const blocker of state.warm?.rollbackBlockers ?? []) {
+    migration.note(`what OwlMQ alone has stays there until it answers again: ${blocker}`);
+  }
   // Groups had consumed Kafka up to the fence: with no checkpoint since, they begin there.
   const positions = state.warm?.positions ?? Object.fromEntries(plan.groups.map((group) => [group, fences.kafka]));
   await migration.step('group positions', 'Stop every Kafka consumer of the groups.', () =>
@@ -183,8 +209,4 @@ async function confirmPublishers(migration: Migration): Promise<void> {
   );
   if (state.rollback !== undefined) state.rollback.publisherHoldMs = state.publishers.longestHoldMs;
   migration.acknowledgeRatio(0);
-}
-
-function setRedeliveries(migration: Migration, redeliveries: number): void {
-  if (migration.state.rollback !== undefined) migration.state.rollback.redeliveries = redeliveries;
 }

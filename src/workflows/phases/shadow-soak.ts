@@ -1,7 +1,7 @@
 import type { SoakReport } from '../../activities/migration-activities.js';
 import { awaitConsumers, legEnds, watchSoak } from '../activity-proxies.js';
 import type { Migration } from '../migration.js';
-import { advanceSoakClock, discrepancyCount, soakShortfalls } from '../soak-clock.js';
+import { advanceSoakClock, discrepancyCount, newSoakClock, soakShortfalls } from '../soak-clock.js';
 import { soakTarget, words } from '../status.js';
 
 const HOUR = 3_600_000;
@@ -62,12 +62,19 @@ export async function soakSlice(migration: Migration, until?: () => boolean, lon
             audit: state.audit,
             comparison: state.comparison,
             from: state.routing.shadowFrom ?? {},
+            endAtDiscrepancy: state.soak.cleanMs > 0,
           },
         ]),
       until,
     ),
   );
   takeReport(migration, report, Date.now() - started);
+  const { lost } = report.comparison;
+  if (lost === undefined) return;
+  migration.note(`the comparison begins anew: ${lost}`);
+  state.soak = { ...newSoakClock(), restarts: state.soak.restarts + 1 };
+  delete state.comparison;
+  await startShadows(migration);
 }
 
 function takeReport(migration: Migration, report: SoakReport, elapsedMs: number): void {
