@@ -43,8 +43,10 @@ export {
 } from './comparator/comparator.js';
 export {
   ObservationComparison,
+  observationEnds,
   ObservationsReplacedError,
   type ComparisonReport,
+  type ComparisonStepOptions,
   type GroupComparison,
   type ObservationComparisonOptions,
 } from './comparator/observation-log.js';

@@ -237,4 +237,44 @@ describe('ObservationJoiner', () => {
     expect(joiner.result(GROUP)).toMatchObject({ counts: { matched: 5_000 }, unmatched: 1_000 });
     expect(JSON.stringify(joiner.checkpoint()).length).toBeLessThan(1_000);
   });
+
+  it('begins at the start that it is given, and tells what retention took behind it', () => {
+    const joiner = new ObservationJoiner({ ...options, start: [100] });
+    expect(joiner.startOf(0)).toBe(100);
+    expect(comparisonCheckpointSchema.parse(joiner.checkpoint()).logs).toEqual({ 0: { next: 100, unmatched: [] } });
+    joiner.truncated(0, 103);
+    expect(joiner.expired).toBe(3);
+    // A checkpoint goes before it.
+    const resumed = new ObservationJoiner({ ...options, start: [1_000] }, joiner.checkpoint());
+    expect(resumed.startOf(0)).toBe(103 - WINDOW);
+  });
+
+  it('loses nothing of a checkpoint that it did not read again in full', () => {
+    const first = new ObservationJoiner(options);
+    const of = (side: ObservingSide, kafka: number) => observe(side, 'same', { kafka, owlmq: kafka, key: 'a' });
+    for (let kafka = 0; kafka < 30; kafka++) first.add(0, kafka, of('live', kafka));
+    const second = new ObservationJoiner(options, first.checkpoint());
+    for (let kafka = 0; kafka < 10; kafka++) second.add(0, kafka, of('live', kafka));
+    expect(second.checkpoint()).toEqual(first.checkpoint());
+    const third = new ObservationJoiner(options, second.checkpoint());
+    for (let kafka = 0; kafka < 30; kafka++) third.add(0, kafka, of('live', kafka));
+    for (let kafka = 0; kafka < 30; kafka++) third.add(0, 30 + kafka, of('shadow', kafka));
+    third.judge(everything);
+    expect(third.result(GROUP)).toMatchObject({ unmatched: 0, counts: { matched: 30, missing: 0, unexpected: 0 } });
+    expect(third.expired).toBe(0);
+  });
+
+  it('keeps its checkpoint far below what a workflow takes, however scattered the unmatched are', () => {
+    const joiner = new ObservationJoiner({ groups: [GROUP], latenessMs: 5 });
+    const base = 100_000_000_000;
+    let most = joiner.checkpoint();
+    for (let n = 0; !joiner.overflow; n++) {
+      most = n % 1_000 === 0 ? joiner.checkpoint() : most;
+      // Every other record of the log is another migration's.
+      joiner.add(0, base + 2 * n, observe('live', 'same', { kafka: n, owlmq: n, key: 'a' }));
+    }
+    const bytes = Buffer.byteLength(JSON.stringify(most));
+    expect(most.logs[0]?.unmatched.length).toBeGreaterThanOrEqual(19_000);
+    expect(bytes).toBeLessThan(1_000_000);
+  });
 });

@@ -77,6 +77,19 @@ export class Bench {
         throw error;
       }
     });
+    // A broker that was just started loads its group coordinators first.
+    let loading: unknown;
+    await until(
+      async () => {
+        try {
+          return await bench.admin.groupOffsets(bench.group, { [bench.topic]: partitions });
+        } catch (error) {
+          loading = error;
+          return undefined;
+        }
+      },
+      () => String(loading),
+    );
     return bench;
   }
 

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   ObservationComparison,
+  observationEnds,
   type ComparisonReport,
   type GroupComparison,
   type ObservationComparisonOptions,
@@ -177,6 +178,33 @@ describe('shadow consumers and the comparison', () => {
     const checkpoint = comparisonCheckpointSchema.parse(JSON.parse(JSON.stringify(report.checkpoint)));
     const resumed = await untilCompared(comparison({ checkpoint }), ({ counts }) => counts.ignored === 49);
     expect(groupOf(resumed).counts).toMatchObject({ different: 1, missing: 0, unexpected: 0 });
+  });
+
+  it('ends a step early, judges nothing on what it read in part, and goes on to the end', async () => {
+    await bench.route({});
+    const start = await observationEnds(bench.connection);
+    await member();
+    await startShadows(1);
+    await publishSome(3_000, seeded(7));
+    await untilCompared(comparison(), ({ counts, unmatched }) => counts.ignored === 3_000 && unmatched === 0);
+
+    // Nothing is late enough to wait for: what a partial read has of one side would be missing.
+    const compare = comparison({ latenessMs: 0, start });
+    const aborted = await compare.step({ signal: AbortSignal.abort() });
+    expect(aborted).toMatchObject({ caughtUp: false, checkpoint: { logs: { 0: { next: start[0], unmatched: [] } } } });
+    let report = aborted;
+    let early = 0;
+    while (!report.caughtUp) {
+      expect(groupOf(report).comparedUpTo).toBeUndefined();
+      const checkpoint = comparisonCheckpointSchema.parse(JSON.parse(JSON.stringify(report.checkpoint)));
+      report = await compare.step({ maxMs: 0 });
+      expect(report.checkpoint.logs[0]?.next).toBeGreaterThan(checkpoint.logs[0]?.next ?? 0);
+      expect(groupOf(report).counts).toMatchObject({ missing: 0, unexpected: 0 });
+      if (!report.caughtUp) early += 1;
+    }
+    expect(early).toBeGreaterThan(0);
+    expect(groupOf(report).counts).toMatchObject({ ignored: 3_000, missing: 0, unexpected: 0 });
+    expect(groupOf(report).comparedUpTo).toBeGreaterThan(0);
   });
 
   it('tells a copy that never came, an error on one side, and does not judge without the other side', async () => {

@@ -74,7 +74,15 @@ export interface JoinerOptions {
   latenessMs: number;
   /** Kafka offsets, `from[topic][partition]`, before which observations are not counted. */
   from?: Readonly<Record<string, readonly number[]>>;
-  /** Bound on unmatched observations (default 200,000); past it the comparison says `overflow` and judges no more. */
+  /**
+   * Without a checkpoint: offsets of the observations topic, by its partition, to begin at. Those taken before the first
+   * member was told to observe leave nothing out; without them the whole topic is read, of all migrations.
+   */
+  start?: readonly number[];
+  /**
+   * Bound on unmatched observations (default 20,000, which keeps a checkpoint below 1 MB); past it the comparison says
+   * `overflow` and judges no more.
+   */
   maxUnmatched?: number;
   /**
    * Reordering is found between observations at most this far apart in the log, so that memory is bounded (default
@@ -99,13 +107,15 @@ interface Group {
 
 interface Log {
   next: number;
+  /** Where to read from when starting. */
+  readonly from: number;
   /** Unmatched offsets of a checkpoint that were not read again yet: only these are kept of what is read again. */
   kept: Set<number>;
   /** Last shadow observation of each message key, in order of the log. */
   lastOfKey: Map<string, { logOffset: number; own: number; kafka: number }>;
 }
 
-const DEFAULT_MAX_UNMATCHED = 200_000;
+const DEFAULT_MAX_UNMATCHED = 20_000;
 const MAX_SAMPLES = 20;
 const DEFAULT_REORDER_WINDOW = 10_000;
 
@@ -135,7 +145,13 @@ export class ObservationJoiner {
     for (const [partition, { next, unmatched }] of Object.entries(checkpoint?.logs ?? {})) {
       const kept = new Set<number>();
       for (const [first, last] of unmatched) for (let one = first; one <= last; one += 1) kept.add(one);
-      this.#logs.set(Number(partition), { next, kept, lastOfKey: new Map() });
+      const from = Math.max(0, Math.min(next - this.#reorderWindow, unmatched[0]?.[0] ?? next));
+      this.#logs.set(Number(partition), { next, from, kept, lastOfKey: new Map() });
+    }
+    if (checkpoint === undefined) {
+      for (const [partition, start] of (options.start ?? []).entries()) {
+        this.#logs.set(partition, { next: start, from: start, kept: new Set(), lastOfKey: new Map() });
+      }
     }
     this.#overflow = checkpoint?.overflow ?? false;
     this.#expired = checkpoint?.expired ?? 0;
@@ -161,11 +177,7 @@ export class ObservationJoiner {
 
   /** Where to read a partition of the observations topic from when starting, with or without a checkpoint. */
   startOf(logPartition: number): number {
-    const log = this.#logs.get(logPartition);
-    if (log === undefined) return 0;
-    let lowest = log.next - this.#reorderWindow;
-    for (const one of log.kept) lowest = Math.min(lowest, one);
-    return Math.max(0, lowest);
+    return this.#logs.get(logPartition)?.from ?? 0;
   }
 
   /** The log was read up to an offset (exclusive), whatever records there were. */
@@ -176,8 +188,10 @@ export class ObservationJoiner {
 
   /** Records before an offset are gone from the log: those not read yet cannot be compared any more. */
   truncated(logPartition: number, begin: number): void {
+    // Where nothing was read yet and no start was given, there is nothing that was to be compared.
+    const known = this.#logs.has(logPartition);
     const log = this.#log(logPartition);
-    if (begin > log.next && log.next > 0) this.#expired += begin - log.next;
+    if (begin > log.next && known) this.#expired += begin - log.next;
     log.next = Math.max(log.next, begin);
   }
 
@@ -241,9 +255,9 @@ export class ObservationJoiner {
     return [...new Set(names)];
   }
 
-  /** Between two calls of `judge`, after the log was read. */
+  /** At any time: what an earlier checkpoint kept and was not read again yet is kept on. */
   checkpoint(): ComparisonCheckpoint {
-    const open = new Map<number, number[]>();
+    const open = new Map<number, number[]>([...this.#logs].map(([partition, { kept }]) => [partition, [...kept]]));
     for (const { unmatched } of this.#groups.values()) {
       for (const { logPartition, logOffset } of [...unmatched.live.values(), ...unmatched.shadow.values()]) {
         const list = open.get(logPartition);
@@ -315,7 +329,7 @@ export class ObservationJoiner {
   }
 
   #log(partition: number): Log {
-    const log = this.#logs.get(partition) ?? { next: 0, kept: new Set(), lastOfKey: new Map() };
+    const log = this.#logs.get(partition) ?? { next: 0, from: 0, kept: new Set(), lastOfKey: new Map() };
     this.#logs.set(partition, log);
     return log;
   }

@@ -2,7 +2,7 @@ import { OBSERVATIONS_TOPIC, decodeObservation, type ObservingSide } from '../co
 import { newInstanceId } from '../members/instance-id.js';
 import type { MemberRoster } from '../members/member-roster.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { LogReader } from '../kafka/log-reader.js';
+import { LogReader, type PartitionBounds } from '../kafka/log-reader.js';
 import {
   ObservationJoiner,
   type ComparisonCheckpoint,
@@ -27,7 +27,10 @@ export interface GroupComparison {
   samples: DiscrepancySample[];
   /** Observations that wait for their counterpart. */
   unmatched: number;
-  /** Message time (ms) up to which both sides were compared in every partition; undefined when a side is missing. */
+  /**
+   * Message time (ms) up to which both sides were compared in every partition; undefined when a side is missing, and
+   * before the first step of this comparison that caught up.
+   */
   comparedUpTo?: number;
   /** Why the comparison does not go on, in words; empty while it does. */
   stalled: string[];
@@ -39,7 +42,18 @@ export interface ComparisonReport {
   overflow: boolean;
   /** Observations that retention took before they were compared: not 0 is inconclusive. */
   expired: number;
+  /**
+   * Whether the log was read up to what the watermarks speak of, and judged. False when `maxMs` or `signal` ended the
+   * step before; a later step of this comparison goes on to the same place first.
+   */
+  caughtUp: boolean;
   checkpoint: ComparisonCheckpoint;
+}
+
+export interface ComparisonStepOptions {
+  /** Bound on reading, ms (default: none). One read is made in any case. */
+  maxMs?: number;
+  signal?: AbortSignal | undefined;
 }
 
 /** The observations topic ends before the place that the checkpoint goes on from: it was made anew. */
@@ -51,6 +65,25 @@ export class ObservationsReplacedError extends Error {
 const STALLED_AFTER_MS = 15_000;
 const MAX_WAIT_MS = 500;
 
+/**
+ * End of each partition of the observations topic, by index: where a comparison may begin (`start`), when this was
+ * called before the first member was told to observe.
+ */
+export async function observationEnds(connection: KafkaConnection): Promise<number[]> {
+  const reader = new LogReader(connection, { clientId: `${newInstanceId()}-observation-ends` });
+  try {
+    return await reader.ends(OBSERVATIONS_TOPIC);
+  } finally {
+    await reader.close();
+  }
+}
+
+/** Watermarks, and the ends of the log found after they were taken: read up to there, they can be judged by. */
+interface Goal {
+  watermarks: Map<string, GroupWatermarks>;
+  ends: number[];
+}
+
 /** Compares what both sides of each group did, from the observations topic and the members' watermarks. */
 export class ObservationComparison {
   readonly #options: ObservationComparisonOptions;
@@ -60,6 +93,10 @@ export class ObservationComparison {
   readonly #positions = new Map<number, number>();
   /** When each watermark moved last, on the monotonic clock. */
   readonly #moved = new Map<string, { value: number; at: number }>();
+  /** Of a step that did not get there. */
+  #goal: Goal | undefined;
+  /** Those last judged by. */
+  #judged = new Map<string, GroupWatermarks>();
 
   constructor(options: ObservationComparisonOptions) {
     this.#options = options;
@@ -72,21 +109,31 @@ export class ObservationComparison {
 
   /**
    * Takes the watermarks, then reads what was observed since the last step, then judges. In this order: an observation
-   * is acknowledged before the watermark that covers it is reported.
+   * is acknowledged before the watermark that covers it is reported. A step that ends early judges nothing as missing,
+   * since the counterpart may be in what was not read.
    *
    * @throws {ObservationsReplacedError} when the checkpoint is not of this topic.
    * @throws when Kafka does not answer; the next step goes on where this one stopped.
    */
-  async step(): Promise<ComparisonReport> {
+  async step(options: ComparisonStepOptions = {}): Promise<ComparisonReport> {
     const { roster, groups } = this.#options;
     await roster.readToEnd();
     const watermarks = this.#watermarks();
-    await this.#readToEnd();
-    this.#joiner.judge((group, side, topic, partition) => watermarks.get(group)?.[side].get(`${topic}/${partition}`));
+    const bounds = await this.#reader.bounds(OBSERVATIONS_TOPIC);
+    const goal = (this.#goal ??= { watermarks, ends: bounds.map(({ endOffset }) => endOffset) });
+    const caughtUp = await this.#readTo(goal.ends, bounds, options);
+    if (caughtUp) {
+      this.#goal = undefined;
+      this.#judged = goal.watermarks;
+      this.#joiner.judge((group, side, topic, partition) =>
+        goal.watermarks.get(group)?.[side].get(`${topic}/${partition}`),
+      );
+    }
     return {
       groups: Object.fromEntries(groups.map((name) => [name, this.#group(name, watermarks.get(name))])),
       overflow: this.#joiner.overflow,
       expired: this.#joiner.expired,
+      caughtUp,
       checkpoint: this.#joiner.checkpoint(),
     };
   }
@@ -114,9 +161,16 @@ export class ObservationComparison {
     return found;
   }
 
-  async #readToEnd(): Promise<void> {
+  /** Reads up to the ends; false when it ended before. */
+  async #readTo(
+    ends: readonly number[],
+    bounds: readonly PartitionBounds[],
+    { maxMs, signal }: ComparisonStepOptions,
+  ): Promise<boolean> {
     const { migration } = this.#options;
-    for (const { partition, beginOffset, endOffset } of await this.#reader.bounds(OBSERVATIONS_TOPIC)) {
+    const deadline = performance.now() + (maxMs ?? Infinity);
+    let reads = 0;
+    for (const { partition, beginOffset, endOffset } of bounds) {
       let position = this.#positions.get(partition) ?? this.#joiner.startOf(partition);
       if (position < beginOffset) {
         position = beginOffset;
@@ -127,10 +181,12 @@ export class ObservationComparison {
           `${OBSERVATIONS_TOPIC}/${partition} ends at ${endOffset}, before ${position}: it was made anew. Start the comparison without a checkpoint.`,
         );
       }
-      while (position < endOffset) {
+      while (position < (ends[partition] ?? endOffset)) {
+        if (signal?.aborted === true || (reads > 0 && performance.now() >= deadline)) return false;
         const [slice] = await this.#reader.read(OBSERVATIONS_TOPIC, [{ partition, offset: position }], {
           maxWaitMs: MAX_WAIT_MS,
         });
+        reads += 1;
         for (const { offset, value } of slice?.records ?? []) {
           const observation = decodeObservation(value);
           if (observation?.migration === migration) this.#joiner.add(partition, offset, observation);
@@ -140,13 +196,14 @@ export class ObservationComparison {
         this.#positions.set(partition, position);
       }
     }
+    return true;
   }
 
   #group(name: string, watermarks: GroupWatermarks | undefined): GroupComparison {
     const { counts, samples, unmatched } = this.#joiner.result(name);
     const partitions = this.#expectedPartitions(name, watermarks);
     const stalled: string[] = [];
-    const times: number[] = [];
+    const compared: (number | undefined)[] = [];
     for (const side of ['live', 'shadow'] as const) {
       const known = watermarks?.[side] ?? new Map<string, number>();
       if (known.size === 0) {
@@ -159,7 +216,7 @@ export class ObservationComparison {
           stalled.push(`Group ${name}: no living member reports how far its ${side} side is in ${partition}.`);
           continue;
         }
-        times.push(time);
+        compared.push(this.#judged.get(name)?.[side].get(partition));
         const silentMs = this.#unmovedMs(`${name} ${side} ${partition}`, time);
         if (silentMs > STALLED_AFTER_MS) {
           const seconds = Math.round(silentMs / 1_000);
@@ -167,6 +224,7 @@ export class ObservationComparison {
         }
       }
     }
+    const times = compared.filter((time) => time !== undefined);
     const complete = partitions.length > 0 && times.length === 2 * partitions.length;
     return { counts, samples, unmatched, stalled, ...(complete ? { comparedUpTo: Math.min(...times) } : {}) };
   }
