@@ -58,7 +58,7 @@ describe('MirrorAudit', () => {
       kept.flatMap((index) => all[index] ?? []),
       kept.flatMap((index) => offsets[index] ?? []),
     );
-    const under = audit(topic);
+    const under = audit(topic, { graceMs: 0 });
     const report = await under.step();
     expect(report.complete).toBe(true);
     expect(report.checkpoint.figures[topic]).toMatchObject({ copied: 50, missing: 13, repaired: 13, forwarded: 0 });
@@ -128,6 +128,20 @@ describe('MirrorAudit', () => {
     expect(await legs.kafkaRecords(topic)).toHaveLength(3);
   });
 
+  it('leaves the publisher of an old message, which was held, the time to write its own copy', async () => {
+    const topic = await legs.topic();
+    const held = messages(3, { ageMs: 3_600_000 });
+    const offsets = await legs.toOwlmq(topic, held);
+    const under = audit(topic, { graceMs: 600_000 });
+    const waiting = await under.step();
+    expect(waiting).toMatchObject({ complete: false, waiting: 3 });
+    expect(waiting.oldestUnprovenMs).toBeLessThan(600_000);
+    await legs.toKafka(topic, held, offsets);
+    const next = await under.step();
+    expect(next.checkpoint.figures[topic]).toMatchObject({ copied: 3, repaired: 0, duplicates: 0 });
+    expect(await kafkaIds(topic)).toEqual(held.map(({ id }) => id));
+  });
+
   it('proves Kafka up to the fence without waiting for the grace', async () => {
     const topic = await legs.topic();
     const all = messages(12, { ageMs: 0 });
@@ -144,7 +158,7 @@ describe('MirrorAudit', () => {
     const all = messages(30);
     const offsets = await legs.toOwlmq(topic, all.slice(0, 20));
     await legs.toKafka(topic, all.slice(0, 7), offsets);
-    const begin = audit(topic);
+    const begin = audit(topic, { graceMs: 0 });
     const saved = begin.checkpoint;
     // A step whose checkpoint is lost, as with SIGKILL directly behind its writes.
     await begin.step();
@@ -156,7 +170,7 @@ describe('MirrorAudit', () => {
     await legs.toOwlmq(topic, all.slice(20));
     const checkpoint = JSON.parse(JSON.stringify(middle.checkpoint)) as typeof saved;
     expect(checkpoint).toEqual(middle.checkpoint);
-    const last = await audit(topic, { checkpoint }).step();
+    const last = await audit(topic, { checkpoint, graceMs: 0 }).step();
     expect(last.checkpoint.figures[topic]).toMatchObject({ copied: 30, repaired: 10 });
     expect((await kafkaIds(topic)).toSorted()).toEqual(all.map(({ id }) => id).toSorted());
   });
@@ -200,7 +214,7 @@ describe('MirrorAudit', () => {
         };
       },
     });
-    const report = await audit(topic, { owlmq }).step();
+    const report = await audit(topic, { owlmq, graceMs: 0 }).step();
     expect(late).toBeDefined();
     expect(report.checkpoint.figures[topic]).toMatchObject({ copied: 2, missing: 0, repaired: 0 });
     expect(await legs.kafkaRecords(topic)).toHaveLength(2);
@@ -210,10 +224,10 @@ describe('MirrorAudit', () => {
     const topic = await legs.topic();
     const all = messages(11_000);
     await legs.toOwlmq(topic, all);
-    let report = await audit(topic).step({ maxMs: 1 });
+    let report = await audit(topic, { graceMs: 0 }).step({ maxMs: 1 });
     let steps = 1;
     for (; !report.complete && steps < 200; steps++) {
-      report = await audit(topic, { checkpoint: report.checkpoint }).step({ maxMs: 300 });
+      report = await audit(topic, { checkpoint: report.checkpoint, graceMs: 0 }).step({ maxMs: 300 });
     }
     expect(steps).toBeGreaterThan(2);
     expect(report.checkpoint.figures[topic]).toMatchObject({ copied: 11_000, repaired: 11_000, fromKafka: 0 });

@@ -69,7 +69,8 @@ export interface MirrorAuditOptions {
   checkpoint?: MirrorCheckpoint | undefined;
   /**
    * How long a counterpart may take to arrive before the audit writes it, ms. Must be longer than a publisher goes on
-   * trying to write its Kafka copy: Kafka does not know message ids, so that a later one would be there twice.
+   * trying to write its Kafka copy: Kafka does not know message ids, so that a later one would be there twice. For a
+   * Kafka copy it is counted from when this audit first missed it: a held `publish()` has an old message time.
    */
   graceMs: number;
   clientId?: string;
@@ -272,7 +273,6 @@ export class MirrorAudit {
       window.addOwlmq({
         id: record.id,
         offset: record.offset,
-        timestamp: record.timestamp,
         bytes: payloadBytes(record),
         fromKafka: source?.leg === 'kafka',
       });
@@ -353,7 +353,7 @@ export class MirrorAudit {
     let bytes = 0;
     for (const entry of window.waiting()) {
       if (due.length === REPAIR_BATCH || bytes > REPAIR_BYTES) break;
-      if (age(state, entry.timestamp, entry.since) < graceMs) break;
+      if (performance.now() - entry.since < graceMs) break;
       due.push(entry);
       bytes += entry.bytes;
     }
@@ -478,9 +478,9 @@ export class MirrorAudit {
     for (const [state, goal] of goals) {
       complete &&= isComplete(state, goal);
       unchecked += Math.max(0, goal.owlmq - state.window.owlmqLow);
-      for (const { timestamp, since } of state.window.waiting()) {
+      for (const { since } of state.window.waiting()) {
         waiting++;
-        oldest = Math.max(oldest ?? 0, age(state, timestamp, since));
+        oldest = Math.max(oldest ?? 0, performance.now() - since);
       }
       for (const { record, since } of state.strays) {
         waiting++;
@@ -509,7 +509,10 @@ function isComplete({ window, strays }: PartitionState, goal: Goal): boolean {
   return window.owlmqLow >= goal.owlmq && window.kafkaNext >= goal.kafka && strays.length === 0;
 }
 
-/** By the record's time against the newest known one, or by how long it is missed, whichever is more. */
+/**
+ * Of a record that OwlMQ lacks: by its time against the newest known one, or by how long it is missed, whichever is
+ * more. Message ids make it harmless to be too early there.
+ */
 function age(state: PartitionState, timestamp: number, since: number): number {
   return Math.max(Math.max(Date.now(), state.newestTimestamp) - timestamp, performance.now() - since);
 }

@@ -3,8 +3,6 @@ export interface WindowEntry {
   id: string;
   /** On OwlMQ. */
   offset: number;
-  /** Unix ms. */
-  timestamp: number;
   bytes: number;
   /** When it was first missed, on the monotonic clock. */
   since: number;
@@ -62,13 +60,12 @@ export class MirrorWindow {
   }
 
   /** Takes the next OwlMQ record. */
-  addOwlmq(record: { id: string; offset: number; timestamp: number; bytes: number; fromKafka: boolean }): void {
+  addOwlmq(record: { id: string; offset: number; bytes: number; fromKafka: boolean }): void {
     const copy = this.#ahead.get(record.id);
     this.#ahead.delete(record.id);
     this.#entries.set(record.id, {
       id: record.id,
       offset: record.offset,
-      timestamp: record.timestamp,
       bytes: record.bytes,
       since: performance.now(),
       state: record.fromKafka ? 'from kafka' : copy === undefined ? 'waiting' : 'copied',
