@@ -207,6 +207,29 @@ describe('shadow consumers and the comparison', () => {
     expect(groupOf(report).comparedUpTo).toBeGreaterThan(0);
   });
 
+  it('an error that passes is none on the shadow either', async () => {
+    await bench.route({});
+    const tried = new Set<string>();
+    await member({
+      retry: { attempts: 3, initialDelayMs: 1, maxDelayMs: 2 },
+      process: (message) => {
+        const attempt = `${message.position.leg} ${message.id}`;
+        if (!tried.has(attempt)) {
+          tried.add(attempt);
+          throw new Error('passing');
+        }
+        // For good, and on the shadow alone.
+        if (message.position.leg === 'owlmq' && message.value?.toString() === '3') throw new RangeError('planted');
+        return output(message);
+      },
+    });
+    await startShadows(1);
+    await bench.publish(Array.from({ length: 10 }, (_, index) => ({ key: `k${index}`, value: String(index) })));
+    const report = await untilCompared(comparison(), ({ counts }) => counts.ignored + counts.failedShadow === 10);
+    expect(groupOf(report).counts).toMatchObject({ ignored: 9, failedShadow: 1, failedLive: 0 });
+    expect([...tried].filter((attempt) => attempt.startsWith('owlmq'))).toHaveLength(10);
+  });
+
   it('tells a copy that never came, an error on one side, and does not judge without the other side', async () => {
     await bench.route({});
     await member({

@@ -23,6 +23,7 @@ import {
   type HandlerFailure,
   type MessageRunner,
   type ProcessHandler,
+  type RetryLimits,
 } from './message-runner.js';
 import { ObservationProducer } from './observation-producer.js';
 import { Observer } from './observer.js';
@@ -52,7 +53,10 @@ export interface DualConsumerOptions<Output> {
   consumer?: KafkaConsumerOptions;
   /** Where to begin on a partition without a commit (default false: at the end). */
   fromBeginning?: boolean;
-  /** Attempts of `process` and `apply` on a message before it counts as failed. Default: 5, 100 ms to 5 s apart. */
+  /**
+   * Attempts of `process` and `apply` on a message before it counts as failed, and of `process` on the shadow. Default:
+   * 5, 100 ms to 5 s apart.
+   */
   retry?: { attempts?: number; initialDelayMs?: number; maxDelayMs?: number };
   /** What to do about a message that failed (default: `stop`). */
   onFailure?: (failure: HandlerFailure) => FailureDecision | Promise<FailureDecision>;
@@ -361,7 +365,7 @@ export class DualConsumer<Output> {
         owlmq,
         groupId: `${groupId}.shadow`,
         offsetReset: 'earliest',
-        runner: new ShadowRunner({ process, gate: this.#gate, observer }),
+        runner: new ShadowRunner({ process, gate: this.#gate, observer, retry: this.#retryLimits() }),
       });
     }
     return new OwlmqSide({
@@ -375,7 +379,7 @@ export class DualConsumer<Output> {
   }
 
   #liveRunner(side: Leg): MessageRunner {
-    const { process, apply, retry, onFailure } = this.#options;
+    const { process, apply, onFailure } = this.#options;
     return new LiveRunner({
       side,
       process,
@@ -384,16 +388,17 @@ export class DualConsumer<Output> {
       observer: this.#migration?.observer,
       recent: this.#recent,
       counters: this.#counters,
-      retry: {
-        attempts: Math.max(1, retry?.attempts ?? 5),
-        initialDelayMs: retry?.initialDelayMs ?? 100,
-        maxDelayMs: retry?.maxDelayMs ?? 5_000,
-      },
+      retry: this.#retryLimits(),
       onFailure: onFailure ?? (() => 'stop'),
       onError: (error) => {
         this.#onError(error);
       },
     });
+  }
+
+  #retryLimits(): RetryLimits {
+    const { attempts = 5, initialDelayMs = 100, maxDelayMs = 5_000 } = this.#options.retry ?? {};
+    return { attempts: Math.max(1, attempts), initialDelayMs, maxDelayMs };
   }
 
   #sideOptions(role: Leg | 'shadow'): Omit<SideOptions, 'groupId' | 'runner'> {

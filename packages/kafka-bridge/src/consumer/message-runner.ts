@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Leg } from '../message/headers.js';
 import type { ApplyGate, Standing } from './apply-gate.js';
 import type { ConsumedMessage, ReceivedMessage } from './consumed-message.js';
-import type { Observer } from './observer.js';
+import type { Observer, Outcome } from './observer.js';
 
 /**
  * - `done`: go on behind the message.
@@ -49,6 +49,13 @@ export class HandlerFailedError extends Error {
   }
 }
 
+/** Attempts on a message before it counts as failed, and the time between them, ms. */
+export interface RetryLimits {
+  attempts: number;
+  initialDelayMs: number;
+  maxDelayMs: number;
+}
+
 export interface LiveRunnerOptions<Output> {
   side: Leg;
   process: ProcessHandler<Output>;
@@ -57,7 +64,7 @@ export interface LiveRunnerOptions<Output> {
   observer: Observer | undefined;
   recent: RecentIds;
   counters: Counters;
-  retry: { attempts: number; initialDelayMs: number; maxDelayMs: number };
+  retry: RetryLimits;
   onFailure: (failure: HandlerFailure) => FailureDecision | Promise<FailureDecision>;
   onError: (error: Error) => void;
 }
@@ -132,26 +139,41 @@ export class LiveRunner<Output> implements MessageRunner {
   }
 }
 
-/** The shadow side: `process` alone. It is never given `apply`. */
-export class ShadowRunner<Output> implements MessageRunner {
-  readonly #options: { process: ProcessHandler<Output>; gate: ApplyGate; observer: Observer };
+export interface ShadowRunnerOptions<Output> {
+  process: ProcessHandler<Output>;
+  gate: ApplyGate;
+  observer: Observer;
+  /** The live side's: an error that passes is none on either. */
+  retry: RetryLimits;
+}
 
-  constructor(options: { process: ProcessHandler<Output>; gate: ApplyGate; observer: Observer }) {
+/** The shadow side: `process` alone, with retries. It is never given `apply`. */
+export class ShadowRunner<Output> implements MessageRunner {
+  readonly #options: ShadowRunnerOptions<Output>;
+
+  constructor(options: ShadowRunnerOptions<Output>) {
     this.#options = options;
   }
 
   async run(received: ReceivedMessage, _offset: number, standing: Standing): Promise<RunVerdict> {
-    const { process, gate, observer } = this.#options;
-    if (!(await gate.enterShadow(standing))) return 'held';
-    // Older than the comparison, or a record whose place in Kafka is unknown: nothing to compare it with.
-    if (!observer.wants('shadow', received)) return 'done';
-    try {
-      const output = await process(received.message);
-      await observer.observe('shadow', received, { output });
-    } catch (error) {
-      await observer.observe('shadow', received, { error: asError(error) });
+    const { process, gate, observer, retry } = this.#options;
+    for (let attempt = 1; ; attempt++) {
+      if (!(await gate.enterShadow(standing))) return 'held';
+      // Older than the comparison, or a record whose place in Kafka is unknown: nothing to compare it with.
+      if (!observer.wants('shadow', received)) return 'done';
+      let outcome: Outcome;
+      try {
+        outcome = { output: await process(received.message) };
+      } catch (error) {
+        if (attempt < retry.attempts) {
+          if (!(await backoff(attempt, retry, standing.signal))) return 'held';
+          continue;
+        }
+        outcome = { error: asError(error) };
+      }
+      await observer.observe('shadow', received, outcome);
+      return 'done';
     }
-    return 'done';
   }
 }
 
@@ -188,11 +210,7 @@ function asError(error: unknown): Error {
 }
 
 /** Waits before the next attempt; false when `signal` aborted. */
-async function backoff(
-  attempt: number,
-  retry: { initialDelayMs: number; maxDelayMs: number },
-  signal: AbortSignal,
-): Promise<boolean> {
+async function backoff(attempt: number, retry: RetryLimits, signal: AbortSignal): Promise<boolean> {
   const bound = Math.min(retry.maxDelayMs, retry.initialDelayMs * 2 ** (attempt - 1));
   try {
     await delay(bound / 2 + (Math.random() * bound) / 2, undefined, { signal });
