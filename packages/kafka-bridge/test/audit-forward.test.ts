@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AuditPositionLostError } from '../src/audit/audit-errors.js';
 import { ForwardAudit, type ForwardAuditOptions } from '../src/audit/forward-audit.js';
-import { readProvenance } from '../src/message/headers.js';
+import { HEADER, readProvenance } from '../src/message/headers.js';
 import { Legs, messages } from './audit-legs.js';
 
 describe('ForwardAudit', () => {
@@ -41,6 +41,29 @@ describe('ForwardAudit', () => {
     expect(figures).toMatchObject({ copied: 90, missing: 0, repaired: 0, inversions: 0, foreign: 0, misplaced: 0 });
     expect(figures?.kafka.messages).toBe(90);
     expect(figures?.owlmq).toEqual(figures?.kafka);
+  });
+
+  it('keeps all headers of a name that came several times', async () => {
+    const topic = await legs.topic();
+    const [message] = messages(1);
+    if (message === undefined) throw new Error('There is no message.');
+    await legs.producer.send({
+      topic,
+      messages: [
+        {
+          value: 'x',
+          timestamp: String(Date.now() - 60_000),
+          headers: { [HEADER.id]: message.id, [HEADER.copied]: '1', trace: ['a', 'b', 'a'], ['__proto__']: 'c' },
+        },
+      ],
+    });
+    const { checkpoint } = await audit(topic).step();
+    expect(checkpoint.figures[topic]).toMatchObject({ repaired: 1 });
+    const [copy] = await legs.owlmqRecords(topic);
+    const own = copy?.headers
+      .filter(([name]) => !name.startsWith('owlmq-'))
+      .map(([name, value]) => [name, value.toString()]);
+    expect(own).toEqual([...['a', 'b', 'a'].map((value) => ['trace', value]), ['__proto__', 'c']]);
   });
 
   it('repairs planted gaps exactly once, with the same content and the Kafka position', async () => {

@@ -1,6 +1,6 @@
 import { Kafka, logLevel, type IHeaders, type Message, type Producer } from 'kafkajs';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { formatPosition, HEADER } from '../message/headers.js';
+import { formatPosition, groupHeaders, HEADER } from '../message/headers.js';
 import type { OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 import { AuditRepairError } from './audit-errors.js';
 
@@ -68,12 +68,9 @@ export class KafkaCopies {
 }
 
 function kafkaCopy(record: OwlmqStoredRecord): Message {
-  const headers: IHeaders = {};
-  for (const [name, value] of record.headers) {
-    if (name === HEADER.source || name === HEADER.via) continue;
-    const earlier = headers[name];
-    headers[name] = earlier === undefined ? value : Array.isArray(earlier) ? [...earlier, value] : [earlier, value];
-  }
+  const headers: IHeaders = groupHeaders(
+    record.headers.filter(([name]) => name !== HEADER.source && name !== HEADER.via),
+  );
   // A record that was published to OwlMQ alone may lack it; the join needs it.
   headers[HEADER.id] ??= record.id;
   headers[HEADER.source] = formatPosition({ leg: 'owlmq', partition: record.partition, offset: record.offset });

@@ -98,7 +98,11 @@ function owlmqCopy({ id, record }: MissingCopy): OwlmqRecord {
     key: record.key,
     value: record.value,
     headers: [
-      ...Object.entries(record.headers).filter(([name]) => name !== HEADER.source && name !== HEADER.via),
+      ...Object.entries(record.headers)
+        .filter(([name]) => name !== HEADER.source && name !== HEADER.via)
+        .flatMap(([name, values]) =>
+          (Array.isArray(values) ? values : [values]).map((one): [string, Buffer] => [name, one]),
+        ),
       [HEADER.source, Buffer.from(source)],
       [HEADER.via, Buffer.from('audit')],
     ],

@@ -1,5 +1,5 @@
 import type { KafkaMessage } from 'kafkajs';
-import { foreignMessageId, readProvenance, type Leg, type Provenance } from '../message/headers.js';
+import { foreignMessageId, groupHeaders, readProvenance, type Leg, type Provenance } from '../message/headers.js';
 import type { OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 
 /**
@@ -78,12 +78,5 @@ function toBuffer(value: Buffer | string | null | undefined): Buffer {
 }
 
 function ownHeaders(entries: readonly [string, Buffer][]): Record<string, Buffer | Buffer[]> {
-  const headers = new Map<string, Buffer | Buffer[]>();
-  for (const [name, value] of entries) {
-    if (name.startsWith(BRIDGE_PREFIX)) continue;
-    const earlier = headers.get(name);
-    if (earlier === undefined) headers.set(name, value);
-    else headers.set(name, Array.isArray(earlier) ? [...earlier, value] : [earlier, value]);
-  }
-  return Object.fromEntries(headers);
+  return groupHeaders(entries.filter(([name]) => !name.startsWith(BRIDGE_PREFIX)));
 }

@@ -1,4 +1,5 @@
 import { Consumer } from '@platformatic/kafka';
+import { groupHeaders } from '../message/headers.js';
 import { directClientOptions, type KafkaConnection } from './kafka-connection.js';
 
 /** A record of a Kafka partition, as bytes. */
@@ -10,8 +11,8 @@ export interface LogRecord {
   timestamp: number;
   key: Buffer | null;
   value: Buffer | null;
-  /** By name; of a name that came twice, the last. */
-  headers: Record<string, Buffer>;
+  /** By name; a name that came several times has a list, in the record's order. Null values are empty here. */
+  headers: Record<string, Buffer | Buffer[]>;
 }
 
 /** Begin and end of a partition. `endOffset` is the last stable offset: open transactions are not passed. */
@@ -259,8 +260,8 @@ function slices(
             timestamp: Number(batch.firstTimestamp + record.timestampDelta),
             key: record.key,
             value: record.value,
-            headers: Object.fromEntries(
-              record.headers.map(([name, value]) => [name?.toString() ?? '', value ?? Buffer.alloc(0)]),
+            headers: groupHeaders(
+              Array.from(record.headers, ([name, value]) => [name?.toString() ?? '', value ?? Buffer.alloc(0)]),
             ),
           });
         }

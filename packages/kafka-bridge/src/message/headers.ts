@@ -48,6 +48,18 @@ export interface Provenance {
 /** Headers as Kafka clients hand them out: by name, bytes or text. */
 export type HeaderMap = Readonly<Record<string, Buffer | string | (Buffer | string)[] | undefined>>;
 
+/** Headers by name; a name that came several times has a list, in their order. */
+export function groupHeaders(entries: Iterable<readonly [string, Buffer]>): Record<string, Buffer | Buffer[]> {
+  // Not into the object itself: a header may be named __proto__.
+  const grouped = new Map<string, Buffer | Buffer[]>();
+  for (const [name, value] of entries) {
+    const earlier = grouped.get(name);
+    if (earlier === undefined) grouped.set(name, value);
+    else grouped.set(name, Array.isArray(earlier) ? [...earlier, value] : [earlier, value]);
+  }
+  return Object.fromEntries(grouped);
+}
+
 /** Reads the bridge's headers. Absent or malformed ones read as undefined, 0 or false: foreign records are legal. */
 export function readProvenance(headers: HeaderMap | undefined): Provenance {
   const text = (name: string): string | undefined => {
