@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { DefaultLogger, NativeConnection, Runtime, Worker, type LogLevel } from '@temporalio/worker';
@@ -14,6 +15,9 @@ const bundlePath = path.join(import.meta.dirname, '..', 'workflow-bundle.js');
 
 /** How long activities get to end after a signal to stop, before they are retried elsewhere. */
 const SHUTDOWN_GRACE = '20 seconds';
+
+const START_WITHIN_MS = 60_000;
+const START_RETRY_MS = 2_000;
 
 async function main(): Promise<void> {
   const config = readWorkerConfig(process.env);
@@ -50,8 +54,10 @@ async function main(): Promise<void> {
       return Object.keys(customAttributes);
     },
   };
-  await dependencies.routing.ensureTopics();
-  await dependencies.roster.start();
+  await withinStart(logger, 'Kafka', async () => {
+    await dependencies.routing.ensureTopics();
+    await dependencies.roster.start();
+  });
 
   const worker = await Worker.create({
     connection: nativeConnection,
@@ -81,6 +87,21 @@ async function main(): Promise<void> {
   ]);
   await nativeConnection.close();
   logger.info('worker has stopped');
+}
+
+/** Systems that start together with the worker may take a moment: tries for a minute, then gives up. */
+async function withinStart(logger: Logger, system: string, connect: () => Promise<void>): Promise<void> {
+  const deadline = performance.now() + START_WITHIN_MS;
+  for (;;) {
+    try {
+      await connect();
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      logger.warn({ err: error }, `${system} is not ready yet`);
+      await sleep(START_RETRY_MS);
+    }
+  }
 }
 
 function installRuntime(metricsAddress: string | undefined, logger: Logger): void {

@@ -67,8 +67,8 @@ export class ClusterAdmin {
       });
       return true;
     } catch (error) {
-      // Several members may start at once and create it together.
-      if ((await this.listTopics()).includes(topic)) return false;
+      // Several members may start at once and create it together; the list may not show the other's topic yet.
+      if (saysTopicExists(error)) return false;
       throw error;
     }
   }
@@ -177,4 +177,11 @@ export class ClusterAdmin {
   async close(): Promise<void> {
     await this.#admin.close();
   }
+}
+
+function saysTopicExists(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  if ((error as { apiId?: string }).apiId === 'TOPIC_ALREADY_EXISTS') return true;
+  const { errors } = error as { errors?: unknown };
+  return Array.isArray(errors) && errors.some(saysTopicExists);
 }

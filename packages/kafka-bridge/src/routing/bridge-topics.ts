@@ -1,11 +1,13 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BridgeTopicError } from './routing-errors.js';
 import { ROUTING_TOPIC } from './routing-state.js';
 import { OBSERVATIONS_TOPIC } from '../consumer/observation.js';
 import { ClusterAdmin } from '../kafka/cluster-admin.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { LogReader } from '../kafka/log-reader.js';
+import { LogReader, UnknownTopicError } from '../kafka/log-reader.js';
 import { MEMBERS_TOPIC } from '../members/member-report.js';
 
+const VISIBLE_WITHIN_MS = 10_000;
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
 
@@ -40,7 +42,7 @@ export async function ensureBridgeTopics(connection: KafkaConnection, clientId: 
   try {
     for (const { topic, configs } of bridgeTopics) {
       if (await admin.createTopic(topic, { partitions: 1, configs })) continue;
-      const partitions = await reader.partitionCount(topic);
+      const partitions = await visiblePartitions(reader, topic);
       if (partitions !== 1) {
         throw new BridgeTopicError(
           `Topic ${topic} has ${partitions} partitions where the bridge needs one, for one order. Delete it while no migration runs, and it is made anew.`,
@@ -49,5 +51,18 @@ export async function ensureBridgeTopics(connection: KafkaConnection, clientId: 
     }
   } finally {
     await Promise.all([admin.close(), reader.close()]);
+  }
+}
+
+/** A topic that somebody else has just created takes a moment to be seen by every broker. */
+async function visiblePartitions(reader: LogReader, topic: string): Promise<number> {
+  const deadline = performance.now() + VISIBLE_WITHIN_MS;
+  for (;;) {
+    try {
+      return await reader.partitionCount(topic);
+    } catch (error) {
+      if (!(error instanceof UnknownTopicError) || performance.now() > deadline) throw error;
+      await sleep(100);
+    }
   }
 }
