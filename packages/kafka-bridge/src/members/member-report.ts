@@ -36,7 +36,11 @@ const publisherReportSchema = z.strictObject({
   dropped: z.number().int().nonnegative(),
   kafka: legFigures,
   owlmq: legFigures,
-  /** True while mirror writes to a dead leg are given up so that publishing goes on. */
+  /**
+   * The other leg lacks copies while this publisher does not reach it. Before the cutover: copies have waited for OwlMQ
+   * for 5 s without progress, or some were dropped since the last routing state and none has flowed since. After it:
+   * mirror writes to a dead Kafka are given up so that publishing goes on.
+   */
   mirrorDegraded: z.boolean(),
   /** Topics published to since start. */
   topics: z.array(z.string()),

@@ -76,6 +76,8 @@ export class Dispatcher {
   readonly #figures = { kafka: { messages: 0, bytes: 0 }, owlmq: { messages: 0, bytes: 0 } };
   #dropped = 0;
   #open = false;
+  /** Set while closing: what is not in a lane, or is taken back from one, is rejected with it. */
+  #closed: Error | undefined;
   #pumpQueued = false;
   #kafkaBatch: readonly Outgoing[] | undefined;
   /** Resolves when the last batch was answered; never rejects. */
@@ -109,6 +111,10 @@ export class Dispatcher {
   /** Accepts a message, now or when there is room for it. Its `settle` is called later, once. */
   accept(message: Outgoing): void {
     const enter = (): void => {
+      if (this.#closed !== undefined) {
+        this.#reject(message, this.#closed);
+        return;
+      }
       const queue = this.#queue(message.topic);
       queue.messages.push(message);
       this.#watchExpiry();
@@ -140,6 +146,11 @@ export class Dispatcher {
     this.#pumpSoon();
   }
 
+  /** A higher epoch is obeyed: what was dropped under the last one is not held against it. */
+  epochChanged(): void {
+    this.#backlog.forgetDrops();
+  }
+
   /** Forgets holds of before this fence. */
   resetHolds(): void {
     this.#holds.reset();
@@ -169,11 +180,11 @@ export class Dispatcher {
 
   /** Rejects what was not routed yet, and sees to the rest as a fence does. */
   async close(error: Error): Promise<void> {
+    this.#closed = error;
     this.rejectWaiting(error);
     await Promise.all(
       [...this.#queues.values()].map((queue) => this.#drain(queue, DRAIN_STALL_MS, 2 * DRAIN_TOTAL_MS)),
     );
-    this.rejectWaiting(error);
     await this.#kafkaSent;
     clearTimeout(this.#expiry);
     this.#mirror.close();
@@ -236,7 +247,7 @@ export class Dispatcher {
       dropped: this.#dropped,
       kafka: { ...this.#figures.kafka },
       owlmq: { ...this.#figures.owlmq },
-      mirrorDegraded: this.#mirror.degraded,
+      mirrorDegraded: this.#mirror.degraded || this.#backlog.degraded,
       topics: [...this.#queues.keys()],
     };
   }
@@ -406,6 +417,7 @@ export class Dispatcher {
     }
     message.kafka = outcome;
     this.#count('kafka', message);
+    this.#mirror.recovered();
     if (message.routing?.copied === true) this.#copy(message);
     this.#resolve(message);
   }
@@ -444,6 +456,7 @@ export class Dispatcher {
       return;
     }
     this.#dropped++;
+    this.#backlog.dropped();
     if (room === 'overflow') {
       this.#options.onEvent({
         type: 'copies-dropped',
@@ -480,7 +493,7 @@ export class Dispatcher {
   #stored({ message, role }: LaneEntry, place: PartitionOffset): void {
     this.#count('owlmq', message);
     if (role === 'copy') {
-      this.#backlog.release(message.bytes);
+      this.#backlog.stored(message.bytes);
       return;
     }
     message.owlmq = place;
@@ -493,7 +506,7 @@ export class Dispatcher {
       this.#reject(message, error);
       return;
     }
-    this.#backlog.release(message.bytes);
+    this.#backlog.givenUp(message.bytes);
     this.#dropped++;
     this.#options.onEvent({ type: 'copies-dropped', topic: message.topic, count: 1, reason: error.message });
   }
@@ -501,18 +514,23 @@ export class Dispatcher {
   async #drain(queue: TopicQueue, stallMs: number, totalMs: number): Promise<void> {
     const left = (await queue.lane?.drain(stallMs, totalMs)) ?? [];
     const copies = left.filter(({ role }) => role === 'copy');
-    for (const { message } of copies) this.#backlog.release(message.bytes);
+    for (const { message } of copies) this.#backlog.givenUp(message.bytes);
     if (copies.length > 0) {
       this.#dropped += copies.length;
       const reason = 'OwlMQ did not take them in time.';
       this.#options.onEvent({ type: 'copies-dropped', topic: queue.topic, count: copies.length, reason });
     }
-    const calls = left.filter(({ role }) => role === 'primary').map(({ message }) => message);
-    for (const message of calls) {
+    const calls = left.filter(({ role }) => role === 'primary');
+    for (const { message, outcomeUnknown } of calls) {
       this.#unroute(message);
-      message.attempted = true;
+      message.attempted ||= outcomeUnknown;
     }
-    queue.messages.unshift(calls);
+    if (this.#closed === undefined) {
+      queue.messages.unshift(calls.map(({ message }) => message));
+    } else {
+      // Not back to the queue, from where they would be sent again.
+      for (const { message } of calls) this.#reject(message, this.#closed);
+    }
     if (left.length > 0) this.#progressed();
   }
 
@@ -530,7 +548,10 @@ export class Dispatcher {
 
   #reject(message: Outgoing, error: Error): void {
     if (!this.#end(message)) return;
-    message.settle.reject(error);
+    const { id, topic, attempted } = message;
+    // Whatever ended it: who is told that it was not sent may send it again under another id.
+    const unknown = attempted && !(error instanceof PublishOutcomeUnknownError);
+    message.settle.reject(unknown ? new PublishOutcomeUnknownError(id, topic, 'owlmq', { cause: error }) : error);
   }
 
   #end(message: Outgoing): boolean {
@@ -579,11 +600,7 @@ export class Dispatcher {
         next = messages.peek()
       ) {
         messages.shift();
-        const { id } = next;
-        const error = next.attempted
-          ? new PublishOutcomeUnknownError(id, topic, 'owlmq')
-          : new PublishHeldTimeoutError(id, topic, this.#holdReason(topic), holdTimeoutMs);
-        this.#reject(next, error);
+        this.#reject(next, new PublishHeldTimeoutError(next.id, topic, this.#holdReason(topic), holdTimeoutMs));
       }
     }
     this.#settled.fire();

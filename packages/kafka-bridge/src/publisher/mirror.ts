@@ -75,6 +75,11 @@ export class KafkaMirror {
     this.#degrade(cause);
   }
 
+  /** Kafka acknowledged another write. */
+  recovered(): void {
+    this.#setDegraded(false, undefined);
+  }
+
   close(): void {
     clearTimeout(this.#timer);
   }

@@ -38,9 +38,14 @@ export interface OwlmqLaneOptions {
   onProgress: () => void;
 }
 
-interface Tracked extends LaneEntry {
-  firstTriedAt: number | undefined;
+/** An entry that was taken back. */
+export interface RecalledEntry extends LaneEntry {
+  /** Whether OwlMQ may have it although it did not say so. */
   outcomeUnknown: boolean;
+}
+
+interface Tracked extends RecalledEntry {
+  firstTriedAt: number | undefined;
 }
 
 /**
@@ -94,7 +99,7 @@ export class OwlmqLane {
    * Waits until all is written or given up. When nothing was written for `stallMs`, or all is not after `totalMs`,
    * takes back and returns what is left; a request under way is ended, so those entries may be written all the same.
    */
-  async drain(stallMs: number, totalMs: number): Promise<LaneEntry[]> {
+  async drain(stallMs: number, totalMs: number): Promise<RecalledEntry[]> {
     const start = performance.now();
     this.kick();
     while (this.size > 0) {
@@ -106,7 +111,7 @@ export class OwlmqLane {
     return [];
   }
 
-  async #recall(): Promise<LaneEntry[]> {
+  async #recall(): Promise<RecalledEntry[]> {
     this.#recalled = true;
     this.#request?.abort();
     this.#wake.fire();

@@ -79,7 +79,10 @@ export class PublishBufferFullError extends Error {
   }
 }
 
-/** The publisher was closed before the message was sent. */
+/**
+ * The publisher was closed before the message was sent. A call that OwlMQ may already have fails with
+ * {@link PublishOutcomeUnknownError} instead.
+ */
 export class PublisherClosedError extends Error {
   override readonly name = 'PublisherClosedError';
   constructor() {

@@ -35,6 +35,10 @@ export interface PublisherStatus {
   dropped: number;
   kafka: { messages: number; bytes: number };
   owlmq: { messages: number; bytes: number };
+  /**
+   * The other leg lacks copies. Before the cutover: copies have waited for OwlMQ for 5 s without progress, or some were
+   * dropped since the last routing state and none has flowed since. After it: mirror writes to Kafka are given up.
+   */
   mirrorDegraded: boolean;
   topics: string[];
 }
