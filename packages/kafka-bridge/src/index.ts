@@ -31,6 +31,11 @@ export {
 } from './publisher/publisher-errors.js';
 export type { PublisherEvent, PublisherStatus } from './publisher/publisher-events.js';
 export type { DualPublisherOptions } from './publisher/publisher-options.js';
+export type { KafkaConnection } from './kafka/kafka-connection.js';
+export { KafkaConnectError } from './kafka/replaceable-producer.js';
+export type { RoutingState, TopicOffsets } from './routing/routing-state.js';
+export type { OwlmqApi, PartitionOffset } from './owlmq/owlmq-api.js';
+export { OwlmqClient, type OwlmqClientOptions } from './owlmq/owlmq-client.js';
 export { RoutingUnavailableError } from './routing/routing-errors.js';
 export {
   OwlmqConfigError,

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DualPublisher, PublisherConfigError, type DualPublisherOptions, type PublisherEvent } from '../src/index.js';
 import { HEADER, parsePosition, readProvenance } from '../src/message/headers.js';
 import { MemberRoster } from '../src/members/member-roster.js';
-import type { MemberReport } from '../src/members/member-report.js';
+import { MEMBERS_TOPIC, type MemberReport } from '../src/members/member-report.js';
 import type { OwlmqApi, OwlmqStoredRecord } from '../src/owlmq/owlmq-api.js';
 import { isCopied } from '../src/publisher/copy-decision.js';
 import type { RoutingState } from '../src/routing/routing-state.js';
@@ -603,6 +603,69 @@ describe('DualPublisher', () => {
       const publisher = publisherOf({ migration: legs.migration, kafka: { brokers: ['127.0.0.1:1'] } });
       await expect(publisher.publish(legs.topic, 'x')).rejects.toThrow(/Kafka cannot be reached/);
     });
+
+    it('is told to start the worker first when nobody made the bridge’s topics', async () => {
+      legs.kafkaLink.hide(MEMBERS_TOPIC);
+      const publisher = publisherOf({ migration: legs.migration, kafka: { brokers: [legs.kafkaLink.address] } });
+      const call = publisher.publish(legs.topic, 'x');
+      await expect(call).rejects.toMatchObject({ name: 'RoutingUnavailableError', migration: legs.migration });
+      await expect(call).rejects.toThrow(/owlmq-bridge.members does not exist.*start the worker first/);
+      legs.kafkaLink.restore();
+      expect(await publisher.publish(legs.topic, 'y')).toMatchObject({ kafka: { offset: 0 } });
+    }, 60_000);
+
+    it('does not say that a call was not sent when OwlMQ may have it', async () => {
+      await route({ primary: 'owlmq', live: 'owlmq' });
+      const publisher = publisherOf({ migration: legs.migration });
+      await publisher.publish(legs.topic, 'warm', { key: 'k' });
+      legs.owlmqLink.loseAnswers();
+      const sent = publisher.publish(legs.topic, 'x', { key: 'k', id: 'the-id' });
+      await until('OwlMQ has it', async () => (await legs.owlmqRecords()).length === 2);
+      const waiting = publisher.publish(legs.topic, 'y', { key: 'k' });
+      const outcomes = Promise.allSettled([sent, waiting]);
+      await publisher.close({ timeoutMs: 100 });
+      expect(await outcomes).toMatchObject([
+        { reason: { name: 'PublishOutcomeUnknownError', id: 'the-id', cause: { name: 'PublisherClosedError' } } },
+        { reason: { name: 'PublisherClosedError' } },
+      ]);
+    });
+
+    it('says before the cutover that OwlMQ lacks copies, until they flow again', async () => {
+      await route({ ratio: 1 });
+      const publisher = publisherOf({ migration: legs.migration, maxBacklogMessages: 20 });
+      const publish = () => publisher.publish(legs.topic, 'x', { key: 'k' });
+      await publish();
+      await publisher.flush();
+      const degraded = () => publisher.status().mirrorDegraded;
+      expect(degraded()).toBe(false);
+      // Waiting for seconds, none dropped.
+      legs.owlmqLink.cut();
+      for (let n = 0; n < 10; n++) await publish();
+      await until('it is degraded', degraded);
+      expect(publisher.status()).toMatchObject({ backlog: 10, dropped: 0, state: 'publishing' });
+      legs.owlmqLink.restore();
+      await until('copies flow again', () => !degraded() && publisher.status().backlog === 0);
+      // Dropped: at once, and until copies have flowed for a while.
+      legs.owlmqLink.cut();
+      for (let n = 0; n < 30; n++) await publish();
+      expect(publisher.status()).toMatchObject({ backlog: 20, dropped: 10, mirrorDegraded: true });
+      legs.owlmqLink.restore();
+      await publisher.flush();
+      expect(degraded()).toBe(true);
+      await until('copies flow again', async () => {
+        await publish();
+        return !degraded();
+      });
+      // What was dropped under an earlier state is not held against a later one.
+      legs.owlmqLink.cut();
+      for (let n = 0; n < 40; n++) await publish();
+      expect(degraded()).toBe(true);
+      legs.owlmqLink.restore();
+      await publisher.flush();
+      const next = await route({ ratio: 0 });
+      await until('it is applied', () => condition(publisher) === `${next} publishing`);
+      expect(degraded()).toBe(false);
+    }, 60_000);
 
     it('connects at a later call when it could not at first', async () => {
       await route({ ratio: 0 });

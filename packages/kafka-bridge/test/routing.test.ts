@@ -191,7 +191,7 @@ describe('RoutingFollower', () => {
     const { follower } = follow(uniqueName('nowhere'), { brokers: ['127.0.0.1:1'] });
     const start = follower.start({ timeoutMs: 500 });
     await expect(start).rejects.toBeInstanceOf(RoutingUnavailableError);
-    await expect(start).rejects.toThrow(/start it first|check the brokers/);
+    await expect(start).rejects.toThrow(/start the worker first, or check the brokers/);
     expect(follower.leaseValid).toBe(false);
   });
 });

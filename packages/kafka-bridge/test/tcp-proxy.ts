@@ -3,7 +3,7 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 /**
  * A TCP proxy on loopback whose link can fail: `cut()` breaks all connections and refuses new ones, `blackhole()` keeps
  * them open and loses everything, `loseAnswers()` loses what comes back. `restore()` breaks what was disturbed, and new
- * connections work.
+ * connections work. `hide()` makes a topic look as if it did not exist, by asking for another name of its length.
  *
  * A Kafka broker names its own address in its answers, which clients then use: it is replaced by the proxy's.
  */
@@ -12,6 +12,8 @@ export class TcpProxy {
   readonly #sockets = new Set<Socket>();
   #mode: 'pass' | 'cut' | 'blackhole' | 'lose-answers' = 'pass';
 
+  #hidden: { name: Buffer; other: Buffer } | undefined;
+
   private constructor(target: { host: string; port: number }) {
     this.#server = createServer((near) => {
       if (this.#mode === 'cut') {
@@ -19,8 +21,12 @@ export class TcpProxy {
         return;
       }
       const far = connect(target);
-      this.#link(near, far, (chunk) => (this.#mode === 'pass' || this.#mode === 'lose-answers' ? chunk : undefined));
-      this.#link(far, near, (chunk) => (this.#mode === 'pass' ? this.#renamed(chunk, target.port) : undefined));
+      this.#link(near, far, (chunk) =>
+        this.#mode === 'pass' || this.#mode === 'lose-answers' ? this.#hiding(chunk, 'name', 'other') : undefined,
+      );
+      this.#link(far, near, (chunk) =>
+        this.#mode === 'pass' ? this.#hiding(this.#renamed(chunk, target.port), 'other', 'name') : undefined,
+      );
     });
   }
 
@@ -48,8 +54,13 @@ export class TcpProxy {
     this.#mode = 'lose-answers';
   }
 
+  hide(topic: string): void {
+    this.#hidden = { name: Buffer.from(topic), other: Buffer.from('x'.repeat(topic.length)) };
+  }
+
   restore(): void {
     this.#mode = 'pass';
+    this.#hidden = undefined;
     this.#breakAll();
   }
 
@@ -60,6 +71,15 @@ export class TcpProxy {
 
   #breakAll(): void {
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #hiding(chunk: Buffer, from: 'name' | 'other', to: 'name' | 'other'): Buffer {
+    const hidden = this.#hidden;
+    if (hidden === undefined) return chunk;
+    for (let at = chunk.indexOf(hidden[from]); at >= 0; at = chunk.indexOf(hidden[from], at + 1)) {
+      hidden[to].copy(chunk, at);
+    }
+    return chunk;
   }
 
   /** Kafka writes an address as the host's text and the port in four bytes. */

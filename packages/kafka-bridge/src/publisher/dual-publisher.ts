@@ -1,9 +1,12 @@
 import { asError, bounded } from '../async/bounded.js';
+import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { LogReader, UnknownTopicError } from '../kafka/log-reader.js';
 import { newInstanceId } from '../members/instance-id.js';
-import type { PublisherReport } from '../members/member-report.js';
+import { MEMBERS_TOPIC, type PublisherReport } from '../members/member-report.js';
 import { MemberReporter } from '../members/member-reporter.js';
 import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
 import { RoutingFollower } from '../routing/routing-follower.js';
+import { RoutingUnavailableError } from '../routing/routing-errors.js';
 import { DEFAULT_LEASE_MS, type RoutingState } from '../routing/routing-state.js';
 import { Dispatcher } from './dispatcher.js';
 import { KafkaLane } from './kafka-lane.js';
@@ -37,6 +40,7 @@ export interface BatchMessage extends PublishOptions {
 }
 
 const DEFAULT_FLUSH_TIMEOUT_MS = 30_000;
+const LOOK_TIMEOUT_MS = 5_000;
 
 /**
  * Publishes to Kafka and OwlMQ.
@@ -118,7 +122,9 @@ export class DualPublisher {
    * Connects; the first `publish()` does so by itself. With a migration: registers this instance, then reads the
    * routing state, and only then lets messages leave.
    *
-   * @throws {RoutingUnavailableError} when the routing state cannot be read. May be called again.
+   * @throws {RoutingUnavailableError} when the routing state cannot be read, or nobody has made the topics for it yet.
+   * May be called again.
+   * @throws {KafkaConnectError} when Kafka cannot be reached. May be called again.
    * @throws {PublisherClosedError}
    */
   async connect(): Promise<void> {
@@ -246,7 +252,11 @@ export class DualPublisher {
       report: () => this.#report(migration),
       onError,
     });
-    await reporter.start();
+    try {
+      await reporter.start();
+    } catch (error) {
+      throw await whyUnregistered(connection, this.instance, migration, asError(error));
+    }
     this.#reporter = reporter;
     const follower = new RoutingFollower({ connection, migration, clientId: this.instance, onError });
     this.#follower = follower;
@@ -281,6 +291,7 @@ export class DualPublisher {
     if (state.epoch <= (this.#state?.epoch ?? 0)) return;
     const wasFenced = this.#state?.fence !== undefined;
     this.#state = state;
+    this.#dispatcher.epochChanged();
     this.#emit({ type: 'routing', state });
     if (state.fence !== undefined) {
       if (!wasFenced) this.#dispatcher.resetHolds();
@@ -368,5 +379,25 @@ export class DualPublisher {
     } catch (error) {
       process.emitWarning(asError(error));
     }
+  }
+}
+
+/** Why an instance could not register: often, that nobody has made the bridge's topics yet. */
+async function whyUnregistered(
+  connection: KafkaConnection,
+  clientId: string,
+  migration: string,
+  error: Error,
+): Promise<Error> {
+  const reader = new LogReader(connection, { clientId });
+  try {
+    const looked = reader.partitionCount(MEMBERS_TOPIC);
+    await bounded(looked, LOOK_TIMEOUT_MS, () => new Error(`Kafka did not describe ${MEMBERS_TOPIC} in time.`));
+    return error;
+  } catch (cause) {
+    if (!(cause instanceof UnknownTopicError)) return error;
+    return new RoutingUnavailableError(migration, `this instance could not register: ${cause.message}`, cause);
+  } finally {
+    await reader.close();
   }
 }

@@ -1,17 +1,16 @@
-import { ROUTING_TOPIC, type RoutingState } from './routing-state.js';
+import type { RoutingState } from './routing-state.js';
 
-/** The routing topic could not be read to its end in time. */
+/** The routing of a migration cannot be followed: its topics do not exist, or could not be read to their end in time. */
 export class RoutingUnavailableError extends Error {
   override readonly name = 'RoutingUnavailableError';
   constructor(
     readonly migration: string,
-    timeoutMs: number,
+    problem: string,
     cause: Error | undefined,
   ) {
-    const reason = cause === undefined ? 'Kafka did not answer' : cause.message;
     super(
-      `Migration ${migration}: topic ${ROUTING_TOPIC} could not be read to its end within ${timeoutMs} ms: ${reason} ` +
-        'The worker creates the topic at its start (RoutingWriter.ensureTopics): start it first, or check the brokers and the right to read the topic.',
+      `Migration ${migration}: ${problem} The worker creates the bridge's topics at its start ` +
+        '(RoutingWriter.ensureTopics): start the worker first, or check the brokers and the rights on these topics.',
       { cause },
     );
   }

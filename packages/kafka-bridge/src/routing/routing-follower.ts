@@ -79,7 +79,9 @@ export class RoutingFollower {
     giveUp.abort();
     if (outcome === undefined) return;
     await this.stop();
-    throw new RoutingUnavailableError(this.#options.migration, timeoutMs, this.#lastError);
+    const reason = this.#lastError?.message ?? 'Kafka did not answer.';
+    const problem = `topic ${ROUTING_TOPIC} could not be read to its end within ${timeoutMs} ms: ${reason}`;
+    throw new RoutingUnavailableError(this.#options.migration, problem, this.#lastError);
   }
 
   /**
