@@ -54,10 +54,8 @@ async function main(): Promise<void> {
       return Object.keys(customAttributes);
     },
   };
-  await withinStart(logger, 'Kafka', async () => {
-    await dependencies.routing.ensureTopics();
-    await dependencies.roster.start();
-  });
+  await withinStart(logger, 'Kafka', () => dependencies.routing.ensureTopics());
+  await dependencies.roster.start();
 
   const worker = await Worker.create({
     connection: nativeConnection,

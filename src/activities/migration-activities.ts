@@ -19,6 +19,8 @@ export interface MigrationActivities {
   awaitConsumers(request: AwaitConsumersRequest): Promise<ConsumerFleet>;
   /** End offsets of all partitions on a leg. */
   legEnds(request: { leg: 'kafka' | 'owlmq'; topics: string[] }): Promise<TopicOffsets>;
+  /** Where the log of observations ends now: taken before anybody reports, the comparison begins there. */
+  observationEnds(): Promise<number[]>;
   /** Waits until the groups have committed everything before the given offsets of a leg. */
   awaitDrained(request: AwaitDrainedRequest): Promise<void>;
   /** Proves, and repairs where needed, that OwlMQ has every intended copy up to the offsets given or the end. */
@@ -164,6 +166,8 @@ export interface WatchSoakRequest {
   sliceMs: number;
   audit: unknown;
   comparison?: unknown;
+  /** Where in the log of observations to begin without a checkpoint. */
+  start: number[];
   /** Kafka offsets from which both sides report what they do. */
   from: TopicOffsets;
   /** End the slice at the first discrepancy: worth it only while there is clean time to lose. */

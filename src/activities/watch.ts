@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Context, log } from '@temporalio/activity';
 import {
+  observationEnds,
   ObservationComparison,
   translateToKafka,
   type ComparisonCheckpoint,
@@ -26,8 +27,12 @@ const PAUSE_MS = 250;
 const POSITIONS_EVERY_MS = 30_000;
 
 /** Watches that run for a slice of time, and complete early, with what they saw, when they are cancelled. */
-export function watchActivities(dependencies: Dependencies): Pick<MigrationActivities, 'watchSoak' | 'watchWarm'> {
+export function watchActivities(
+  dependencies: Dependencies,
+): Pick<MigrationActivities, 'watchSoak' | 'watchWarm' | 'observationEnds'> {
   return {
+    observationEnds: () => observationEnds(dependencies.kafka),
+
     watchSoak: (request) =>
       withHeartbeat<SoakReport, SoakDetails>(async ({ signal, resumed, record }) => {
         const { migration, topics, groups } = request;
@@ -45,14 +50,15 @@ export function watchActivities(dependencies: Dependencies): Pick<MigrationActiv
           roster: dependencies.roster,
           latenessMs: request.latenessMs,
           from: request.from,
+          start: request.start,
           ...(earlier === undefined ? {} : { checkpoint: earlier }),
         });
         const known = discrepancies((request.comparison as ComparisonCheckpoint | undefined)?.groups ?? {});
         const end = sliceEnd(request.sliceMs);
         try {
           for (;;) {
-            const audited = await audit.step({ maxMs: STEP_MS });
-            const compared = await comparison.step();
+            const audited = await audit.step({ maxMs: STEP_MS, signal });
+            const compared = await comparison.step({ maxMs: STEP_MS, signal });
             record({ audit: audited.checkpoint, comparison: compared.checkpoint });
             const found = request.endAtDiscrepancy && discrepancies(compared.groups) > known;
             if (signal.aborted || Date.now() >= end || found) {
@@ -174,7 +180,9 @@ function soakComparison(report: ComparisonReport): SoakReport['comparison'] {
   const samples: DiscrepancySample[] = [];
   for (const [group, of] of Object.entries(report.groups)) {
     const { duplicates, ...counts } = of.counts;
-    groups[group] = { counts, comparedUpTo: of.comparedUpTo ?? null, stalled: of.stalled };
+    const behind = report.caughtUp ? [] : ['the comparison is behind what members observed'];
+    const comparedUpTo = report.caughtUp ? (of.comparedUpTo ?? null) : null;
+    groups[group] = { counts, comparedUpTo, stalled: [...of.stalled, ...behind] };
     samples.push(
       ...of.samples.map(({ verdict, topic, id, fields }) => ({ group, verdict, topic, id, fields: fields ?? [] })),
     );

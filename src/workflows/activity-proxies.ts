@@ -20,8 +20,16 @@ const quickOptions = {
   },
 } as const;
 
-export const { applyRouting, legEnds, preflight, prepareTopics, proveLeg, checkReadiness, restoreKafkaOffsets } =
-  proxyActivities<MigrationActivities>(quickOptions);
+export const {
+  applyRouting,
+  legEnds,
+  preflight,
+  prepareTopics,
+  proveLeg,
+  checkReadiness,
+  restoreKafkaOffsets,
+  observationEnds,
+} = proxyActivities<MigrationActivities>(quickOptions);
 
 /**
  * Waits for the fleet. A member that is silent is waited out in one lease, so an attempt that takes five minutes waits

@@ -91,6 +91,8 @@ export interface MigrationState {
   coverage?: TopicOffsets;
   soak: SoakClock;
   comparison?: unknown;
+  /** Where the log of observations ended before anybody reported to it. */
+  observationsFrom: number[];
   verdicts: Record<string, { matched: number; discrepancies: number; comparedUpTo: string | null }>;
   readiness: ReadinessCheck[];
   cutover: CutoverRecord;
@@ -131,6 +133,7 @@ export function newMigrationState(now: string): MigrationState {
     soak: newSoakClock(),
     verdicts: {},
     foreign: {},
+    observationsFrom: [],
     readiness: [],
     cutover: { attempts: 0 },
     approved: { cutover: false, decommission: false },

@@ -115,6 +115,10 @@ export class FleetModel implements steps.MigrationActivities {
     return Promise.resolve(Object.fromEntries(topics.map((topic) => [topic, [this.messages, this.messages]])));
   }
 
+  observationEnds(): Promise<number[]> {
+    return Promise.resolve([0]);
+  }
+
   awaitDrained(): Promise<void> {
     return Promise.resolve();
   }
@@ -211,6 +215,7 @@ const activityNames = [
   'awaitPublishers',
   'awaitConsumers',
   'legEnds',
+  'observationEnds',
   'awaitDrained',
   'auditToOwlmq',
   'auditToKafka',

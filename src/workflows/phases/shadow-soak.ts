@@ -1,5 +1,5 @@
 import type { SoakReport } from '../../activities/migration-activities.js';
-import { awaitConsumers, legEnds, watchSoak } from '../activity-proxies.js';
+import { awaitConsumers, legEnds, observationEnds, watchSoak } from '../activity-proxies.js';
 import type { Migration } from '../migration.js';
 import { advanceSoakClock, discrepancyCount, newSoakClock, soakShortfalls } from '../soak-clock.js';
 import { soakTarget, words } from '../status.js';
@@ -32,6 +32,9 @@ async function startShadows(migration: Migration): Promise<void> {
         { migration: migration.name, epoch: state.epoch, groups: plan.groups, state: 'live-kafka', shadow },
       ]),
     );
+  state.observationsFrom = await migration.step('observations so far', 'Check that the worker reaches Kafka.', () =>
+    observationEnds.executeWithOptions({ summary: 'where observations begin' }, []),
+  );
   await migration.route({ shadow: 'observe' }, 'live consumers report what they do');
   await consumersReady(false);
   const shadowFrom = await migration.step('Kafka end offsets', 'Check that the worker reaches Kafka.', () =>
@@ -61,6 +64,7 @@ export async function soakSlice(migration: Migration, until?: () => boolean, lon
             sliceMs,
             audit: state.audit,
             comparison: state.comparison,
+            start: state.observationsFrom,
             from: state.routing.shadowFrom ?? {},
             endAtDiscrepancy: state.soak.cleanMs > 0,
           },
