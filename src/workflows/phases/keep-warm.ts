@@ -13,26 +13,30 @@ export async function keepWarm(migration: Migration): Promise<void> {
   while (state.warm.remainingMs > 0) {
     // A pause stops the clock, not the mirror: the audit goes on, and a rollback stays quick.
     const { paused } = state;
-    const started = Date.now();
     const left = `${words(state.warm.remainingMs)} to go`;
-    await warmSlice(
+    const watchedMs = await warmSlice(
       migration,
       paused === undefined ? `warm: ${left}` : `warm, paused: ${left}`,
       () => state.paused !== paused,
     );
-    if (paused === undefined) state.warm.remainingMs -= Date.now() - started;
+    if (paused === undefined) state.warm.remainingMs -= watchedMs;
     await migration.continueAsNewWhenLong();
   }
 }
 
-/** Audits both ways and checkpoints positions for a slice of time, ended early by `until`. */
-export async function warmSlice(migration: Migration, summary: string, until: () => boolean): Promise<void> {
+/**
+ * Audits both ways and checkpoints positions for a slice of time, ended early by `until`.
+ *
+ * @returns how long it watched, ms: time in which the run was blocked is not part of it.
+ */
+export async function warmSlice(migration: Migration, summary: string, until: () => boolean): Promise<number> {
   const { plan, state } = migration;
   const { warm } = state;
   const { fences } = state.cutover;
   if (warm === undefined || fences === undefined) throw new TypeError('a warm slice needs a cutover before it');
   const longest = Math.max(500, Math.min(6 * HOUR, Math.round(plan.warm.duration / 10)));
   const sliceMs = warm.remainingMs > 0 ? Math.min(longest, Math.max(500, warm.remainingMs)) : longest;
+  const started = Date.now();
   const report = await migration.step('warm mirror', 'Check that the worker reaches Kafka and OwlMQ.', () =>
     migration.watchUntil(
       () =>
@@ -63,4 +67,5 @@ export async function warmSlice(migration: Migration, summary: string, until: ()
     migration.note(`a rollback would not be possible: ${report.rollbackBlockers.join('; ')}`);
   }
   migration.refreshDetails();
+  return Math.min(sliceMs, Date.now() - started);
 }
