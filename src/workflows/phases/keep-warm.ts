@@ -37,7 +37,7 @@ export async function warmSlice(migration: Migration, summary: string, until: ()
   const longest = Math.max(500, Math.min(6 * HOUR, Math.round(plan.warm.duration / 10)));
   const sliceMs = warm.remainingMs > 0 ? Math.min(longest, Math.max(500, warm.remainingMs)) : longest;
   const started = Date.now();
-  const report = await migration.step('warm mirror', 'Check that the worker reaches Kafka and OwlMQ.', () =>
+  const report = await migration.step('the warm period', 'Check that the worker reaches Kafka and OwlMQ.', () =>
     migration.watchUntil(
       () =>
         watchWarm.executeWithOptions({ summary }, [

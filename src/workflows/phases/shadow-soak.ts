@@ -51,7 +51,7 @@ export async function soakSlice(migration: Migration, until?: () => boolean, lon
   const started = Date.now();
   const todo = 'Check that the worker reaches Kafka and OwlMQ.';
   const summary = `soak ${words(state.soak.cleanMs)} of ${words(plan.soak.duration)} clean: compare for ${words(sliceMs)}`;
-  const report = await migration.step('shadow soak', todo, () =>
+  const report = await migration.step('the shadow soak', todo, () =>
     migration.watch(
       () =>
         watchSoak.executeWithOptions({ summary }, [
