@@ -3,7 +3,9 @@ import {
   ForwardAudit,
   MirrorAudit,
   type ForwardCheckpoint,
+  type ForwardFigures,
   type MirrorCheckpoint,
+  type MirrorFigures,
   type TopicOffsets,
 } from '@owlmq/kafka-bridge/operations';
 import type { Dependencies } from './dependencies.js';
@@ -121,37 +123,28 @@ export function mirrorAudit(
 
 /** What a forward audit has to tell, with what it checked since another checkpoint. */
 export function forwardOutcome(checkpoint: ForwardCheckpoint, since: ForwardCheckpoint | undefined): AuditOutcome {
-  const figures = emptyFigures();
-  for (const [topic, of] of Object.entries(checkpoint.figures)) {
-    figures.kafkaMessages += of.kafka.messages;
-    figures.kafkaBytes += of.kafka.bytes;
-    figures.owlmqMessages += of.owlmq.messages;
-    figures.owlmqBytes += of.owlmq.bytes;
-    figures.missing += of.missing;
-    figures.repaired += of.repaired;
-    figures.inversions += of.inversions;
-    figures.foreign[topic] = of.foreign;
-  }
-  return { checkpoint, figures, checked: recordsBetween(since?.positions, checkpoint.positions) };
+  return {
+    checkpoint,
+    figures: totals(checkpoint.figures),
+    checked: recordsBetween(since?.positions, checkpoint.positions),
+  };
 }
 
 /** The same of a two-way audit. */
 export function mirrorOutcome(checkpoint: MirrorCheckpoint, since: MirrorCheckpoint | undefined): AuditOutcome {
-  const figures = emptyFigures();
-  for (const [topic, of] of Object.entries(checkpoint.figures)) {
-    figures.kafkaMessages += of.kafka.messages;
-    figures.kafkaBytes += of.kafka.bytes;
-    figures.owlmqMessages += of.owlmq.messages;
-    figures.owlmqBytes += of.owlmq.bytes;
-    figures.missing += of.missing;
-    figures.repaired += of.repaired + of.forwarded;
-    figures.foreign[topic] = of.foreign;
-  }
-  return { checkpoint, figures, checked: recordsBetween(since?.owlmq, checkpoint.owlmq) };
+  return {
+    checkpoint,
+    figures: totals(checkpoint.figures),
+    checked: recordsBetween(since?.owlmq, checkpoint.owlmq),
+  };
 }
 
-function emptyFigures(): AuditFigures {
-  return {
+/** What both audits count by topic; a forward audit forwards nothing, and a two-way one counts no inversions. */
+type TopicFigures = Pick<ForwardFigures, 'kafka' | 'owlmq' | 'missing' | 'repaired' | 'foreign'> &
+  Partial<Pick<ForwardFigures, 'inversions'> & Pick<MirrorFigures, 'forwarded'>>;
+
+function totals(topics: Readonly<Record<string, TopicFigures>>): AuditFigures {
+  const figures: AuditFigures = {
     kafkaMessages: 0,
     kafkaBytes: 0,
     owlmqMessages: 0,
@@ -161,6 +154,17 @@ function emptyFigures(): AuditFigures {
     inversions: 0,
     foreign: {},
   };
+  for (const [topic, of] of Object.entries(topics)) {
+    figures.kafkaMessages += of.kafka.messages;
+    figures.kafkaBytes += of.kafka.bytes;
+    figures.owlmqMessages += of.owlmq.messages;
+    figures.owlmqBytes += of.owlmq.bytes;
+    figures.missing += of.missing;
+    figures.repaired += of.repaired + (of.forwarded ?? 0);
+    figures.inversions += of.inversions ?? 0;
+    figures.foreign[topic] = of.foreign;
+  }
+  return figures;
 }
 
 function recordsBetween(from: TopicOffsets | undefined, to: TopicOffsets): number {

@@ -5,6 +5,7 @@ import { InvalidInputError, parseMigrationInput } from '../../src/workflows/migr
 import { judgeRampStep, rampRatios } from '../../src/workflows/ramp.js';
 import { advanceSoakClock, newSoakClock, soakShortfalls, type SoakTarget } from '../../src/workflows/soak-clock.js';
 import { planSteps, words } from '../../src/workflows/status.js';
+import { noFigures } from './fleet-model.js';
 
 const noVerdicts: GroupComparison['counts'] = {
   matched: 0,
@@ -123,16 +124,6 @@ describe('the ramp', () => {
   });
 
   it('passes no step without traffic, without publishers, or with failing copies', () => {
-    const figures = {
-      kafkaMessages: 0,
-      kafkaBytes: 0,
-      owlmqMessages: 0,
-      owlmqBytes: 0,
-      missing: 0,
-      repaired: 0,
-      inversions: 0,
-      foreign: {},
-    };
     const fleet: PublisherFleet = {
       acknowledged: 2,
       silent: [],
@@ -143,11 +134,11 @@ describe('the ramp', () => {
       backlog: 0,
       degraded: [],
     };
-    expect(judgeRampStep(1_000, figures, fleet).verdict).toBe('success');
-    expect(judgeRampStep(0, figures, fleet).verdict).toBe('inconclusive');
-    expect(judgeRampStep(1_000, figures, { ...fleet, acknowledged: 0 }).verdict).toBe('inconclusive');
-    expect(judgeRampStep(1_000, figures, { ...fleet, degraded: ['p1'] }).verdict).toBe('failure');
-    expect(judgeRampStep(1_000, { ...figures, repaired: 500 }, fleet).verdict).toBe('failure');
+    expect(judgeRampStep(1_000, noFigures, fleet).verdict).toBe('success');
+    expect(judgeRampStep(0, noFigures, fleet).verdict).toBe('inconclusive');
+    expect(judgeRampStep(1_000, noFigures, { ...fleet, acknowledged: 0 }).verdict).toBe('inconclusive');
+    expect(judgeRampStep(1_000, noFigures, { ...fleet, degraded: ['p1'] }).verdict).toBe('failure');
+    expect(judgeRampStep(1_000, { ...noFigures, repaired: 500 }, fleet).verdict).toBe('failure');
   });
 });
 

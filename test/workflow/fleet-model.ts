@@ -16,7 +16,8 @@ export interface ModelCall {
   argument: unknown;
 }
 
-const noFigures: steps.AuditFigures = {
+/** Of an audit that has seen nothing. */
+export const noFigures: steps.AuditFigures = {
   kafkaMessages: 0,
   kafkaBytes: 0,
   owlmqMessages: 0,
