@@ -6,7 +6,8 @@ import { DefaultLogger, Runtime, Worker, type WorkflowBundleWithSourceMap } from
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { MigrationInput } from '../../src/workflows/migration-input.js';
+import { parseMigrationInput, type MigrationInput } from '../../src/workflows/migration-input.js';
+import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 import { FleetModel, type ModelCall } from './fleet-model.js';
@@ -55,6 +56,8 @@ async function startClock(attempts = 4): Promise<TestWorkflowEnvironment> {
 type Handle = WorkflowHandle<typeof migrateKafkaToOwlmq>;
 
 interface Scenario {
+  /** State of a run before, which this one continues. */
+  carried?: CarriedOver;
   /** Name under which the run's history is stored when histories are recorded. */
   record?: string;
   input?: MigrationInput;
@@ -82,12 +85,12 @@ async function run<T>(scenario: Scenario, use: (handle: Handle, model: FleetMode
   return await worker.runUntil(async () => {
     const workflowId = `migration-${randomUUID()}`;
     const handle = env.client.workflow.getHandle<typeof migrateKafkaToOwlmq>(workflowId);
-    const { before } = scenario;
+    const { before, input = { ...defaults, decommission: 'automatic' } } = scenario;
     if (before !== undefined) model.before = (call, nth) => before(call, nth, handle);
     await env.client.workflow.start<typeof migrateKafkaToOwlmq>('migrateKafkaToOwlmq', {
       taskQueue,
       workflowId,
-      args: [scenario.input ?? { ...defaults, decommission: 'automatic' }],
+      args: scenario.carried === undefined ? [input] : [input, scenario.carried],
     });
     const result = await use(handle, model);
     if (scenario.record !== undefined) await recordHistory(scenario.record, historyToJSON(await handle.fetchHistory()));
@@ -601,6 +604,46 @@ describe('rollback', () => {
         expect(routes(model).at(-1)).toBe('0% kafka');
       },
     );
+  });
+});
+
+describe('a run that continues another', () => {
+  /** As a run leaves it that continued as new in its warm period, with a day to go. */
+  function warmState(): CarriedOver {
+    const offsets = { orders: [5, 5] };
+    return {
+      plan: parseMigrationInput({ ...defaults, decommission: 'automatic' }),
+      state: {
+        ...newMigrationState('2026-01-01T00:00:00.000Z'),
+        phase: 'warm',
+        reached: 'warm',
+        epoch: 20,
+        routing: { ratio: 1, primary: 'owlmq', mirror: true, live: 'owlmq', shadow: 'off' },
+        cutover: { attempts: 1, journaledAt: '2026-01-01T00:00:00.000Z', fences: { kafka: offsets, owlmq: offsets } },
+        warm: { remainingMs: DAY, positions: null, positionsAt: null, rollbackBlockers: [] },
+      },
+    };
+  }
+
+  it('goes on where that one was, under higher epochs', async () => {
+    await run({ carried: warmState() }, async (handle, model) => {
+      expect((await handle.result()).phase).toBe('completed');
+      expect(model.named('preflight')).toEqual([]);
+      expect(routes(model)).toEqual(['100% owlmq alone']);
+      expect(model.routing[0]?.epoch).toBe(21);
+      const watches = model.named('watchWarm');
+      expect((model.named('applyRouting')[0]?.at ?? 0) - (watches[0]?.at ?? 0)).toBeGreaterThanOrEqual(DAY);
+    });
+  });
+
+  it('rolls back when that was asked in its last moments', async () => {
+    const carried = warmState();
+    carried.state.rollback = { reason: 'nerves', by: 'ann', at: '2026-01-01T00:00:00.000Z' };
+    await run({ carried }, async (handle, model) => {
+      const status = await handle.result();
+      expect(status.phase).toBe('rolled-back');
+      expect(routes(model)).toEqual(['100% owlmq fence', '100% owlmq fence drain', '0% kafka']);
+    });
   });
 });
 
