@@ -72,8 +72,6 @@ export interface MigrationState {
   phase: Phase;
   phaseSince: string;
   startedAt: string;
-  /** Furthest phase of the playbook that was entered; what a rollback goes by. */
-  reached: Phase;
   partitions: Record<string, number>;
   searchAttributes: string[];
   findings: Finding[];
@@ -123,7 +121,6 @@ export function newMigrationState(now: string): MigrationState {
     phase: 'preflight',
     phaseSince: now,
     startedAt: now,
-    reached: 'preflight',
     partitions: {},
     searchAttributes: [],
     findings: [],

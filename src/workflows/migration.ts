@@ -73,7 +73,7 @@ export class Migration {
   // -- what people ask for ------------------------------------------------------------------------------------------
 
   pause(input: RequestInput | undefined): void {
-    if (this.state.paused !== undefined || this.pauseRefusal() !== undefined) return;
+    if (this.pauseRefusal() !== undefined) return;
     this.state.paused = toRequest(input);
     this.note(`paused by ${this.state.paused.by}: ${this.state.paused.reason}`);
   }
@@ -152,9 +152,6 @@ export class Migration {
     this.state.phase = phase;
     this.state.phaseSince = now();
     delete this.state.waiting;
-    const order: readonly Phase[] = PHASES;
-    const isPlaybook = order.indexOf(phase) <= order.indexOf('completed');
-    if (isPlaybook && order.indexOf(phase) > order.indexOf(this.state.reached)) this.state.reached = phase;
     this.note(`phase ${phase}`);
     this.#attribute({ key: phaseKey, value: phase });
   }
@@ -233,12 +230,8 @@ export class Migration {
     await this.waitingFor('the resume signal', () => condition(() => this.state.paused === undefined));
   }
 
-  /**
-   * Waits for a time in which paused time does not count, or until `until` says so.
-   *
-   * @returns whether the whole time passed.
-   */
-  async hold(durationMs: number, summary: string, until: () => boolean = () => false): Promise<boolean> {
+  /** Waits for a time in which paused time does not count, or until `until` says so. */
+  async hold(durationMs: number, summary: string, until: () => boolean = () => false): Promise<void> {
     let remaining = durationMs;
     while (remaining > 0) {
       await this.whilePaused();
@@ -247,9 +240,8 @@ export class Migration {
       const wait = () => condition(stopped, remaining, { summary });
       await this.waitingFor(summary, wait, started + remaining);
       remaining -= Date.now() - started;
-      if (until()) return remaining <= 0;
+      if (until()) return;
     }
-    return true;
   }
 
   /** Runs a watch that completes early with what it saw once `until` holds or somebody pauses. */

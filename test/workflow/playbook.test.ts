@@ -616,7 +616,6 @@ describe('a run that continues another', () => {
       state: {
         ...newMigrationState('2026-01-01T00:00:00.000Z'),
         phase: 'warm',
-        reached: 'warm',
         epoch: 20,
         routing: { ratio: 1, primary: 'owlmq', mirror: true, live: 'owlmq', shadow: 'off' },
         cutover: { attempts: 1, journaledAt: '2026-01-01T00:00:00.000Z', fences: { kafka: offsets, owlmq: offsets } },

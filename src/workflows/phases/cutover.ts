@@ -1,14 +1,7 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
 import type { Fences } from '../../activities/migration-activities.js';
-import {
-  auditToOwlmq,
-  awaitConsumers,
-  awaitPublishers,
-  checkReadiness,
-  inCancel,
-  inWindow,
-  proveLeg,
-} from '../activity-proxies.js';
+import { auditToOwlmq, checkReadiness, inCancel, inWindow, proveLeg } from '../activity-proxies.js';
+import { consumersToBe, publishersToFollow } from '../fleet-steps.js';
 import { causeOf, now, type Migration } from '../migration.js';
 import { soakShortfalls } from '../soak-clock.js';
 import { soakTarget } from '../status.js';
@@ -159,7 +152,7 @@ async function upToTheJournal(migration: Migration): Promise<void> {
 
 /** Behind the journal: every step is tried until it succeeds, with a person's help where it must be. */
 async function switchToOwlmq(migration: Migration): Promise<void> {
-  const { plan, state } = migration;
+  const { state } = migration;
   const name = migration.name;
   await migration.route(
     {
@@ -172,22 +165,18 @@ async function switchToOwlmq(migration: Migration): Promise<void> {
     },
     'cutover: OwlMQ is primary, its consumers are live',
   );
-  const todo = 'See in the worker log which instance does not follow, and restart it.';
-  state.publishers = await migration.step('publishers to switch to OwlMQ', todo, () =>
-    awaitPublishers.executeWithOptions({ summary: 'wait for all publishers' }, [
-      { migration: name, epoch: state.epoch, fenced: false },
-    ]),
-  );
-  state.cutover.publisherHoldMs = state.publishers.longestHoldMs;
-  await migration.step('consumers to go live on OwlMQ', todo, () =>
-    awaitConsumers.executeWithOptions({ summary: 'wait for live consumers of every group' }, [
-      { migration: name, epoch: state.epoch, groups: plan.groups, state: 'live-owlmq', shadow: false },
-    ]),
+  const publishers = await publishersToFollow(migration, 'publishers to switch to OwlMQ');
+  state.cutover.publisherHoldMs = publishers.longestHoldMs;
+  await consumersToBe(
+    migration,
+    'live-owlmq',
+    'consumers to go live on OwlMQ',
+    'wait for live consumers of every group',
   );
   await migration.step('canary on OwlMQ', 'Check that OwlMQ answers.', () =>
     proveLeg.executeWithOptions({ summary: 'canary through OwlMQ' }, [{ migration: name, leg: 'owlmq' }]),
   );
-  migration.note(`cut over; publishers were held for ${Math.round(state.publishers.longestHoldMs)} ms`);
+  migration.note(`cut over; publishers were held for ${Math.round(publishers.longestHoldMs)} ms`);
 }
 
 /** Undoes a window: tries every step, has its own time, and reports every error. */

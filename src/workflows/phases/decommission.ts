@@ -1,5 +1,6 @@
 import { CancellationScope } from '@temporalio/workflow';
-import { auditToKafka, awaitPublishers } from '../activity-proxies.js';
+import { auditToKafka } from '../activity-proxies.js';
+import { publishersToFollow } from '../fleet-steps.js';
 import type { Migration } from '../migration.js';
 import { warmSlice } from './keep-warm.js';
 
@@ -24,12 +25,7 @@ export async function decommission(migration: Migration): Promise<void> {
   // From here on a cancel of the workflow must not turn back half way.
   await CancellationScope.nonCancellable(async () => {
     await migration.route({ mirror: false, ratio: 1 }, 'decommission: publishers stop writing to Kafka');
-    const todo = 'See in the worker log which publisher does not follow, and restart it.';
-    state.publishers = await migration.step('publishers to stop writing to Kafka', todo, () =>
-      awaitPublishers.executeWithOptions({ summary: 'wait for all publishers' }, [
-        { migration: migration.name, epoch: state.epoch, fenced: false },
-      ]),
-    );
+    await publishersToFollow(migration, 'publishers to stop writing to Kafka');
     migration.enter('completed');
   });
 }

@@ -1,5 +1,6 @@
 import type { AuditFigures } from '../../activities/migration-activities.js';
-import { auditToOwlmq, awaitPublishers, legEnds } from '../activity-proxies.js';
+import { auditToOwlmq, legEnds } from '../activity-proxies.js';
+import { publishersToFollow } from '../fleet-steps.js';
 import type { Migration } from '../migration.js';
 import { judgeRampStep, rampRatios } from '../ramp.js';
 import { percent } from '../status.js';
@@ -35,15 +36,9 @@ async function applyRatio(migration: Migration, ratio: number): Promise<void> {
   const { state } = migration;
   state.ratio.wanted = ratio;
   state.ratio.settled = false;
-  await migration.route({ ratio }, `ratio ${percent(ratio)}`);
-  state.publishers = await migration.step(
-    `publishers to apply ${percent(ratio)}`,
-    'See in the worker log which publisher does not follow, and restart it.',
-    () =>
-      awaitPublishers.executeWithOptions({ summary: `ratio ${percent(ratio)}: wait for all publishers` }, [
-        { migration: migration.name, epoch: state.epoch, fenced: false },
-      ]),
-  );
+  const label = `ratio ${percent(ratio)}`;
+  await migration.route({ ratio }, label);
+  await publishersToFollow(migration, `publishers to apply ${percent(ratio)}`, `${label}: wait for all publishers`);
   migration.acknowledgeRatio(ratio);
 }
 
@@ -78,12 +73,7 @@ async function judgeStep(migration: Migration, label: string) {
   );
   state.audit = audit.checkpoint;
   state.parity = audit.figures;
-  const fleet = await migration.step(`${label}: publishers`, 'See in the worker log which publisher is silent.', () =>
-    awaitPublishers.executeWithOptions({ summary: `${label}: ask the publishers` }, [
-      { migration: migration.name, epoch: state.epoch, fenced: false },
-    ]),
-  );
-  state.publishers = fleet;
+  const fleet = await publishersToFollow(migration, `${label}: publishers`, `${label}: ask the publishers`);
   return judgeRampStep(audit.checked, difference(audit.figures, before), fleet);
 }
 

@@ -3,7 +3,6 @@ import type { Fences } from '../../activities/migration-activities.js';
 import {
   applyRouting,
   auditToKafka,
-  awaitConsumers,
   awaitDrained,
   awaitPublishers,
   legEnds,
@@ -11,9 +10,9 @@ import {
   proveLeg,
   restoreKafkaOffsets,
 } from '../activity-proxies.js';
+import { consumersToBe, FOLLOW, publishersToFollow } from '../fleet-steps.js';
 import { causeOf, type Migration } from '../migration.js';
 
-const FOLLOW = 'See in the worker log which instance does not follow, and restart it.';
 const REACH = 'Check that the worker reaches Kafka and OwlMQ.';
 
 /**
@@ -41,7 +40,7 @@ async function stayOnKafka(migration: Migration): Promise<void> {
 
 /** OwlMQ was primary: Kafka gets all it lacks, groups get their positions, then the switch back. */
 async function returnToKafka(migration: Migration, fences: Fences): Promise<void> {
-  const { plan, state } = migration;
+  const { state } = migration;
   const name = migration.name;
   await migration.step('canary on Kafka', 'Kafka must take writes before anything returns to it.', () =>
     proveLeg.executeWithOptions({ summary: 'is Kafka healthy?' }, [{ migration: name, leg: 'kafka' }]),
@@ -77,10 +76,11 @@ async function returnToKafka(migration: Migration, fences: Fences): Promise<void
   if (!owlmqAnswers) await restoreLastPositions(migration, fences);
   await routeToKafka(migration);
   await confirmPublishers(migration);
-  await migration.step('consumers to go live on Kafka', FOLLOW, () =>
-    awaitConsumers.executeWithOptions({ summary: 'wait for live consumers of every group' }, [
-      { migration: name, epoch: state.epoch, groups: plan.groups, state: 'live-kafka', shadow: false },
-    ]),
+  await consumersToBe(
+    migration,
+    'live-kafka',
+    'consumers to go live on Kafka',
+    'wait for live consumers of every group',
   );
 }
 
@@ -157,12 +157,7 @@ async function drainOwlmqConsumers(migration: Migration): Promise<void> {
 }
 
 async function confirmStopped(migration: Migration): Promise<void> {
-  const { plan, state } = migration;
-  await migration.step('consumers to stop on OwlMQ', FOLLOW, () =>
-    awaitConsumers.executeWithOptions({ summary: 'wait until nobody applies from OwlMQ' }, [
-      { migration: migration.name, epoch: state.epoch, groups: plan.groups, state: 'drained', shadow: false },
-    ]),
-  );
+  await consumersToBe(migration, 'drained', 'consumers to stop on OwlMQ', 'wait until nobody applies from OwlMQ');
 }
 
 /** OwlMQ is dead: positions as last checkpointed. Nothing is skipped; what came since is delivered again. */
@@ -202,11 +197,7 @@ async function routeToKafka(migration: Migration): Promise<void> {
 
 async function confirmPublishers(migration: Migration): Promise<void> {
   const { state } = migration;
-  state.publishers = await migration.step('publishers to return to Kafka', FOLLOW, () =>
-    awaitPublishers.executeWithOptions({ summary: 'wait for all publishers' }, [
-      { migration: migration.name, epoch: state.epoch, fenced: false },
-    ]),
-  );
-  if (state.rollback !== undefined) state.rollback.publisherHoldMs = state.publishers.longestHoldMs;
+  const { longestHoldMs } = await publishersToFollow(migration, 'publishers to return to Kafka');
+  if (state.rollback !== undefined) state.rollback.publisherHoldMs = longestHoldMs;
   migration.acknowledgeRatio(0);
 }

@@ -1,0 +1,34 @@
+import type { ConsumerFleet, PublisherFleet } from '../activities/migration-activities.js';
+import { awaitConsumers, awaitPublishers } from './activity-proxies.js';
+import type { Migration } from './migration.js';
+
+/** What to do about a member that holds a step up. */
+export const FOLLOW = 'See in the worker log which instance does not follow, and restart it.';
+
+/** Waits, as a step of its own, until every publisher follows the last routing state, and keeps what they report. */
+export async function publishersToFollow(
+  migration: Migration,
+  step: string,
+  summary = 'wait for all publishers',
+): Promise<PublisherFleet> {
+  const { state } = migration;
+  state.publishers = await migration.step(step, FOLLOW, () =>
+    awaitPublishers.executeWithOptions({ summary }, [{ migration: migration.name, epoch: state.epoch, fenced: false }]),
+  );
+  return state.publishers;
+}
+
+/** Waits, as a step of its own, until every consumer of the groups is in a state under the last routing state. */
+export async function consumersToBe(
+  migration: Migration,
+  wanted: 'live-kafka' | 'live-owlmq' | 'drained',
+  step: string,
+  summary: string,
+): Promise<ConsumerFleet> {
+  const { plan, state } = migration;
+  return await migration.step(step, FOLLOW, () =>
+    awaitConsumers.executeWithOptions({ summary }, [
+      { migration: migration.name, epoch: state.epoch, groups: plan.groups, state: wanted, shadow: false },
+    ]),
+  );
+}
