@@ -4,6 +4,7 @@ import { Kafka, logLevel, Partitioners, type ISocketFactory, type Producer, type
 import type { ProducerConfig, RecordMetadata } from 'kafkajs';
 import { asError, bounded } from '../async/bounded.js';
 import type { KafkaConnection } from './kafka-connection.js';
+import { encodeFast } from './produce-encoder.js';
 
 /** A send did not end within its bound; its records may or may not be stored. */
 class KafkaSendTimeoutError extends Error {
@@ -115,6 +116,7 @@ class ProducerSession {
         return socket;
       },
     });
+    encodeFast(kafka);
     this.producer = kafka.producer({
       allowAutoTopicCreation: false,
       maxInFlightRequests: 1,
