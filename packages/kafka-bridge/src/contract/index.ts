@@ -17,10 +17,11 @@ export {
   encodeRecords,
   FETCH_MEDIA_TYPE,
   frameBytes,
+  frameBytesBound,
   RecordFramesError,
   RECORDS_MEDIA_TYPE,
   scanBareFrames,
   scanFrames,
   setFrameOffset,
 } from './record-frames.js';
-export type { Frame, FramedRecord } from './record-frames.js';
+export type { Frame, FramedRecord, RecordToFrame } from './record-frames.js';

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { nameBytes, utf8Length, writeUtf8 } from './text-bytes.js';
 
 /**
  * Codec of the media types `application/vnd.owlmq.records` and `application/vnd.owlmq.fetch`; the layout is described
@@ -21,6 +22,11 @@ export interface FramedRecord {
   /** Message time, Unix ms. */
   timestamp: number;
 }
+
+/** A record to encode; the value of a header may be text, written as UTF-8. */
+export type RecordToFrame = Omit<FramedRecord, 'headers'> & {
+  headers: readonly (readonly [string, Buffer | string])[];
+};
 
 /** Where a record lies in a body. `start` is that of its length field. */
 export interface Frame {
@@ -52,10 +58,25 @@ const OFFSET_POSITION = 8;
 const UINT32 = 2 ** 32;
 
 /** Bytes of a record in its frame, the length field included. This is what `maxRecordBytes` limits. */
-export function frameBytes(record: FramedRecord): number {
-  let bytes = FIXED_BYTES + Buffer.byteLength(record.id) + 4 + 4 + 2;
-  bytes += (record.key?.length ?? 0) + (record.value?.length ?? 0);
-  for (const [name, value] of record.headers) bytes += 2 + Buffer.byteLength(name) + 4 + value.length;
+export function frameBytes(record: RecordToFrame): number {
+  return sizeOf(record, utf8Length);
+}
+
+/** At least what `frameBytes` says, at the price of a few additions. */
+export function frameBytesBound(record: RecordToFrame): number {
+  return sizeOf(record, utf8Bound);
+}
+
+/** Most bytes that a UTF-16 unit takes in UTF-8. */
+function utf8Bound(text: string): number {
+  return 3 * text.length;
+}
+
+function sizeOf({ id, key, value, headers }: RecordToFrame, textBytes: (text: string) => number): number {
+  let bytes = FIXED_BYTES + textBytes(id) + 4 + 4 + 2 + (key?.length ?? 0) + (value?.length ?? 0);
+  for (const [name, content] of headers) {
+    bytes += 2 + textBytes(name) + 4 + (typeof content === 'string' ? textBytes(content) : content.length);
+  }
   return bytes;
 }
 
@@ -68,15 +89,14 @@ export const BODY_HEAD_BYTES = HEAD_BYTES;
  * @throws {TypeError} for a record that the layout cannot hold: an id that is empty, longer than 512 bytes or not
  *   well-formed text, more than 1000 headers, a partition, offset or timestamp that is not a safe integer from 0 on.
  */
-export function encodeRecords(records: readonly FramedRecord[]): Buffer {
-  const sizes = records.map(frameBytes);
-  const body = Buffer.allocUnsafe(sizes.reduce((sum, size) => sum + size, HEAD_BYTES));
+export function encodeRecords(records: readonly RecordToFrame[]): Buffer {
+  let bound = HEAD_BYTES;
+  for (const record of records) bound += frameBytesBound(record);
+  const body = Buffer.allocUnsafe(bound);
   writeHead(body, records.length);
   let at = HEAD_BYTES;
-  records.forEach((record, index) => {
-    at = writeRecord(body, at, record, sizes[index] ?? 0);
-  });
-  return body;
+  for (const record of records) at = writeRecord(body, at, record);
+  return body.subarray(0, at);
 }
 
 /**
@@ -156,10 +176,9 @@ function writeHead(body: Buffer, count: number): void {
   body.writeUInt32BE(count, 4);
 }
 
-function writeRecord(body: Buffer, start: number, record: FramedRecord, size: number): number {
+function writeRecord(body: Buffer, start: number, record: RecordToFrame): number {
   checkRecord(record);
-  let at = body.writeUInt32BE(size - 4, start);
-  at = body.writeUInt32BE(record.partition, at);
+  let at = body.writeUInt32BE(record.partition, start + 4);
   at = writeInt64(body, at, record.offset ?? -1);
   at = writeInt64(body, at, record.timestamp);
   at = writeText(body, at, record.id);
@@ -167,22 +186,28 @@ function writeRecord(body: Buffer, start: number, record: FramedRecord, size: nu
   at = writeBytes(body, at, record.value);
   at = body.writeUInt16BE(record.headers.length, at);
   for (const [name, value] of record.headers) {
-    at = writeText(body, at, name);
-    at = body.writeUInt32BE(value.length, at);
-    at += value.copy(body, at);
+    const bytes = nameBytes(name);
+    if (bytes.length > 0xffff || !wellFormed(name))
+      throw new TypeError('A header name is well-formed text of at most 65535 bytes');
+    at = body.writeUInt16BE(bytes.length, at);
+    body.set(bytes, at);
+    at += bytes.length;
+    const length = typeof value === 'string' ? writeUtf8(body, at + 4, value) : value.length;
+    if (typeof value !== 'string') body.set(value, at + 4);
+    at = body.writeUInt32BE(length, at) + length;
   }
+  body.writeUInt32BE(at - start - 4, start);
   return at;
 }
 
-function checkRecord(record: FramedRecord): void {
+function checkRecord(record: RecordToFrame): void {
   if (!Number.isInteger(record.partition) || record.partition < 0 || record.partition >= UINT32) {
     throw new TypeError(`A record partition is an integer from 0 on, not ${record.partition}`);
   }
   if (record.offset !== undefined && (!Number.isSafeInteger(record.offset) || record.offset < 0)) {
     throw new TypeError(`A record offset is a safe integer from 0 on, not ${record.offset}`);
   }
-  const wellFormed = (text: string): boolean => !/\p{Surrogate}/u.test(text);
-  const idBytes = Buffer.byteLength(record.id);
+  const idBytes = utf8Length(record.id);
   if (idBytes === 0 || idBytes > MAX_ID_BYTES)
     throw new TypeError(`A record id has 1 to ${MAX_ID_BYTES} bytes, not ${idBytes}`);
   if (!wellFormed(record.id)) throw new TypeError('A record id must be well-formed text');
@@ -190,21 +215,23 @@ function checkRecord(record: FramedRecord): void {
     throw new TypeError(`A record timestamp is Unix milliseconds, not ${record.timestamp}`);
   }
   if (record.headers.length > MAX_HEADERS) throw new TypeError(`A record has at most ${MAX_HEADERS} headers`);
-  for (const [name] of record.headers) {
-    if (Buffer.byteLength(name) > 0xffff || !wellFormed(name))
-      throw new TypeError('A header name is well-formed text of at most 65535 bytes');
-  }
+}
+
+/** Whether text can be written as UTF-8: no half of a surrogate pair stands alone. */
+function wellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
 }
 
 function writeText(body: Buffer, at: number, text: string): number {
-  const length = body.write(text, at + 2);
+  const length = writeUtf8(body, at + 2, text);
   return body.writeUInt16BE(length, at) + length;
 }
 
 function writeBytes(body: Buffer, at: number, bytes: Buffer | null): number {
   if (bytes === null) return body.writeInt32BE(-1, at);
   const next = body.writeInt32BE(bytes.length, at);
-  return next + bytes.copy(body, next);
+  body.set(bytes, next);
+  return next + bytes.length;
 }
 
 function writeInt64(body: Buffer, at: number, value: number): number {

@@ -1,4 +1,4 @@
-import type { Contract, FramedRecord } from '../contract/index.js';
+import type { Contract, FramedRecord, RecordToFrame } from '../contract/index.js';
 
 /**
  * Everything the project asks of OwlMQ, as one interface. `OwlmqClient` speaks the contract of `openapi/owlmq.yaml`
@@ -73,12 +73,13 @@ export interface CallOptions {
 
 /**
  * A record as written. Keys and values are bytes; null is a value of its own (a tombstone). `id` is its idempotency
- * key: a second write with the same one in the topic is answered with the first one's place.
+ * key: a second write with the same one in the topic is answered with the first one's place. Values of headers are
+ * bytes or text.
  */
-export type OwlmqRecord = Omit<FramedRecord, 'offset'>;
+export type OwlmqRecord = Omit<RecordToFrame, 'offset'>;
 
 /** A record as read. Its bytes are views of the whole answer: copy what is kept for long. */
-export interface OwlmqStoredRecord extends OwlmqRecord {
+export interface OwlmqStoredRecord extends FramedRecord {
   offset: number;
 }
 
