@@ -16,8 +16,8 @@ export {
 } from './consumer/message-runner.js';
 export { ObservationsLostError } from './consumer/observation-producer.js';
 export { UncomparableOutputError } from './consumer/output-digest.js';
-export { DualPublisher, type BatchMessage, type PublishResult } from './publisher/dual-publisher.js';
-export type { PublishOptions } from './publisher/outgoing.js';
+export { DualPublisher, type BatchMessage } from './publisher/dual-publisher.js';
+export type { PublishOptions, PublishResult } from './publisher/outgoing.js';
 export {
   PublishBatchError,
   PublishBufferFullError,

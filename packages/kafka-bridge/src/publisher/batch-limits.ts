@@ -9,7 +9,8 @@ const MAX_BYTES = 16_000_000;
 export class BatchLimits {
   #count = 0;
   #bytes = 0;
-  readonly #partitionBytes = new Map<string, number>();
+  /** By topic, then by partition. */
+  readonly #partitionBytes = new Map<string, number[]>();
 
   get count(): number {
     return this.#count;
@@ -21,14 +22,16 @@ export class BatchLimits {
 
   /** Whether a message fits; when it does it is counted in. */
   add(message: { topic: string; partition: number | undefined; bytes: number }): boolean {
-    const place = `${message.topic}/${message.partition ?? 0}`;
-    const partitionBytes = this.#partitionBytes.get(place) ?? 0;
     if (this.full) return false;
+    let topicBytes = this.#partitionBytes.get(message.topic);
+    if (topicBytes === undefined) this.#partitionBytes.set(message.topic, (topicBytes = []));
+    const partition = message.partition ?? 0;
+    const partitionBytes = topicBytes[partition] ?? 0;
     if (partitionBytes > 0 && partitionBytes + message.bytes > MAX_PARTITION_BYTES) return false;
     if (this.#count > 0 && this.#bytes + message.bytes > MAX_BYTES) return false;
     this.#count++;
     this.#bytes += message.bytes;
-    this.#partitionBytes.set(place, partitionBytes + message.bytes);
+    topicBytes[partition] = partitionBytes + message.bytes;
     return true;
   }
 }

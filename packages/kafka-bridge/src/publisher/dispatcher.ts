@@ -6,10 +6,10 @@ import { isCopied } from './copy-decision.js';
 import { CopyBacklog } from './copy-backlog.js';
 import { Fifo } from './fifo.js';
 import { HoldClock } from './hold-clock.js';
-import type { KafkaLane, KafkaOutcome } from './kafka-lane.js';
+import type { KafkaEntry, KafkaLane } from './kafka-lane.js';
 import { KafkaMirror } from './mirror.js';
 import { MemoryBound } from './memory-bound.js';
-import { kafkaMessage, owlmqRecord, type Outgoing } from './outgoing.js';
+import { kafkaMessage, owlmqRecord, resultOf, type Outgoing, type Routing } from './outgoing.js';
 import { OwlmqLane, type LaneEntry, type LaneError } from './owlmq-lane.js';
 import { partitionOfKey, RoundRobin } from './partitioner.js';
 import {
@@ -110,21 +110,17 @@ export class Dispatcher {
 
   /** Accepts a message, now or when there is room for it. Its `settle` is called later, once. */
   accept(message: Outgoing): void {
+    if (this.#bound.take(message.bytes)) {
+      this.#enter(message);
+      return;
+    }
     const enter = (): void => {
-      if (this.#closed !== undefined) {
-        this.#reject(message, this.#closed);
-        return;
-      }
-      const queue = this.#queue(message.topic);
-      queue.messages.push(message);
-      this.#watchExpiry();
-      if (this.#isHeld(queue.topic)) this.#holds.held();
-      this.#pumpSoon();
+      this.#enter(message);
     };
     const refuse = (error: PublishBufferFullError): void => {
       message.settle.reject(error);
     };
-    this.#bound.take(message.bytes, enter, refuse);
+    this.#bound.await(message.bytes, enter, refuse);
   }
 
   /** Lets messages leave, from the first time on that routes are known. */
@@ -252,6 +248,18 @@ export class Dispatcher {
     };
   }
 
+  #enter(message: Outgoing): void {
+    if (this.#closed !== undefined) {
+      this.#reject(message, this.#closed);
+      return;
+    }
+    const queue = this.#queue(message.topic);
+    queue.messages.push(message);
+    this.#watchExpiry();
+    if (this.#isHeld(queue.topic)) this.#holds.held();
+    this.#pumpSoon();
+  }
+
   #queue(topic: string): TopicQueue {
     const present = this.#queues.get(topic);
     if (present !== undefined) return present;
@@ -336,16 +344,18 @@ export class Dispatcher {
     return taken;
   }
 
-  /** Routes a message: from here on it belongs to this epoch. */
-  #route(message: Outgoing, queue: TopicQueue, route: Route): void {
-    const copied = isToBeCopied(message, route);
-    message.routing = { epoch: route.epoch, migrated: route.migrated, copied };
-    if (message.sequence === 0) {
+  /** Routes messages: from here on they belong to this epoch. */
+  #route(messages: readonly Outgoing[], queue: TopicQueue, { epoch, migrated, ...route }: Route): void {
+    const copied: Routing = { epoch, migrated, copied: true };
+    const single: Routing = { epoch, migrated, copied: false };
+    for (const message of messages) {
+      message.routing = isToBeCopied(message, route) ? copied : single;
+      if (message.sequence !== 0) continue;
       const partition = message.partition ?? 0;
       message.sequence = (queue.sequences.get(partition) ?? 0) + 1;
       queue.sequences.set(partition, message.sequence);
     }
-    if (route.migrated) this.#routed.set(route.epoch, (this.#routed.get(route.epoch) ?? 0) + 1);
+    if (migrated && messages.length > 0) this.#routed.set(epoch, (this.#routed.get(epoch) ?? 0) + messages.length);
   }
 
   #unroute(message: Outgoing): void {
@@ -371,32 +381,24 @@ export class Dispatcher {
     // Another topic is first each time, so that a busy one does not starve the others.
     const first = ready.length === 0 ? 0 : this.#rotation++ % ready.length;
     for (const { queue, route, leaders } of [...ready.slice(first), ...ready.slice(0, first)]) {
-      for (const message of this.#take(queue, leaders.length, limits)) {
-        this.#route(message, queue, route);
-        primary.push(message);
-      }
+      const messages = this.#take(queue, leaders.length, limits);
+      this.#route(messages, queue, route);
+      for (const message of messages) primary.push(message);
     }
     if (limits.count === 0) return;
     const batch = [...mirrored, ...primary];
     this.#kafkaBatch = batch;
-    const entries = batch.map((message) => ({
-      id: message.id,
-      topic: message.topic,
-      partition: message.partition ?? 0,
-      leader: this.#options.partitions.leaders(message.topic)?.[message.partition ?? 0] ?? -1,
-      message: kafkaMessage(message, this.#options.instance, sourceOf('owlmq', message.owlmq)),
-    }));
+    const entries = batch.map((message) => this.#kafkaEntry(message));
     this.#kafkaSent = this.#options.kafka
       .send(entries)
-      .then((outcomes) => {
+      .then(() => {
         this.#kafkaBatch = undefined;
         for (const [index, message] of batch.entries()) {
-          const outcome = outcomes[index];
-          if (outcome === undefined) continue;
+          const outcome = entries[index]?.outcome ?? new PublishOutcomeUnknownError(message.id, message.topic, 'kafka');
           if (index < mirrored.length) this.#mirrorAnswered(message, outcome);
           else this.#kafkaAnswered(message, outcome);
         }
-        for (const { lane } of this.#queues.values()) lane?.kick();
+        for (const { lane } of this.#queues.values()) lane?.gather();
       })
       .catch((error: unknown) => {
         // A lane answers for each entry and throws nothing: this is a defect, and no call may hang on it.
@@ -410,7 +412,19 @@ export class Dispatcher {
       });
   }
 
-  #kafkaAnswered(message: Outgoing, outcome: KafkaOutcome): void {
+  #kafkaEntry(message: Outgoing): KafkaEntry {
+    const { id, topic, partition = 0 } = message;
+    return {
+      id,
+      topic,
+      partition,
+      leader: this.#options.partitions.leaders(topic)?.[partition] ?? -1,
+      message: kafkaMessage(message, this.#options.instance, sourceOf('owlmq', message.owlmq)),
+      outcome: undefined,
+    };
+  }
+
+  #kafkaAnswered(message: Outgoing, outcome: PartitionOffset | Error): void {
     if (outcome instanceof Error) {
       this.#reject(message, outcome);
       return;
@@ -422,7 +436,7 @@ export class Dispatcher {
     this.#resolve(message);
   }
 
-  #mirrorAnswered(message: Outgoing, outcome: KafkaOutcome): void {
+  #mirrorAnswered(message: Outgoing, outcome: PartitionOffset | Error): void {
     if (outcome instanceof Error) {
       this.#mirror.failed(message, outcome);
       return;
@@ -439,20 +453,18 @@ export class Dispatcher {
     const lane = this.#lane(queue);
     // One batch at a time: what is not in a lane can still go by another state.
     if (lane.size > 0) return;
-    for (const message of this.#take(queue, partitions, new BatchLimits())) {
-      this.#route(message, queue, route);
-      lane.push({ message, record: owlmqRecord(message, this.#options.instance), role: 'primary' });
-    }
+    const messages = this.#take(queue, partitions, new BatchLimits());
+    this.#route(messages, queue, route);
+    for (const message of messages) lane.push(message, 'primary');
     lane.kick();
   }
 
-  /** The lane is kicked by the caller, once a batch. */
+  /** The lane is started by the caller, once a batch. */
   #copy(message: Outgoing): void {
     const lane = this.#lane(this.#queue(message.topic));
     const room = this.#backlog.take(message.topic, message.bytes, lane.size);
     if (room === 'taken') {
-      const record = owlmqRecord(message, this.#options.instance, sourceOf('kafka', message.kafka));
-      lane.push({ message, record, role: 'copy' });
+      lane.push(message, 'copy');
       return;
     }
     this.#dropped++;
@@ -474,6 +486,10 @@ export class Dispatcher {
       deliveryTimeoutMs: this.#options.settings.deliveryTimeoutMs,
       requestTimeoutMs: Math.min(OWLMQ_REQUEST_TIMEOUT_MS, this.#options.settings.deliveryTimeoutMs),
       mayWrite: this.#options.mayWrite,
+      recordOf: ({ message, role }) => {
+        const source = role === 'copy' ? sourceOf('kafka', message.kafka) : undefined;
+        return owlmqRecord(message, this.#options.instance, source);
+      },
       onStored: (entry, place) => {
         this.#stored(entry, place);
       },
@@ -490,13 +506,13 @@ export class Dispatcher {
     return queue.lane;
   }
 
-  #stored({ message, role }: LaneEntry, place: PartitionOffset): void {
+  #stored({ message, role }: LaneEntry, { partition, offset }: PartitionOffset): void {
     this.#count('owlmq', message);
     if (role === 'copy') {
       this.#backlog.stored(message.bytes);
       return;
     }
-    message.owlmq = place;
+    message.owlmq = { partition, offset };
     if (message.routing?.copied === true) this.#mirror.add(message);
     else this.#resolve(message);
   }
@@ -543,7 +559,7 @@ export class Dispatcher {
 
   #resolve(message: Outgoing): void {
     if (!this.#end(message)) return;
-    message.settle.resolve();
+    message.settle.resolve(resultOf(message));
   }
 
   #reject(message: Outgoing, error: Error): void {
@@ -617,7 +633,7 @@ function choosePartition(message: Outgoing, queue: TopicQueue, partitions: numbe
 }
 
 /** After cutover every message is on both legs; before it those whose key the ratio takes. */
-function isToBeCopied(message: Outgoing, route: Route): boolean {
+function isToBeCopied(message: Outgoing, route: Pick<Route, 'primary' | 'mirror' | 'ratio'>): boolean {
   if (!route.mirror) return false;
   return route.primary === 'owlmq' || isCopied(message.key ?? Buffer.from(message.id), route.ratio);
 }

@@ -4,13 +4,13 @@ import { LogReader, UnknownTopicError } from '../kafka/log-reader.js';
 import { newInstanceId } from '../members/instance-id.js';
 import { MEMBERS_TOPIC, type PublisherReport } from '../members/member-report.js';
 import { MemberReporter } from '../members/member-reporter.js';
-import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
+import type { OwlmqApi } from '../owlmq/owlmq-api.js';
 import { RoutingFollower } from '../routing/routing-follower.js';
 import { RoutingUnavailableError } from '../routing/routing-errors.js';
 import { DEFAULT_LEASE_MS, type RoutingState } from '../routing/routing-state.js';
 import { Dispatcher } from './dispatcher.js';
 import { KafkaLane } from './kafka-lane.js';
-import { newOutgoing, type PublishOptions } from './outgoing.js';
+import { newOutgoing, type PublishOptions, type PublishResult } from './outgoing.js';
 import {
   PublishBatchError,
   PublisherClosedError,
@@ -20,19 +20,8 @@ import {
 import type { PublisherEvent, PublisherStatus } from './publisher-events.js';
 import { checkedSettings, owlmqClientOf, ratioProblem, type DualPublisherOptions } from './publisher-options.js';
 import type { PublisherSettings } from './publisher-options.js';
-import { routeOf, staticRoute } from './route.js';
+import { routeOf, staticRoute, type Route } from './route.js';
 import { TopicPartitions } from './topic-partitions.js';
-
-/** Where a published message is. */
-export interface PublishResult {
-  id: string;
-  /** Epoch it was published under; 0 without a migration. */
-  epoch: number;
-  /** Set when Kafka acknowledged it before `publish()` resolved. */
-  kafka?: PartitionOffset;
-  /** Set when OwlMQ did: after cutover. Copies before it are written later. */
-  owlmq?: PartitionOffset;
-}
 
 /** A message of `publishBatch`. */
 export interface BatchMessage extends PublishOptions {
@@ -65,6 +54,8 @@ export class DualPublisher {
   #reporter: MemberReporter | undefined;
   #owlmq: { api: OwlmqApi; own: boolean } | undefined;
   #ratio: number;
+  /** By topic, as of the present ratio or state. */
+  readonly #routes = new Map<string, Route>();
   /** Newest state of the migration. */
   #state: RoutingState | undefined;
   #connecting: Promise<void> | undefined;
@@ -106,7 +97,7 @@ export class DualPublisher {
       kafka: this.#kafka,
       owlmq: () => this.#owlmqApi(),
       partitions: this.#partitions,
-      routeOf: (topic) => (migration === undefined ? staticRoute(this.#ratio) : routeOf(topic, this.#state)),
+      routeOf: (topic) => this.#routeOf(topic),
       mayWrite: () => this.#mayWrite,
       onChange: () => {
         this.#announce();
@@ -150,20 +141,7 @@ export class DualPublisher {
     if (this.#closing !== undefined) throw new PublisherClosedError();
     if (!this.#connected) this.#connectForPublish();
     return await new Promise<PublishResult>((resolve, reject) => {
-      const settle = {
-        resolve: (): void => {
-          const { id, routing, kafka, owlmq } = message;
-          resolve({
-            id,
-            epoch: routing?.epoch ?? 0,
-            ...(kafka === undefined ? {} : { kafka }),
-            ...(owlmq === undefined ? {} : { owlmq }),
-          });
-        },
-        reject,
-      };
-      const message = newOutgoing(topic, value, options, settle);
-      this.#dispatcher.accept(message);
+      this.#dispatcher.accept(newOutgoing(topic, value, options, { resolve, reject }));
     });
   }
 
@@ -194,6 +172,7 @@ export class DualPublisher {
     }
     if (ratio > 0) this.#owlmqApi();
     this.#ratio = ratio;
+    this.#routes.clear();
   }
 
   /** Counters and gauges, as of now. */
@@ -291,6 +270,7 @@ export class DualPublisher {
     if (state.epoch <= (this.#state?.epoch ?? 0)) return;
     const wasFenced = this.#state?.fence !== undefined;
     this.#state = state;
+    this.#routes.clear();
     this.#dispatcher.epochChanged();
     this.#emit({ type: 'routing', state });
     if (state.fence !== undefined) {
@@ -305,6 +285,15 @@ export class DualPublisher {
   /** Without a migration always; with one while its state is known and the lease lasts. */
   get #mayWrite(): boolean {
     return this.#options.migration === undefined || this.#follower?.leaseValid === true;
+  }
+
+  #routeOf(topic: string): Route {
+    let route = this.#routes.get(topic);
+    if (route === undefined) {
+      route = this.#options.migration === undefined ? staticRoute(this.#ratio) : routeOf(topic, this.#state);
+      this.#routes.set(topic, route);
+    }
+    return route;
   }
 
   #owlmqApi(): OwlmqApi {

@@ -24,6 +24,8 @@ export interface KafkaEntry {
   /** Broker that leads the partition, as last known. */
   leader: number;
   message: Message;
+  /** Set by the lane. */
+  outcome: KafkaOutcome | undefined;
 }
 
 /** Where an entry is, or why it is not (`PublishFailedError`) or may not be (`PublishOutcomeUnknownError`) there. */
@@ -49,37 +51,35 @@ export class KafkaLane {
     await this.#producer.connect(this.#options.deliveryTimeoutMs);
   }
 
-  /** Writes entries. One outcome each, in their order; never throws. */
-  async send(entries: readonly KafkaEntry[]): Promise<KafkaOutcome[]> {
-    const outcomes = new Map<KafkaEntry, KafkaOutcome>();
+  /** Writes entries, and sets the outcome of each; never throws. */
+  async send(entries: readonly KafkaEntry[]): Promise<void> {
     // One call a broker: when one broker fails, kafkajs repeats what it sent to all brokers of a call, and that to the
     // healthy ones with new sequence numbers, as duplicates.
-    await Promise.all(grouped(entries, ({ leader }) => leader).map((group) => this.#send(group, outcomes)));
-    if ([...outcomes.values()].some((outcome) => outcome instanceof Error)) await this.#producer.giveUp();
-    return entries.map((entry) => outcomes.get(entry) ?? unknownOutcome(entry, undefined));
+    await Promise.all(grouped(entries, ({ leader }) => leader).map((group) => this.#send(group)));
+    if (entries.some(({ outcome }) => outcome instanceof Error)) await this.#producer.giveUp();
   }
 
   async close(): Promise<void> {
     await this.#producer.close();
   }
 
-  async #send(entries: readonly KafkaEntry[], outcomes: Map<KafkaEntry, KafkaOutcome>): Promise<void> {
+  async #send(entries: readonly KafkaEntry[]): Promise<void> {
     try {
       const answers = await this.#producer.sendBatch(
         { topicMessages: byTopic(entries), ...this.#sendOptions() },
         this.#options.deliveryTimeoutMs,
       );
-      place(entries, answers, outcomes);
+      place(entries, answers);
     } catch (thrown) {
       const error = asError(thrown);
       // One refused entry or partition must not fail the others. Sent again by the same producer with the same
       // numbers, what the broker has already is not stored twice.
       const parts = refusedByBroker(error) ? split(entries, isAboutRecords(error)) : [];
       if (parts.length > 1) {
-        for (const part of parts) await this.#send(part, outcomes);
+        for (const part of parts) await this.#send(part);
         return;
       }
-      for (const entry of entries) outcomes.set(entry, failure(entry, error));
+      for (const entry of entries) entry.outcome = failure(entry, error);
     }
   }
 
@@ -89,7 +89,13 @@ export class KafkaLane {
   }
 }
 
-function grouped(entries: readonly KafkaEntry[], by: (entry: KafkaEntry) => string | number): KafkaEntry[][] {
+function grouped(
+  entries: readonly KafkaEntry[],
+  by: (entry: KafkaEntry) => string | number,
+): (readonly KafkaEntry[])[] {
+  const [first] = entries;
+  // Nearly always one broker, and one topic.
+  if (first !== undefined && entries.every((entry) => by(entry) === by(first))) return [entries];
   const groups = new Map<string | number, KafkaEntry[]>();
   for (const entry of entries) {
     const group = groups.get(by(entry));
@@ -107,29 +113,28 @@ function byTopic(entries: readonly KafkaEntry[]): { topic: string; messages: Mes
 }
 
 /** The broker names the first offset of each partition; the records follow it in the order they were sent. */
-function place(
-  entries: readonly KafkaEntry[],
-  answers: readonly RecordMetadata[],
-  outcomes: Map<KafkaEntry, KafkaOutcome>,
-): void {
-  const next = new Map<string, number>();
+function place(entries: readonly KafkaEntry[], answers: readonly RecordMetadata[]): void {
+  const next = new Map<string, number[]>();
   for (const { topicName, partition, baseOffset } of answers) {
-    next.set(`${topicName}/${partition}`, Number(baseOffset ?? -1));
+    let offsets = next.get(topicName);
+    if (offsets === undefined) next.set(topicName, (offsets = []));
+    offsets[partition] = Number(baseOffset ?? -1);
   }
   for (const entry of entries) {
-    const name = `${entry.topic}/${entry.partition}`;
-    const offset = next.get(name) ?? -1;
-    if (offset < 0) {
-      outcomes.set(entry, unknownOutcome(entry, new Error('Kafka acknowledged the batch without an offset.')));
+    const { topic, partition } = entry;
+    const offsets = next.get(topic);
+    const offset = offsets?.[partition] ?? -1;
+    if (offsets === undefined || offset < 0) {
+      entry.outcome = unknownOutcome(entry, new Error('Kafka acknowledged the batch without an offset.'));
       continue;
     }
-    outcomes.set(entry, { partition: entry.partition, offset });
-    next.set(name, offset + 1);
+    entry.outcome = { partition, offset };
+    offsets[partition] = offset + 1;
   }
 }
 
 /** By partition; one partition's entries in halves when the error is about some record among them. */
-function split(entries: readonly KafkaEntry[], aboutRecords: boolean): KafkaEntry[][] {
+function split(entries: readonly KafkaEntry[], aboutRecords: boolean): (readonly KafkaEntry[])[] {
   const partitions = grouped(entries, ({ topic, partition }) => `${topic}/${partition}`);
   if (partitions.length > 1) return partitions;
   if (!aboutRecords || entries.length < 2) return [];
@@ -171,6 +176,6 @@ function failure(entry: KafkaEntry, error: Error): PublishFailedError | PublishO
   return unknownOutcome(entry, error);
 }
 
-function unknownOutcome(entry: KafkaEntry, cause: Error | undefined): PublishOutcomeUnknownError {
-  return new PublishOutcomeUnknownError(entry.id, entry.topic, 'kafka', cause === undefined ? {} : { cause });
+function unknownOutcome(entry: KafkaEntry, cause: Error): PublishOutcomeUnknownError {
+  return new PublishOutcomeUnknownError(entry.id, entry.topic, 'kafka', { cause });
 }

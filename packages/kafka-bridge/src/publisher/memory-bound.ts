@@ -32,18 +32,17 @@ export class MemoryBound {
     return this.#waiting.length;
   }
 
-  /**
-   * Calls `enter` once there is room, which is taken then: now, or in its turn. Calls `refuse` instead when there was
-   * none in time, or never can be.
-   */
-  take(bytes: number, enter: () => void, refuse: (error: PublishBufferFullError) => void): void {
+  /** Takes room if there is some now and nobody waits for it; else use {@link await}. */
+  take(bytes: number): boolean {
+    if (this.#waiting.length > 0 || !this.#fits(bytes)) return false;
+    this.#add(bytes);
+    return true;
+  }
+
+  /** Calls `enter` in its turn, with the room taken, or `refuse` when there was none in time, or never can be. */
+  await(bytes: number, enter: () => void, refuse: (error: PublishBufferFullError) => void): void {
     if (bytes > this.#maxBytes) {
       refuse(new PublishBufferFullError(`a message of ${bytes} bytes can never fit into ${this.#maxBytes}.`));
-      return;
-    }
-    if (this.#waiting.length === 0 && this.#fits(bytes)) {
-      this.#add(bytes);
-      enter();
       return;
     }
     const timer = setTimeout(() => {

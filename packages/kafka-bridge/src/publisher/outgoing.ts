@@ -4,6 +4,17 @@ import { PublishInputError } from './publisher-errors.js';
 import { formatPosition, HEADER, type Position } from '../message/headers.js';
 import type { OwlmqRecord, PartitionOffset } from '../owlmq/owlmq-api.js';
 
+/** Where a published message is. */
+export interface PublishResult {
+  id: string;
+  /** Epoch it was published under; 0 without a migration. */
+  epoch: number;
+  /** Set when Kafka acknowledged it before `publish()` resolved. */
+  kafka?: PartitionOffset;
+  /** Set when OwlMQ did: after cutover. Copies before it are written later. */
+  owlmq?: PartitionOffset;
+}
+
 /** Options of one message. */
 export interface PublishOptions {
   /** Messages of one key keep their order. Text is written as UTF-8. */
@@ -18,12 +29,12 @@ export interface PublishOptions {
   id?: string | undefined;
 }
 
-/** What becomes of a message when it is routed; set again when it is routed again. */
-interface Routing {
-  epoch: number;
+/** What becomes of a message when it is routed; set again when it is routed again. Shared by messages, never changed. */
+export interface Routing {
+  readonly epoch: number;
   /** Whether the topic is one of the migration's. */
-  migrated: boolean;
-  copied: boolean;
+  readonly migrated: boolean;
+  readonly copied: boolean;
 }
 
 /** A message on its way. */
@@ -39,7 +50,7 @@ export interface Outgoing {
   readonly bytes: number;
   /** `performance.now()` of the call. */
   readonly acceptedAt: number;
-  readonly settle: { resolve: () => void; reject: (error: Error) => void };
+  readonly settle: { resolve: (result: PublishResult) => void; reject: (error: Error) => void };
   /** Chosen once, when it is first looked at for a batch. */
   partition: number | undefined;
   /** Number among the messages of its partition from this instance, from 1; 0 before it is routed. */
@@ -101,36 +112,47 @@ export function newOutgoing(
   };
 }
 
+/** What its call resolves with. */
+export function resultOf({ id, routing, kafka, owlmq }: Outgoing): PublishResult {
+  const result: PublishResult = { id, epoch: routing?.epoch ?? 0 };
+  if (kafka !== undefined) result.kafka = kafka;
+  if (owlmq !== undefined) result.owlmq = owlmq;
+  return result;
+}
+
 /** The message as a Kafka record; with where its first write is, when this is the mirror. */
 export function kafkaMessage(message: Outgoing, instance: string, source?: Position): Message {
-  const headers: Record<string, Buffer | Buffer[]> = {};
+  const headers: Record<string, Buffer | string | (Buffer | string)[]> = {};
   for (const [name, value] of message.headers) {
     const present = headers[name];
     if (present === undefined) headers[name] = value;
     else headers[name] = [...(Array.isArray(present) ? present : [present]), value];
   }
-  for (const [name, value] of ownHeaders(message, instance, source)) headers[name] = Buffer.from(value);
-  const { key, value, partition, timestamp } = message;
-  return { key, value, headers, timestamp: String(timestamp), ...(partition === undefined ? {} : { partition }) };
+  headers[HEADER.id] = message.id;
+  headers[HEADER.epoch] = String(message.routing?.epoch ?? 0);
+  headers[HEADER.sequence] = `${instance}:${message.sequence}`;
+  headers[HEADER.copied] = copiedText(message);
+  if (source !== undefined) headers[HEADER.source] = formatPosition(source);
+  const { key, value, partition = 0, timestamp } = message;
+  return { key, value, headers, timestamp: String(timestamp), partition };
 }
 
 /** The message as an OwlMQ record; with where its first write is, when this is the copy. */
 export function owlmqRecord(message: Outgoing, instance: string, source?: Position): OwlmqRecord {
-  const { id, key, value, timestamp } = message;
-  const headers: [string, Buffer][] = [...message.headers];
-  for (const [name, text] of ownHeaders(message, instance, source)) headers.push([name, Buffer.from(text)]);
-  return { partition: message.partition ?? 0, id, key, value, headers, timestamp };
-}
-
-function ownHeaders(message: Outgoing, instance: string, source: Position | undefined): [string, string][] {
-  const headers: [string, string][] = [
-    [HEADER.id, message.id],
+  const { id, key, value, timestamp, partition = 0 } = message;
+  const headers: [string, Buffer | string][] = [
+    ...message.headers,
+    [HEADER.id, id],
     [HEADER.epoch, String(message.routing?.epoch ?? 0)],
     [HEADER.sequence, `${instance}:${message.sequence}`],
-    [HEADER.copied, message.routing?.copied === true ? '1' : '0'],
+    [HEADER.copied, copiedText(message)],
   ];
   if (source !== undefined) headers.push([HEADER.source, formatPosition(source)]);
-  return headers;
+  return { partition, id, key, value, headers, timestamp };
+}
+
+function copiedText({ routing }: Outgoing): string {
+  return routing?.copied === true ? '1' : '0';
 }
 
 /** Bytes and text as they are, null as a tombstone, everything else as JSON. */

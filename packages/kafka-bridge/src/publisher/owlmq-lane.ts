@@ -7,15 +7,14 @@ import { Fifo } from './fifo.js';
 import type { Outgoing } from './outgoing.js';
 import { PublishFailedError, PublishOutcomeUnknownError } from './publisher-errors.js';
 
-/** A record for OwlMQ and the message that it is of. */
+/** A message for OwlMQ. */
 export interface LaneEntry {
-  message: Outgoing;
-  record: OwlmqRecord;
+  readonly message: Outgoing;
   /**
    * `copy`: the message is acknowledged already; tried until it is written or refused.
    * `primary`: the caller waits for it; given up after `deliveryTimeoutMs`.
    */
-  role: 'copy' | 'primary';
+  readonly role: 'copy' | 'primary';
 }
 
 /** Why an entry was given up. */
@@ -30,6 +29,8 @@ export interface OwlmqLaneOptions {
   requestTimeoutMs: number;
   /** Asked before each request; while false nothing is sent. `kick()` when it may be true again. */
   mayWrite: () => boolean;
+  /** The record to write of an entry; asked for right before each request, so that what waits stays small. */
+  recordOf: (entry: LaneEntry) => OwlmqRecord;
   onStored: (entry: LaneEntry, place: PartitionOffset) => void;
   onGivenUp: (entry: LaneEntry, error: LaneError) => void;
   /** Told of requests that failed; they are repeated. */
@@ -48,6 +49,11 @@ interface Tracked extends RecalledEntry {
   firstTriedAt: number | undefined;
 }
 
+/** How long copies gather for a request, ms, … */
+const GATHER_MS = 10;
+/** … unless there are so many. */
+const GATHER_COUNT = 500;
+
 /**
  * Writes to one OwlMQ topic, a batch at a time, so that the order of each key is kept: what failed and may be repeated
  * goes before everything else, with the same id.
@@ -64,6 +70,7 @@ export class OwlmqLane {
   #recalled = false;
   #progressAt = 0;
   #failures = 0;
+  #gathering: NodeJS.Timeout | undefined;
 
   constructor(options: OwlmqLaneOptions) {
     this.#options = options;
@@ -74,14 +81,31 @@ export class OwlmqLane {
     return this.#queue.length + this.#sent.length;
   }
 
-  push(entry: LaneEntry): void {
-    this.#queue.push({ ...entry, firstTriedAt: undefined, outcomeUnknown: false });
+  push(message: Outgoing, role: LaneEntry['role']): void {
+    this.#queue.push({ message, role, firstTriedAt: undefined, outcomeUnknown: false });
+  }
+
+  /**
+   * Starts sending soon: copies that nobody waits for gather for a few milliseconds, so that a request has many of
+   * them. A request costs a publisher as much as many records do.
+   */
+  gather(): void {
+    if (this.#running || this.#gathering !== undefined || this.size === 0) return;
+    if (this.#queue.length >= GATHER_COUNT) {
+      this.kick();
+      return;
+    }
+    this.#gathering = setTimeout(() => {
+      this.kick();
+    }, GATHER_MS);
   }
 
   /** Starts sending, or sends at once what waits for its next attempt. */
   kick(): void {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
     this.#wake.fire();
-    if (this.#running || this.size === 0) return;
+    if (this.#running || this.size === 0 || !this.#mayRun()) return;
     this.#running = true;
     this.#run()
       .catch((error: unknown) => {
@@ -90,8 +114,8 @@ export class OwlmqLane {
       .finally(() => {
         this.#running = false;
         this.#news.fire();
-        // Something may have come in between the last look at the queue and now.
-        if (this.#queue.length > 0 && this.#mayRun()) this.kick();
+        // Something may have come in since the last look at the queue.
+        if (this.#mayRun()) this.gather();
       });
   }
 
@@ -113,6 +137,8 @@ export class OwlmqLane {
 
   async #recall(): Promise<RecalledEntry[]> {
     this.#recalled = true;
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
     this.#request?.abort();
     this.#wake.fire();
     while (this.#running) await this.#news.wait(1_000);
@@ -121,7 +147,7 @@ export class OwlmqLane {
   }
 
   async #run(): Promise<void> {
-    while (this.#queue.length > 0 && this.#mayRun()) {
+    do {
       this.#sent = this.#takeBatch();
       let waitMs = 0;
       try {
@@ -134,7 +160,14 @@ export class OwlmqLane {
       this.#options.onProgress();
       this.#news.fire();
       if (waitMs > 0 && !this.#recalled) await this.#wake.wait(waitMs);
-    }
+    } while (this.#mayRun() && this.#isUrgent());
+  }
+
+  /** Whether what waits should not gather any longer: it is much, somebody waits for it, or it was tried already. */
+  #isUrgent(): boolean {
+    const next = this.#queue.peek();
+    if (next === undefined) return false;
+    return next.role === 'primary' || next.firstTriedAt !== undefined || this.#queue.length >= GATHER_COUNT;
   }
 
   #mayRun(): boolean {
@@ -158,7 +191,7 @@ export class OwlmqLane {
     for (const entry of batch) entry.firstTriedAt ??= now;
     const request = new AbortController();
     this.#request = request;
-    const records = batch.map(({ record }) => record);
+    const records = batch.map((entry) => this.#options.recordOf(entry));
     const options = { timeoutMs: this.#options.requestTimeoutMs, attempts: 1, signal: request.signal };
     try {
       const results = await this.#options.api.publish(this.#options.topic, records, options);
@@ -181,7 +214,7 @@ export class OwlmqLane {
       if (result?.ok === true) {
         this.#progressAt = performance.now();
         this.#failures = 0;
-        this.#options.onStored(entry, { partition: result.partition, offset: result.offset });
+        this.#options.onStored(entry, result);
       } else if (result?.retriable === false) {
         this.#giveUp(entry, new Error(`${result.type}: ${result.detail}`));
       } else {
