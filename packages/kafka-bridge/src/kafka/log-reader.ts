@@ -30,6 +30,8 @@ export interface PartitionSlice {
   nextOffset: number;
   /** Last stable offset at the time of the answer. Equal to `nextOffset` when the end was reached. */
   endOffset: number;
+  /** Kafka's id of the topic that answered: one that was deleted and made anew has another. */
+  topicId: string;
 }
 
 export interface LogReadOptions {
@@ -192,7 +194,7 @@ export class LogReader {
             },
           ],
         });
-        return slices(topic, wanted, response);
+        return slices(topic, id, wanted, response);
       }),
     );
     return answers.flat();
@@ -236,6 +238,7 @@ const IS_CONTROL = 0b10_0000;
 
 function slices(
   topic: string,
+  topicId: string,
   wanted: readonly { partition: number; offset: number }[],
   response: FetchResponse,
 ): PartitionSlice[] {
@@ -266,7 +269,7 @@ function slices(
           });
         }
       }
-      return { partition: data.partitionIndex, records, nextOffset, endOffset: Number(data.lastStableOffset) };
+      return { partition: data.partitionIndex, records, nextOffset, endOffset: Number(data.lastStableOffset), topicId };
     }),
   );
 }

@@ -9,6 +9,11 @@ export interface FollowedSlice {
   atEnd: boolean;
   /** `performance.now()` before the request was sent: what was in the log then has been seen when `atEnd`. */
   fetchStartedAt: number;
+  /**
+   * Whether this is the first slice from the log's begin: at the start, and again when the position was lost or the
+   * topic was made anew. What was read before may not be in this log.
+   */
+  fromBegin: boolean;
 }
 
 /** A fetch was not answered in time. */
@@ -43,6 +48,9 @@ export class PartitionFollower {
   #running: Promise<void> | undefined;
   #reader: LogReader | undefined;
   #position: number | undefined;
+  /** Of the log that was read last. */
+  #topicId: string | undefined;
+  #fromBegin = true;
 
   constructor(options: PartitionFollowerOptions) {
     this.#options = options;
@@ -70,7 +78,7 @@ export class PartitionFollower {
         failures = 0;
       } catch (error) {
         this.#options.onError(asError(error));
-        // The topic was made anew, or compaction passed the position: what it holds now is what counts.
+        // The topic was made anew or lost records: what it holds now is what counts.
         if (error instanceof OffsetOutOfRangeError) this.#position = undefined;
         // Connections and metadata of a broken reader may be stale for long.
         await this.#dropReader();
@@ -88,13 +96,25 @@ export class PartitionFollower {
     const reader = this.#reader;
     const inTime = <T>(work: Promise<T>): Promise<T> => bounded(work, timeoutMs, () => new FetchTimeoutError(topic));
 
-    this.#position ??= (await inTime(reader.bounds(topic)))[0]?.beginOffset ?? 0;
+    if (this.#position === undefined) {
+      this.#position = (await inTime(reader.bounds(topic)))[0]?.beginOffset ?? 0;
+      this.#fromBegin = true;
+    }
     const fetchStartedAt = performance.now();
     const fetched = inTime(reader.read(topic, [{ partition: 0, offset: this.#position }], { maxWaitMs }));
     const slice = (await unlessAborted(fetched, signal))?.[0];
     if (slice === undefined) return;
+    // A position is good for the log that it was read from. In one that was made anew it may lie inside by chance.
+    const remade = this.#topicId !== undefined && slice.topicId !== this.#topicId;
+    this.#topicId = slice.topicId;
+    if (remade) {
+      this.#position = undefined;
+      return;
+    }
+    const fromBegin = this.#fromBegin;
+    this.#fromBegin = false;
     this.#position = slice.nextOffset;
-    onSlice({ records: slice.records, atEnd: slice.nextOffset >= slice.endOffset, fetchStartedAt });
+    onSlice({ records: slice.records, atEnd: slice.nextOffset >= slice.endOffset, fetchStartedAt, fromBegin });
   }
 
   async #dropReader(): Promise<void> {

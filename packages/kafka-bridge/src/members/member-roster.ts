@@ -80,12 +80,20 @@ export class MemberRoster {
   async readToEnd(options: { timeoutMs?: number } = {}): Promise<void> {
     const timeoutMs = options.timeoutMs ?? READ_TIMEOUT_MS;
     const deadline = performance.now() + timeoutMs;
-    const end = await this.#end(deadline, timeoutMs);
-    while ((this.#follower.position ?? -1) < end) {
+    const wait = async (most: number): Promise<void> => {
       const leftMs = deadline - performance.now();
       if (leftMs <= 0) throw this.#unavailable(timeoutMs);
-      await this.#news.wait(leftMs);
+      await this.#news.wait(Math.min(leftMs, most));
+    };
+    let end: number;
+    for (;;) {
+      const before = this.#follower.position ?? 0;
+      end = await this.#end(deadline, timeoutMs);
+      if (before <= end) break;
+      // More was read than the topic holds: it was made anew, which the follower sees at its next fetch.
+      await wait(MAX_WAIT_MS);
     }
+    while ((this.#follower.position ?? -1) < end) await wait(Infinity);
   }
 
   /** The members of a migration, those that left included, in the order of their names. */

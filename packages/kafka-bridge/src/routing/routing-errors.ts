@@ -16,6 +16,27 @@ export class RoutingUnavailableError extends Error {
   }
 }
 
+/**
+ * The routing topic was made anew, or lost records, and does not hold the state that this member obeys or a higher one.
+ * The member does not take that for "no migration": it holds once its lease is over.
+ */
+export class RoutingLostError extends Error {
+  override readonly name = 'RoutingLostError';
+  constructor(
+    /** What this member obeys. */
+    readonly obeyed: RoutingState,
+    /** What the topic holds. */
+    readonly found: RoutingState | undefined,
+  ) {
+    const { migration, epoch } = obeyed;
+    super(
+      `Migration ${migration}: the routing topic was made anew or lost records. It holds ` +
+        `${found === undefined ? 'no state' : `another state of epoch ${found.epoch}`}, and this member obeys epoch ${epoch}: it holds ` +
+        `when its lease is over. Write the state again with a higher epoch (kafka-bridge routing set).`,
+    );
+  }
+}
+
 /** The routing topic has a higher epoch already, or another state with the same epoch. */
 export class EpochSupersededError extends Error {
   override readonly name = 'EpochSupersededError';

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asError, deferred } from '../async/bounded.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { PartitionFollower, type FollowedSlice } from '../kafka/partition-follower.js';
+import { PartitionFollower } from '../kafka/partition-follower.js';
 import { RoutingUnavailableError } from './routing-errors.js';
-import { decodeRoutingRecord, newerState } from './routing-log.js';
-import { DEFAULT_LEASE_MS, isFinal, ROUTING_TOPIC, type RoutingState } from './routing-state.js';
+import { ROUTING_TOPIC, type RoutingState } from './routing-state.js';
+import { RoutingView, type RoutingSlice } from './routing-view.js';
 
 export interface RoutingFollowerOptions {
   connection: KafkaConnection;
@@ -21,17 +21,15 @@ const MAX_WAIT_MS = 1_000;
  * Follows the routing state of one migration.
  *
  * A state is trusted for its `leaseMs`, counted on the monotonic clock from the start of the last fetch that reached
- * the end of the routing topic; a final one for as long as the process lives. Epochs only rise. Reading goes on, through any failure, until `stop()`.
+ * the end of the routing topic; a final one for as long as the process lives. Epochs only rise, also when the topic is
+ * made anew. Reading goes on, through any failure, until `stop()`.
  */
 export class RoutingFollower {
   readonly #options: RoutingFollowerOptions;
   readonly #follower: PartitionFollower;
   readonly #changeListeners = new Set<(state: RoutingState) => void>();
   readonly #leaseListeners = new Set<(valid: boolean) => void>();
-  /** Newest read, which may be ahead of `#state` until the end of the topic is reached. */
-  #read: RoutingState | undefined;
-  #state: RoutingState | undefined;
-  #leaseStart: number | undefined;
+  readonly #view: RoutingView;
   /** What the lease listeners were told last. */
   #leaseTold = false;
   #leaseTimer: NodeJS.Timeout | undefined;
@@ -40,11 +38,12 @@ export class RoutingFollower {
 
   constructor(options: RoutingFollowerOptions) {
     this.#options = options;
+    this.#view = new RoutingView(options.migration);
     this.#follower = new PartitionFollower({
       connection: options.connection,
       clientId: options.clientId,
       topic: ROUTING_TOPIC,
-      maxWaitMs: () => Math.floor(Math.min(MAX_WAIT_MS, this.#leaseMs / 5)),
+      maxWaitMs: () => Math.floor(Math.min(MAX_WAIT_MS, this.#view.leaseMs / 5)),
       onSlice: (slice) => {
         this.#onSlice(slice);
       },
@@ -56,13 +55,20 @@ export class RoutingFollower {
 
   /** Newest state; undefined when none was written yet for this migration. */
   get state(): RoutingState | undefined {
-    return this.#state;
+    return this.#view.state;
   }
 
   /** Whether `state` may be acted on now. Look at it right before each write. */
   get leaseValid(): boolean {
-    if (this.#leaseStart === undefined) return false;
-    return isFinal(this.#state) || performance.now() < this.#leaseStart + this.#leaseMs;
+    return this.#view.leaseValid(performance.now());
+  }
+
+  /**
+   * `performance.now()` at which the lease of an epoch is over: that of the present state, which fetches renew, or of
+   * an earlier one, which they do not. What was routed under an epoch may be written until then.
+   */
+  leaseEndOf(epoch: number): number {
+    return this.#view.leaseEndOf(epoch);
   }
 
   /**
@@ -106,31 +112,16 @@ export class RoutingFollower {
     this.#leaseListeners.clear();
     await this.#follower.stop();
     clearTimeout(this.#leaseTimer);
-    this.#leaseStart = undefined;
+    this.#view.end();
   }
 
-  get #leaseMs(): number {
-    return this.#state?.leaseMs ?? DEFAULT_LEASE_MS;
-  }
-
-  #onSlice({ records, atEnd, fetchStartedAt }: FollowedSlice): void {
-    for (const record of records) {
-      if (record.key?.toString() !== this.#options.migration) continue;
-      try {
-        const candidate = decodeRoutingRecord(record);
-        if (candidate !== undefined) this.#read = newerState(this.#read, candidate);
-      } catch (error) {
-        this.#onError(asError(error));
-      }
-    }
-    // Before the end a higher epoch may follow: nothing is acted on yet.
-    if (!atEnd) return;
+  #onSlice(slice: RoutingSlice): void {
     // A lease that ran out unnoticed is told as lost before it is told as regained.
     this.#watchLease();
-    const changed = this.#read !== undefined && this.#read.epoch > (this.#state?.epoch ?? 0);
-    this.#state = this.#read;
-    this.#leaseStart = fetchStartedAt;
-    if (changed && this.#state !== undefined) this.#tell(this.#changeListeners, this.#state);
+    const { state, errors } = this.#view.take(slice);
+    for (const error of errors) this.#onError(error);
+    if (!slice.atEnd) return;
+    if (state !== undefined) this.#tell(this.#changeListeners, state);
     this.#watchLease();
     this.#firstEnd.resolve(undefined);
   }
@@ -138,12 +129,15 @@ export class RoutingFollower {
   #watchLease(): void {
     clearTimeout(this.#leaseTimer);
     const valid = this.leaseValid;
-    if (valid && this.#leaseStart !== undefined && !isFinal(this.#state)) {
+    const end = this.#view.leaseEnd ?? 0;
+    if (valid && Number.isFinite(end)) {
       // A timer may fire a little early: then this is called again.
-      const leftMs = this.#leaseStart + this.#leaseMs - performance.now();
-      this.#leaseTimer = setTimeout(() => {
-        this.#watchLease();
-      }, leftMs + 1).unref();
+      this.#leaseTimer = setTimeout(
+        () => {
+          this.#watchLease();
+        },
+        end - performance.now() + 1,
+      ).unref();
     }
     if (valid === this.#leaseTold) return;
     this.#leaseTold = valid;

@@ -7,7 +7,7 @@ export class RoutingRecordError extends Error {
 }
 
 /** The parts of a Kafka record that carry a routing state. */
-interface RoutingRecord {
+export interface RoutingRecord {
   key: Buffer | null;
   value: Buffer | null;
   offset: number;
