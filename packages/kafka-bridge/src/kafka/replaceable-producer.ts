@@ -1,8 +1,8 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, TLSSocket } from 'node:tls';
 import { Kafka, logLevel, Partitioners, type ISocketFactory, type Producer, type ProducerBatch } from 'kafkajs';
 import type { ProducerConfig, RecordMetadata } from 'kafkajs';
-import { asError, bounded } from '../async/bounded.js';
+import { asError, bounded, deferred, pause } from '../async/bounded.js';
 import type { KafkaConnection } from './kafka-connection.js';
 import { encodeFast } from './produce-encoder.js';
 
@@ -19,10 +19,28 @@ export class KafkaConnectError extends Error {
   override readonly name = 'KafkaConnectError';
 }
 
+/** The producer was given up while a send was under way; its records may or may not be stored. */
+class KafkaGivenUpError extends Error {
+  override readonly name = 'KafkaGivenUpError';
+  constructor() {
+    super('The write was given up before Kafka answered.');
+  }
+}
+
 export interface ReplaceableProducerOptions {
   connection: KafkaConnection;
   clientId: string;
   producer?: ProducerConfig;
+  /**
+   * Asked right before records are handed to a socket, at kafkajs's own repetitions too. While it is false the socket
+   * is destroyed instead, and kafkajs tries again later.
+   */
+  mayWrite?: () => boolean;
+  /**
+   * kafkajs stops trying within a second when no broker can be connected to. Whether the very same records are then
+   * sent again within the bound: by the same producer, with the same numbers, so that none is stored twice.
+   */
+  keepTrying?: boolean;
   /** Told of failures to end a producer that was given up; nothing depends on them. */
   onError?: (error: Error) => void;
 }
@@ -59,6 +77,21 @@ export class ReplaceableProducer {
     return await this.#withSession(timeoutMs, (producer) => producer.sendBatch(batch));
   }
 
+  /**
+   * Breaks the connections, so that nothing more of what was handed to them leaves this machine. kafkajs connects anew
+   * and repeats what was not answered, with the same sequence numbers, once `mayWrite` lets it.
+   */
+  cut(): void {
+    this.#session?.cut();
+  }
+
+  /** As {@link giveUp}, at once: a send under way fails, and nothing more of it leaves this machine. */
+  abandon(): void {
+    const session = this.#session;
+    this.#session = undefined;
+    session?.abandon(this.#options.onError);
+  }
+
   /** Throws the present producer away: nothing of it is written after this. The next send makes a new one. */
   async giveUp(): Promise<void> {
     const session = this.#session;
@@ -74,33 +107,67 @@ export class ReplaceableProducer {
   async #withSession<T>(timeoutMs: number, work: (producer: Producer) => Promise<T>): Promise<T> {
     this.#session ??= new ProducerSession(this.#options);
     const session = this.#session;
+    const writes = session.writes;
     const attempt = async (): Promise<T> => {
       await session.connected();
-      return await work(session.producer);
+      for (const endsAt = performance.now() + timeoutMs; ; await pause(RETRY_MS)) {
+        try {
+          return await work(session.producer);
+        } catch (error) {
+          const again = this.#options.keepTrying === true && session === this.#session && isConnectionLost(error);
+          if (!again || performance.now() + RETRY_MS > endsAt) throw error;
+        }
+      }
     };
     try {
-      return await bounded(attempt(), timeoutMs, () => new KafkaSendTimeoutError(timeoutMs));
+      const ended = Promise.race([attempt(), session.abandoned]);
+      return await bounded(ended, timeoutMs, () => new KafkaSendTimeoutError(timeoutMs));
     } catch (error) {
       // One that never connected, or whose send still goes on, is of no use. Another may be wanted again for the very
       // same records.
       const { isConnected } = session;
       if (!isConnected || error instanceof KafkaSendTimeoutError) await this.giveUp();
-      if (isConnected) throw error;
+      // Of another send at the same time, too: then nobody knows.
+      if (session.writes > writes || (isConnected && !(error instanceof KafkaGivenUpError))) throw error;
       throw new KafkaConnectError(`Kafka cannot be reached: ${asError(error).message}`, { cause: error });
     }
   }
 }
 
+const RETRY_MS = 200;
 const DISCONNECT_TIMEOUT_MS = 3_000;
+const lostConnections = new Set([
+  'KafkaJSConnectionError',
+  'KafkaJSConnectionClosedError',
+  'KafkaJSRequestTimeoutError',
+]);
+
+function isConnectionLost(error: unknown, depth = 0): boolean {
+  if (!(error instanceof Error) || depth > 5) return false;
+  return lostConnections.has(error.name) || isConnectionLost(error.cause, depth + 1);
+}
+
+/** Every request begins with its length in four bytes and its kind in two; a write of records has this kind. */
+const PRODUCE_REQUEST = 0;
 
 class ProducerSession {
   readonly producer: Producer;
+  /** Rejects when the session is abandoned. */
+  readonly abandoned: Promise<never>;
   isConnected = false;
+  /** Writes of records that were handed to a socket. */
+  writes = 0;
+  readonly #mayWrite: () => boolean;
+  readonly #abandoned = deferred<never>();
   readonly #sockets = new Set<Socket>();
   #connecting: Promise<void> | undefined;
   #ended = false;
 
-  constructor({ connection, clientId, producer }: ReplaceableProducerOptions) {
+  constructor({ connection, clientId, producer, mayWrite = () => true }: ReplaceableProducerOptions) {
+    this.#mayWrite = mayWrite;
+    this.abandoned = this.#abandoned.promise;
+    // Told to those who wait for a send, if any.
+    this.abandoned.catch(() => undefined);
     const open = connection.socketFactory ?? openSocket;
     const kafka = new Kafka({
       logLevel: logLevel.NOTHING,
@@ -111,6 +178,7 @@ class ProducerSession {
       socketFactory: (args) => {
         if (this.#ended) throw new Error('This producer was given up.');
         const socket = open(args);
+        this.#guard(socket);
         this.#sockets.add(socket);
         socket.once('close', () => this.#sockets.delete(socket));
         return socket;
@@ -132,6 +200,23 @@ class ProducerSession {
     this.isConnected = true;
   }
 
+  /** Without a lingering close: what the system holds of them unsent is discarded (not with TLS). */
+  cut(): void {
+    for (const socket of this.#sockets) {
+      if (socket instanceof TLSSocket) socket.destroy();
+      else socket.resetAndDestroy();
+      // kafkajs does not listen to `close`, and would wait for answers.
+      socket.emit('error', new Error('The connection was cut: records may not be written now.'));
+    }
+  }
+
+  abandon(onError: ((error: Error) => void) | undefined): void {
+    this.#ended = true;
+    this.cut();
+    this.#abandoned.reject(new KafkaGivenUpError());
+    this.producer.disconnect().catch((error: unknown) => onError?.(asError(error)));
+  }
+
   async end(onError: ((error: Error) => void) | undefined): Promise<void> {
     this.#ended = true;
     try {
@@ -145,6 +230,24 @@ class ProducerSession {
     }
     for (const socket of this.#sockets) socket.destroy();
   }
+
+  /** kafkajs hands each request to the socket whole, in one call. */
+  #guard(socket: Socket): void {
+    const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+    socket.write = (chunk: Uint8Array | string, ...rest: unknown[]): boolean => {
+      if (!isProduceRequest(chunk)) return write(chunk, ...rest);
+      if (this.#ended || !this.#mayWrite()) {
+        socket.destroy(new Error('Records may not be written now.'));
+        return false;
+      }
+      this.writes++;
+      return write(chunk, ...rest);
+    };
+  }
+}
+
+function isProduceRequest(chunk: Uint8Array | string): boolean {
+  return Buffer.isBuffer(chunk) && chunk.length >= 6 && chunk.readInt16BE(4) === PRODUCE_REQUEST;
 }
 
 /** kafkajs's own, which it does not export. */

@@ -1,3 +1,4 @@
+import { bounded } from '../async/bounded.js';
 import { Pulse } from '../async/pulse.js';
 import type { Leg } from '../message/headers.js';
 import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
@@ -10,7 +11,7 @@ import type { KafkaEntry, KafkaLane } from './kafka-lane.js';
 import { KafkaMirror } from './mirror.js';
 import { MemoryBound } from './memory-bound.js';
 import { kafkaMessage, owlmqRecord, resultOf, type Outgoing, type Routing } from './outgoing.js';
-import { OwlmqLane, type LaneEntry, type LaneError } from './owlmq-lane.js';
+import { OwlmqLane, type LaneEntry, type LaneError, type RecalledEntry } from './owlmq-lane.js';
 import { partitionOfKey, RoundRobin } from './partitioner.js';
 import {
   PublishFailedError,
@@ -33,6 +34,8 @@ export interface DispatcherOptions {
   routeOf: (topic: string) => Route;
   /** Whether the route may be acted on now; asked right before each write. */
   mayWrite: () => boolean;
+  /** Whether what was routed under an epoch, the present one or an earlier one, may be written now. */
+  mayWriteUnder: (epoch: number) => boolean;
   /** The applied epoch, the state or a figure that others wait for may have changed. */
   onChange: () => void;
   onEvent: (event: PublisherEvent) => void;
@@ -80,6 +83,8 @@ export class Dispatcher {
   #closed: Error | undefined;
   #pumpQueued = false;
   #kafkaBatch: readonly Outgoing[] | undefined;
+  /** Lowest epoch in it. */
+  #kafkaEpoch = 0;
   /** Resolves when the last batch was answered; never rejects. */
   #kafkaSent: Promise<void> = Promise.resolve();
   #rotation = 0;
@@ -138,7 +143,7 @@ export class Dispatcher {
       const heldMs = this.#holds.released();
       if (heldMs > 0) this.#options.onEvent({ type: 'released', heldMs });
     }
-    for (const { lane } of this.#queues.values()) lane?.kick();
+    for (const lane of this.#lanes()) lane.kick();
     this.#pumpSoon();
   }
 
@@ -158,7 +163,7 @@ export class Dispatcher {
    */
   async settleInFlight(goOn: () => boolean): Promise<void> {
     while (goOn() && !this.isQuiet()) {
-      await Promise.all([...this.#queues.values()].map((queue) => this.#drain(queue, DRAIN_STALL_MS, DRAIN_TOTAL_MS)));
+      await Promise.all(this.#lanes().map((lane) => lane.drain(DRAIN_STALL_MS, DRAIN_TOTAL_MS)));
       if (!this.isQuiet()) await this.#settled.wait(500);
     }
   }
@@ -174,13 +179,15 @@ export class Dispatcher {
     return true;
   }
 
-  /** Rejects what was not routed yet, and sees to the rest as a fence does. */
+  /** Rejects what was not routed yet, and sees to the rest as a fence does; with a dead Kafka too. */
   async close(error: Error): Promise<void> {
     this.#closed = error;
     this.rejectWaiting(error);
-    await Promise.all(
-      [...this.#queues.values()].map((queue) => this.#drain(queue, DRAIN_STALL_MS, 2 * DRAIN_TOTAL_MS)),
-    );
+    const kafkaSent = bounded(this.#kafkaSent, DRAIN_STALL_MS, () => error).catch(() => {
+      this.#options.kafka.abandon();
+    });
+    await Promise.all(this.#lanes().map((lane) => lane.drain(DRAIN_STALL_MS, 2 * DRAIN_TOTAL_MS)));
+    await kafkaSent;
     await this.#kafkaSent;
     clearTimeout(this.#expiry);
     this.#mirror.close();
@@ -194,10 +201,25 @@ export class Dispatcher {
     }
   }
 
-  /** Takes calls back that wait for OwlMQ's answer: nothing may be repeated now, and they must not wait for ever. */
+  /**
+   * Nothing may leave before the lease is back. What Kafka has not answered goes on then, if no other epoch has come.
+   * Calls that wait for OwlMQ's answer are taken back: they must not wait for ever.
+   */
   async leaseLost(): Promise<void> {
-    const queues = [...this.#queues.values()].filter(({ topic }) => this.#options.routeOf(topic).primary === 'owlmq');
-    await Promise.all(queues.map((queue) => this.#drain(queue, DRAIN_STALL_MS, DRAIN_TOTAL_MS)));
+    if (this.#kafkaBatch !== undefined) this.#options.kafka.cut();
+    for (const lane of this.#lanes()) lane.interrupt();
+    const lanes = this.#lanes((topic) => this.#options.routeOf(topic).primary === 'owlmq');
+    await Promise.all(lanes.map((lane) => lane.drain(DRAIN_STALL_MS, DRAIN_TOTAL_MS)));
+  }
+
+  /**
+   * The lease of an earlier epoch is over: others may count on it that nothing of it is written any more. `unwatched`:
+   * it was over before a higher epoch was seen, so that there may have been a fence in between.
+   */
+  async epochOver(epoch: number, unwatched: boolean): Promise<void> {
+    if (this.#kafkaBatch !== undefined && this.#kafkaEpoch <= epoch) this.#options.kafka.abandon();
+    const lanes = this.#lanes((topic) => unwatched || this.#options.routeOf(topic).fenced);
+    await Promise.all(lanes.map((lane) => lane.recall()));
   }
 
   /** Lowest epoch of an unsettled message of the migration. */
@@ -275,6 +297,12 @@ export class Dispatcher {
     return queue;
   }
 
+  #lanes(ofTopic: (topic: string) => boolean = () => true): OwlmqLane[] {
+    return [...this.#queues.values()].flatMap(({ topic, lane }) =>
+      lane !== undefined && ofTopic(topic) ? [lane] : [],
+    );
+  }
+
   #isHeld(topic: string): boolean {
     return this.#open && (!this.#options.mayWrite() || this.#options.routeOf(topic).fenced);
   }
@@ -293,7 +321,7 @@ export class Dispatcher {
     if (!this.#open || !this.#options.mayWrite()) return;
     const ready: { queue: TopicQueue; route: Route; leaders: readonly number[] }[] = [];
     for (const queue of this.#queues.values()) {
-      if (queue.messages.length === 0) continue;
+      if (queue.messages.length === 0 || queue.lane?.recalling === true) continue;
       const leaders = this.#options.partitions.leaders(queue.topic);
       if (leaders === undefined) {
         this.#learn(queue);
@@ -373,7 +401,13 @@ export class Dispatcher {
     if (this.#kafkaBatch !== undefined) return;
     const limits = new BatchLimits();
     const mirrored: Outgoing[] = [];
-    for (let next = this.#mirror.peek(); next !== undefined && limits.add(next); next = this.#mirror.peek()) {
+    for (let next = this.#mirror.peek(); next !== undefined; next = this.#mirror.peek()) {
+      if (!this.#options.mayWriteUnder(next.routing?.epoch ?? 0)) {
+        this.#mirror.take();
+        this.#mirror.leave(next);
+        continue;
+      }
+      if (!limits.add(next)) break;
       this.#mirror.take();
       mirrored.push(next);
     }
@@ -388,17 +422,22 @@ export class Dispatcher {
     if (limits.count === 0) return;
     const batch = [...mirrored, ...primary];
     this.#kafkaBatch = batch;
+    const epoch = batch.reduce((lowest, { routing }) => Math.min(lowest, routing?.epoch ?? 0), Infinity);
+    this.#kafkaEpoch = epoch;
     const entries = batch.map((message) => this.#kafkaEntry(message));
     this.#kafkaSent = this.#options.kafka
-      .send(entries)
+      .send(entries, () => this.#options.mayWriteUnder(epoch))
       .then(() => {
         this.#kafkaBatch = undefined;
+        const notSent: Outgoing[] = [];
         for (const [index, message] of batch.entries()) {
           const outcome = entries[index]?.outcome ?? new PublishOutcomeUnknownError(message.id, message.topic, 'kafka');
           if (index < mirrored.length) this.#mirrorAnswered(message, outcome);
+          else if (outcome === 'not-sent') notSent.push(message);
           else this.#kafkaAnswered(message, outcome);
         }
-        for (const { lane } of this.#queues.values()) lane?.gather();
+        this.#requeue(notSent);
+        for (const lane of this.#lanes()) lane.gather();
       })
       .catch((error: unknown) => {
         // A lane answers for each entry and throws nothing: this is a defect, and no call may hang on it.
@@ -424,6 +463,24 @@ export class Dispatcher {
     };
   }
 
+  /** Puts messages back in front of those that came later, to go by the state that comes. */
+  #requeue(messages: readonly Outgoing[]): void {
+    for (const message of messages) this.#unroute(message);
+    if (this.#closed !== undefined) {
+      // Not back to the queue, from where they would be sent again.
+      for (const message of messages) this.#reject(message, this.#closed);
+      return;
+    }
+    for (const topic of new Set(messages.map((message) => message.topic))) {
+      this.#queue(topic).messages.unshift(messages.filter((message) => message.topic === topic));
+    }
+    if (messages.length === 0) return;
+    // They are older than those that the timer was set for.
+    clearTimeout(this.#expiry);
+    this.#expiry = undefined;
+    this.#watchExpiry();
+  }
+
   #kafkaAnswered(message: Outgoing, outcome: PartitionOffset | Error): void {
     if (outcome instanceof Error) {
       this.#reject(message, outcome);
@@ -436,7 +493,11 @@ export class Dispatcher {
     this.#resolve(message);
   }
 
-  #mirrorAnswered(message: Outgoing, outcome: PartitionOffset | Error): void {
+  #mirrorAnswered(message: Outgoing, outcome: PartitionOffset | Error | 'not-sent'): void {
+    if (outcome === 'not-sent') {
+      this.#mirror.leave(message);
+      return;
+    }
     if (outcome instanceof Error) {
       this.#mirror.failed(message, outcome);
       return;
@@ -496,6 +557,9 @@ export class Dispatcher {
       onGivenUp: (entry, error) => {
         this.#givenUp(entry, error);
       },
+      onTakenBack: (entries) => {
+        this.#takenBack(queue.topic, entries);
+      },
       onError: (error) => {
         this.#options.onEvent({ type: 'error', error });
       },
@@ -527,27 +591,19 @@ export class Dispatcher {
     this.#options.onEvent({ type: 'copies-dropped', topic: message.topic, count: 1, reason: error.message });
   }
 
-  async #drain(queue: TopicQueue, stallMs: number, totalMs: number): Promise<void> {
-    const left = (await queue.lane?.drain(stallMs, totalMs)) ?? [];
+  /** Copies for the audit, calls to go by the next state. */
+  #takenBack(topic: string, left: readonly RecalledEntry[]): void {
     const copies = left.filter(({ role }) => role === 'copy');
     for (const { message } of copies) this.#backlog.givenUp(message.bytes);
     if (copies.length > 0) {
       this.#dropped += copies.length;
       const reason = 'OwlMQ did not take them in time.';
-      this.#options.onEvent({ type: 'copies-dropped', topic: queue.topic, count: copies.length, reason });
+      this.#options.onEvent({ type: 'copies-dropped', topic, count: copies.length, reason });
     }
     const calls = left.filter(({ role }) => role === 'primary');
-    for (const { message, outcomeUnknown } of calls) {
-      this.#unroute(message);
-      message.attempted ||= outcomeUnknown;
-    }
-    if (this.#closed === undefined) {
-      queue.messages.unshift(calls.map(({ message }) => message));
-    } else {
-      // Not back to the queue, from where they would be sent again.
-      for (const { message } of calls) this.#reject(message, this.#closed);
-    }
-    if (left.length > 0) this.#progressed();
+    for (const { message, outcomeUnknown } of calls) message.attempted ||= outcomeUnknown;
+    this.#requeue(calls.map(({ message }) => message));
+    this.#progressed();
   }
 
   // Ends of messages.

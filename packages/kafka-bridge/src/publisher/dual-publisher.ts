@@ -99,6 +99,8 @@ export class DualPublisher {
       partitions: this.#partitions,
       routeOf: (topic) => this.#routeOf(topic),
       mayWrite: () => this.#mayWrite,
+      mayWriteUnder: (epoch) =>
+        migration === undefined || performance.now() < (this.#follower?.leaseEndOf(epoch) ?? -Infinity),
       onChange: () => {
         this.#announce();
       },
@@ -269,8 +271,10 @@ export class DualPublisher {
     // A follower of another attempt to connect knows nothing of the earlier one's epochs.
     if (state.epoch <= (this.#state?.epoch ?? 0)) return;
     const wasFenced = this.#state?.fence !== undefined;
+    const superseded = this.#state?.epoch ?? 0;
     this.#state = state;
     this.#routes.clear();
+    this.#endEpoch(superseded);
     this.#dispatcher.epochChanged();
     this.#emit({ type: 'routing', state });
     if (state.fence !== undefined) {
@@ -280,6 +284,18 @@ export class DualPublisher {
     }
     this.#dispatcher.routesChanged();
     this.#announce();
+  }
+
+  /** Sees to it that nothing of an earlier epoch is written past its lease. */
+  #endEpoch(epoch: number): void {
+    const leftMs = (this.#follower?.leaseEndOf(epoch) ?? 0) - performance.now();
+    if (leftMs <= 0) {
+      this.#inBackground(this.#dispatcher.epochOver(epoch, true));
+      return;
+    }
+    setTimeout(() => {
+      this.#inBackground(this.#dispatcher.epochOver(epoch, false));
+    }, leftMs + 1).unref();
   }
 
   /** Without a migration always; with one while its state is known and the lease lasts. */

@@ -28,13 +28,25 @@ export interface KafkaEntry {
   outcome: KafkaOutcome | undefined;
 }
 
-/** Where an entry is, or why it is not (`PublishFailedError`) or may not be (`PublishOutcomeUnknownError`) there. */
-export type KafkaOutcome = PartitionOffset | PublishFailedError | PublishOutcomeUnknownError;
+/**
+ * Where an entry is, or why it is not (`PublishFailedError`) or may not be (`PublishOutcomeUnknownError`) there;
+ * `not-sent` when the batch was abandoned before anything of it had left.
+ */
+export type KafkaOutcome = PartitionOffset | PublishFailedError | PublishOutcomeUnknownError | 'not-sent';
+
+interface Batch {
+  mayWrite: () => boolean;
+  /** When what is not written then is given up; `performance.now()`. */
+  endsAt: number;
+  abandoned: boolean;
+}
 
 /** Writes batches to Kafka, one at a time, so that the order of each partition is kept. */
 export class KafkaLane {
   readonly #options: KafkaLaneOptions;
   readonly #producer: ReplaceableProducer;
+  /** The one under way, or the last. */
+  #batch: Batch = { mayWrite: () => true, endsAt: 0, abandoned: false };
 
   constructor(options: KafkaLaneOptions) {
     this.#options = options;
@@ -43,6 +55,8 @@ export class KafkaLane {
       connection: options.connection,
       clientId: options.clientId,
       producer: { ...options.producer, idempotent },
+      mayWrite: () => this.#batch.mayWrite(),
+      keepTrying: true,
       onError: options.onError,
     });
   }
@@ -51,35 +65,53 @@ export class KafkaLane {
     await this.#producer.connect(this.#options.deliveryTimeoutMs);
   }
 
-  /** Writes entries, and sets the outcome of each; never throws. */
-  async send(entries: readonly KafkaEntry[]): Promise<void> {
+  /**
+   * Writes entries, and sets the outcome of each; never throws. `mayWrite` is asked whenever records are about to leave,
+   * at repetitions too; while it is false they wait.
+   */
+  async send(entries: readonly KafkaEntry[], mayWrite: () => boolean): Promise<void> {
+    const endsAt = performance.now() + this.#options.deliveryTimeoutMs;
+    const batch: Batch = { mayWrite, endsAt, abandoned: false };
+    this.#batch = batch;
     // One call a broker: when one broker fails, kafkajs repeats what it sent to all brokers of a call, and that to the
     // healthy ones with new sequence numbers, as duplicates.
-    await Promise.all(grouped(entries, ({ leader }) => leader).map((group) => this.#send(group)));
-    if (entries.some(({ outcome }) => outcome instanceof Error)) await this.#producer.giveUp();
+    await Promise.all(grouped(entries, ({ leader }) => leader).map((group) => this.#send(batch, group)));
+    if (!batch.abandoned && entries.some(({ outcome }) => outcome instanceof Error)) await this.#producer.giveUp();
+  }
+
+  /** The lease is lost: nothing more leaves before it is back. A batch under way goes on then, without duplicates. */
+  cut(): void {
+    this.#producer.cut();
+  }
+
+  /** Ends the batch under way for good; nothing more of it leaves. */
+  abandon(): void {
+    this.#batch.abandoned = true;
+    this.#producer.abandon();
   }
 
   async close(): Promise<void> {
     await this.#producer.close();
   }
 
-  async #send(entries: readonly KafkaEntry[]): Promise<void> {
+  async #send(batch: Batch, entries: readonly KafkaEntry[]): Promise<void> {
     try {
       const answers = await this.#producer.sendBatch(
         { topicMessages: byTopic(entries), ...this.#sendOptions() },
-        this.#options.deliveryTimeoutMs,
+        Math.max(1, batch.endsAt - performance.now()),
       );
       place(entries, answers);
     } catch (thrown) {
       const error = asError(thrown);
       // One refused entry or partition must not fail the others. Sent again by the same producer with the same
       // numbers, what the broker has already is not stored twice.
-      const parts = refusedByBroker(error) ? split(entries, isAboutRecords(error)) : [];
+      const parts = refusedByBroker(error) && !batch.abandoned ? split(entries, isAboutRecords(error)) : [];
       if (parts.length > 1) {
-        for (const part of parts) await this.#send(part);
+        for (const part of parts) await this.#send(batch, part);
         return;
       }
-      for (const entry of entries) entry.outcome = failure(entry, error);
+      const notSent = batch.abandoned && error instanceof KafkaConnectError;
+      for (const entry of entries) entry.outcome = notSent ? 'not-sent' : failure(entry, error);
     }
   }
 

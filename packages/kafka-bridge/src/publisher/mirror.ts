@@ -75,6 +75,12 @@ export class KafkaMirror {
     this.#degrade(cause);
   }
 
+  /** Leaves a write to the audit, for no fault of Kafka's. */
+  leave(message: Outgoing): void {
+    this.#finish(message);
+    this.#options.onDropped(message);
+  }
+
   /** Kafka acknowledged another write. */
   recovered(): void {
     this.#setDegraded(false, undefined);

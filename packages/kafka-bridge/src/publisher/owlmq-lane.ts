@@ -33,6 +33,8 @@ export interface OwlmqLaneOptions {
   recordOf: (entry: LaneEntry) => OwlmqRecord;
   onStored: (entry: LaneEntry, place: PartitionOffset) => void;
   onGivenUp: (entry: LaneEntry, error: LaneError) => void;
+  /** Told of entries that were taken back, in their order. */
+  onTakenBack: (entries: RecalledEntry[]) => void;
   /** Told of requests that failed; they are repeated. */
   onError: (error: Error) => void;
   /** Called after each request, when its outcomes were told. */
@@ -119,23 +121,36 @@ export class OwlmqLane {
       });
   }
 
+  /** Whether entries are being taken back: what comes later must not overtake them. */
+  get recalling(): boolean {
+    return this.#recalled;
+  }
+
   /**
    * Waits until all is written or given up. When nothing was written for `stallMs`, or all is not after `totalMs`,
-   * takes back and returns what is left; a request under way is ended, so those entries may be written all the same.
+   * what is left is taken back; a request under way is ended, so those entries may be written all the same.
    */
-  async drain(stallMs: number, totalMs: number): Promise<RecalledEntry[]> {
+  async drain(stallMs: number, totalMs: number): Promise<void> {
     const start = performance.now();
     this.kick();
     while (this.size > 0) {
       const limit = Math.min(start + totalMs, Math.max(start, this.#progressAt) + stallMs);
       const leftMs = limit - performance.now();
-      if (leftMs <= 0) return await this.#recall();
+      if (leftMs <= 0) {
+        await this.recall();
+        return;
+      }
       await this.#news.wait(leftMs);
     }
-    return [];
   }
 
-  async #recall(): Promise<RecalledEntry[]> {
+  /** Ends a request under way: what it carried may be written all the same, and is repeated when the lane may write. */
+  interrupt(): void {
+    this.#request?.abort();
+  }
+
+  /** Takes back what is left, at once; see {@link drain}. Nothing more is sent after the call. */
+  async recall(): Promise<void> {
     this.#recalled = true;
     clearTimeout(this.#gathering);
     this.#gathering = undefined;
@@ -143,7 +158,8 @@ export class OwlmqLane {
     this.#wake.fire();
     while (this.#running) await this.#news.wait(1_000);
     this.#recalled = false;
-    return this.#queue.clear();
+    const left = this.#queue.clear();
+    if (left.length > 0) this.#options.onTakenBack(left);
   }
 
   async #run(): Promise<void> {
