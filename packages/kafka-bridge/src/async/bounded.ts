@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-
 /**
  * Waits for a promise no longer than `ms`. The work behind the promise is not ended by that: callers that need it
  * ended must do so.
@@ -22,11 +20,16 @@ export async function bounded<T>(work: Promise<T>, ms: number, onTimeout: () => 
 
 /** Waits `ms`, or until the signal is aborted; never throws. */
 export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  try {
-    await sleep(ms, undefined, signal === undefined ? {} : { signal });
-  } catch (error) {
-    if (signal?.aborted !== true) throw error;
-  }
+  if (signal?.aborted === true) return;
+  await new Promise<void>((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal?.addEventListener('abort', end);
+  });
 }
 
 /** The promise's outcome; undefined when the signal is aborted first. */

@@ -96,6 +96,8 @@ export class KafkaLane {
 
   async #send(batch: Batch, entries: readonly KafkaEntry[]): Promise<void> {
     try {
+      // The rest of a batch that was abandoned while it was sent in parts.
+      if (batch.abandoned) throw new Error('The write was given up.');
       const answers = await this.#producer.sendBatch(
         { topicMessages: byTopic(entries), ...this.#sendOptions() },
         Math.max(1, batch.endsAt - performance.now()),

@@ -14,10 +14,14 @@ export interface Route {
   fenced: boolean;
 }
 
-/** Of a publisher that obeys a migration. Before its first state everything goes to Kafka alone. */
+/**
+ * Of a publisher that obeys a migration. Before its first state everything goes to Kafka alone, and any topic may be one
+ * of the migration's: what is under way when the state comes is waited for.
+ */
 export function routeOf(topic: string, state: RoutingState | undefined): Route {
   if (state?.topics.includes(topic) !== true) {
-    return { epoch: state?.epoch ?? 0, migrated: false, primary: 'kafka', mirror: false, ratio: 0, fenced: false };
+    const migrated = state === undefined;
+    return { epoch: state?.epoch ?? 0, migrated, primary: 'kafka', mirror: false, ratio: 0, fenced: false };
   }
   const { epoch, primary, mirror, ratio } = state;
   return { epoch, migrated: true, primary, mirror, ratio, fenced: state.fence !== undefined };

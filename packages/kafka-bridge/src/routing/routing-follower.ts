@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { asError, deferred } from '../async/bounded.js';
+import { asError, bounded, deferred } from '../async/bounded.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { PartitionFollower } from '../kafka/partition-follower.js';
 import { RoutingUnavailableError } from './routing-errors.js';
@@ -79,15 +78,12 @@ export class RoutingFollower {
   async start(options: { timeoutMs?: number } = {}): Promise<void> {
     const timeoutMs = options.timeoutMs ?? START_TIMEOUT_MS;
     this.#follower.start();
-    const giveUp = new AbortController();
-    const timeout = sleep(timeoutMs, 'timeout' as const, { signal: giveUp.signal }).catch(() => undefined);
-    const outcome = await Promise.race([this.#firstEnd.promise, timeout]);
-    giveUp.abort();
-    if (outcome === undefined) return;
-    await this.stop();
-    const reason = this.#lastError?.message ?? 'Kafka did not answer.';
-    const problem = `topic ${ROUTING_TOPIC} could not be read to its end within ${timeoutMs} ms: ${reason}`;
-    throw new RoutingUnavailableError(this.#options.migration, problem, this.#lastError);
+    try {
+      await bounded(this.#firstEnd.promise, timeoutMs, () => this.#unavailable(timeoutMs));
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
   }
 
   /**
@@ -152,6 +148,12 @@ export class RoutingFollower {
         this.#onError(asError(error));
       }
     }
+  }
+
+  #unavailable(timeoutMs: number): RoutingUnavailableError {
+    const reason = this.#lastError?.message ?? 'Kafka did not answer.';
+    const problem = `topic ${ROUTING_TOPIC} could not be read to its end within ${timeoutMs} ms: ${reason}`;
+    return new RoutingUnavailableError(this.#options.migration, problem, this.#lastError);
   }
 
   #onError(error: Error): void {
