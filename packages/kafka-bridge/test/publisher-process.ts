@@ -23,7 +23,6 @@ export class PublisherProcess {
   readonly outcomes: Outcome[] = [];
   readonly #child: ChildProcess;
   #instance: string | undefined;
-  #status: PublisherStatus | undefined;
   #sent: number | undefined;
 
   private constructor(options: object) {
@@ -31,7 +30,6 @@ export class PublisherProcess {
     this.#child = fork(script, [JSON.stringify(options)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child.on('message', (told: Told) => {
       if (told.type === 'outcome') this.outcomes.push(told);
-      else if (told.type === 'status') this.#status = told;
       else if (told.type === 'connected') this.#instance = told.instance;
       else if (told.type === 'closed') this.#sent = told.sent;
     });
@@ -55,11 +53,15 @@ export class PublisherProcess {
 
   /** A status asked for after the call, once the process is able to answer. */
   async status(): Promise<PublisherStatus> {
-    this.#status = undefined;
+    let status: PublisherStatus | undefined;
+    const take = (told: Told): void => {
+      if (told.type === 'status') status = told;
+    };
+    this.#child.on('message', take);
     this.#child.send('status');
-    await until('the publisher answers', () => this.#status !== undefined, 60_000);
-    if (this.#status === undefined) throw new Error('No status.');
-    return this.#status;
+    await until('the publisher answers', () => status !== undefined, 60_000);
+    this.#child.off('message', take);
+    return status as unknown as PublisherStatus;
   }
 
   freeze(): void {
