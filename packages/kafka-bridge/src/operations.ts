@@ -6,6 +6,12 @@ export {
   LogReadStalledError,
 } from './audit/audit-errors.js';
 export {
+  mergeForwardCheckpoints,
+  mergeMirrorCheckpoints,
+  splitForwardCheckpoint,
+  splitMirrorCheckpoint,
+} from './audit/checkpoints.js';
+export {
   ForwardAudit,
   type AuditReport,
   type ForwardAuditOptions,

@@ -1,12 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { LogReader, OffsetOutOfRangeError, type LogRecord } from '../kafka/log-reader.js';
-import { readProvenance } from '../message/headers.js';
+import { foreignMessageId, readProvenance } from '../message/headers.js';
 import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
+import { isCopied } from '../publisher/copy-decision.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
 import { AuditPartitionsError, AuditPositionLostError, throwAll } from './audit-errors.js';
 import { eachLimited } from './each-limited.js';
 import { KeyOrder } from './key-order.js';
+import { ownedPartitions } from './partitions.js';
 import { copyToOwlmq, lookupAll, payloadBytes, type MissingCopy } from './owlmq-copies.js';
 
 /** What was counted of a topic since the audit's first start, over all restarts. */
@@ -19,8 +21,10 @@ export interface ForwardFigures {
   copied: number;
   /** Records of the library whose copy was not intended (ratio below 1). */
   notCopied: number;
-  /** Records without the library's id: their producer does not use the bridge, and they are not copied. */
+  /** Records without the library's id: their producer does not use the bridge. */
   foreign: number;
+  /** Those among the foreign that OwlMQ is proven to hold, copied by the bridge. */
+  forwarded: number;
   /** Intended copies that OwlMQ did not have after the grace. */
   missing: number;
   /** Those among the missing that the audit wrote; the others arrived while it tried. */
@@ -63,6 +67,16 @@ export interface ForwardAuditOptions {
   positions: TopicOffsets;
   /** Goes on where an earlier audit was. */
   checkpoint?: ForwardCheckpoint | undefined;
+  /**
+   * The partitions to see to, by topic; all of a topic that is not named. Several audits may share a topic: each one's
+   * checkpoint has all partitions, those of others untouched, and `mergeForwardCheckpoints` makes one of them.
+   */
+  partitions?: Readonly<Record<string, readonly number[]>> | undefined;
+  /**
+   * Foreign records of these topics are copied to OwlMQ, by the rule that a publisher goes by at this ratio; there is no
+   * grace, since nobody else copies them. Those of other topics are counted only.
+   */
+  forward?: { topics: readonly string[]; ratio: number } | undefined;
   /** How long a copy may take to arrive before the audit writes it, ms. */
   graceMs: number;
   clientId?: string;
@@ -104,6 +118,7 @@ export class ForwardAudit {
   readonly #reader: LogReader;
   readonly #topics: readonly string[];
   readonly #graceMs: number;
+  readonly #forward: ForwardAuditOptions['forward'];
   readonly #checkpoint: ForwardCheckpoint;
   readonly #partitions: PartitionState[];
 
@@ -111,6 +126,7 @@ export class ForwardAudit {
     this.#owlmq = options.owlmq;
     this.#topics = options.topics;
     this.#graceMs = options.graceMs;
+    this.#forward = options.forward;
     this.#reader = new LogReader(options.connection, { clientId: options.clientId ?? 'kafka-bridge-audit' });
     const { positions, coverage, figures } = options.checkpoint ?? {
       positions: options.positions,
@@ -123,9 +139,11 @@ export class ForwardAudit {
       coverage: structuredClone(coverage),
       figures: structuredClone(figures),
     };
-    for (const topic of options.topics) this.#checkpoint.figures[topic] ??= noFigures();
+    for (const topic of options.topics) {
+      this.#checkpoint.figures[topic] = { ...noFigures(), ...this.#checkpoint.figures[topic] };
+    }
     this.#partitions = options.topics.flatMap((topic) =>
-      (this.#checkpoint.positions[topic] ?? []).map((_, partition) => ({
+      ownedPartitions(topic, this.#checkpoint.positions[topic]?.length ?? 0, options.partitions).map((partition) => ({
         topic,
         partition,
         order: new KeyOrder(),
@@ -267,11 +285,11 @@ export class ForwardAudit {
     graceMs: number,
     signal: AbortSignal | undefined,
   ): Promise<number | undefined> {
-    const read = records.map((record) => ({ record, ...readProvenance(record.headers) }));
+    const read = records.map((record) => this.#expected(record));
     const places: Map<string, PartitionOffset> = await lookupAll(
       this.#owlmq,
       state.topic,
-      read.flatMap(({ id, copied }) => (id !== undefined && copied ? [id] : [])),
+      read.flatMap(({ id, copied }) => (copied ? [id] : [])),
       signal,
     );
     for (const { timestamp } of records) state.newestTimestamp = Math.max(state.newestTimestamp, timestamp);
@@ -280,12 +298,12 @@ export class ForwardAudit {
     let stopped: number | undefined;
     state.waiting = 0;
     state.oldestUnprovenMs = undefined;
-    for (const { record, id, copied } of read) {
-      if (id === undefined || !copied || places.has(id)) continue;
+    for (const { record, id, copied, foreign } of read) {
+      if (!copied || places.has(id)) continue;
       if (stopped === undefined) {
-        const age = this.#age(state, record);
+        const age = foreign ? Number.POSITIVE_INFINITY : this.#age(state, record);
         if (age >= graceMs) {
-          missing.push({ id, record });
+          missing.push({ id, record, foreign });
           continue;
         }
         stopped = record.offset;
@@ -297,29 +315,44 @@ export class ForwardAudit {
 
     const { figures, coverage } = this.#checkpoint;
     const topicFigures = (figures[state.topic] ??= noFigures());
-    for (const { record, id, copied } of read) {
+    for (const { record, id, copied, foreign } of read) {
       if (stopped !== undefined && record.offset >= stopped) break;
       const bytes = payloadBytes(record);
       topicFigures.kafka.messages++;
       topicFigures.kafka.bytes += bytes;
-      const place = id !== undefined && copied ? (places.get(id) ?? repaired.get(id)) : undefined;
-      if (id === undefined || place === undefined) {
-        topicFigures[id === undefined ? 'foreign' : 'notCopied']++;
+      if (foreign) topicFigures.foreign++;
+      const place = copied ? (places.get(id) ?? repaired.get(id)) : undefined;
+      if (place === undefined) {
+        if (!foreign) topicFigures.notCopied++;
         const starts = coverage[state.topic];
         if (starts !== undefined) starts[state.partition] = record.offset + 1;
         continue;
       }
       topicFigures.owlmq.messages++;
       topicFigures.owlmq.bytes += bytes;
-      topicFigures.copied++;
+      topicFigures[foreign ? 'forwarded' : 'copied']++;
       if (place.partition !== state.partition) topicFigures.misplaced++;
       const order = state.order.next(record.key, id, place.offset);
       if (order === 'inversion') topicFigures.inversions++;
       if (order === 'duplicate') topicFigures.duplicates++;
     }
-    topicFigures.missing += repaired.size;
-    for (const { written } of repaired.values()) if (written) topicFigures.repaired++;
+    for (const { id, foreign } of missing) {
+      if (foreign) continue;
+      topicFigures.missing++;
+      if (repaired.get(id)?.written === true) topicFigures.repaired++;
+    }
     return stopped;
+  }
+
+  /** Under which id a record is on OwlMQ, and whether it is to be there. */
+  #expected(record: LogRecord): { record: LogRecord; id: string; copied: boolean; foreign: boolean } {
+    const { topic, partition, offset, key } = record;
+    const { id, copied } = readProvenance(record.headers);
+    if (id !== undefined) return { record, id, copied, foreign: false };
+    const place = foreignMessageId(topic, partition, offset);
+    const { topics, ratio } = this.#forward ?? { topics: [], ratio: 0 };
+    const forwarded = topics.includes(topic) && isCopied(key ?? Buffer.from(place), ratio);
+    return { record, id: place, copied: forwarded, foreign: true };
   }
 
   /**
@@ -349,6 +382,7 @@ function noFigures(): ForwardFigures {
     copied: 0,
     notCopied: 0,
     foreign: 0,
+    forwarded: 0,
     missing: 0,
     repaired: 0,
     inversions: 0,

@@ -1,6 +1,6 @@
 import { Kafka, logLevel, type IHeaders, type Message, type Producer } from 'kafkajs';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { formatPosition, groupHeaders, HEADER } from '../message/headers.js';
+import { formatPosition, groupHeaders, HEADER, VIA } from '../message/headers.js';
 import type { OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 import { AuditRepairError } from './audit-errors.js';
 
@@ -74,7 +74,7 @@ function kafkaCopy(record: OwlmqStoredRecord): Message {
   // A record that was published to OwlMQ alone may lack it; the join needs it.
   headers[HEADER.id] ??= record.id;
   headers[HEADER.source] = formatPosition({ leg: 'owlmq', partition: record.partition, offset: record.offset });
-  headers[HEADER.via] = 'audit';
+  headers[HEADER.via] = VIA.audit;
   return {
     partition: record.partition,
     key: record.key,

@@ -8,6 +8,7 @@ import { AuditPartitionsError, AuditPositionLostError, LogReadStalledError, thro
 import { eachLimited } from './each-limited.js';
 import { KafkaCopies } from './kafka-copies.js';
 import { MirrorWindow, type KafkaPage, type WindowEntry } from './mirror-window.js';
+import { ownedPartitions } from './partitions.js';
 import { copyToOwlmq, lookupAll, payloadBytes } from './owlmq-copies.js';
 
 /** What was counted of a topic since the audit's first start, over all restarts. */
@@ -67,6 +68,8 @@ export interface MirrorAuditOptions {
   kafkaPositions: TopicOffsets;
   /** Goes on where an earlier audit was, in place of the positions. */
   checkpoint?: MirrorCheckpoint | undefined;
+  /** The partitions to see to, by topic; all of a topic that is not named. See `ForwardAuditOptions.partitions`. */
+  partitions?: Readonly<Record<string, readonly number[]>> | undefined;
   /**
    * How long a counterpart may take to arrive before the audit writes it, ms. Must be longer than a publisher goes on
    * trying to write its Kafka copy: Kafka does not know message ids, so that a later one would be there twice. For a
@@ -88,6 +91,7 @@ export interface MirrorStepOptions {
 interface Stray {
   id: string;
   record: LogRecord;
+  foreign: boolean;
   since: number;
   page: KafkaPage;
 }
@@ -137,6 +141,8 @@ export class MirrorAudit {
   readonly #graceMs: number;
   readonly #partitions: PartitionState[];
   readonly #figures: Record<string, MirrorFigures>;
+  /** Where the audit began; partitions that are not its own stay there. */
+  readonly #start: { owlmq: TopicOffsets; kafka: TopicOffsets };
 
   constructor(options: MirrorAuditOptions) {
     const clientId = options.clientId ?? 'kafka-bridge-mirror-audit';
@@ -147,6 +153,7 @@ export class MirrorAudit {
     this.#kafkaCopies = new KafkaCopies(options.connection, clientId);
     const owlmq = options.checkpoint?.owlmq ?? options.owlmqPositions;
     const kafka = options.checkpoint?.kafka ?? options.kafkaPositions;
+    this.#start = { owlmq: structuredClone(owlmq), kafka: structuredClone(kafka) };
     this.#figures = structuredClone(options.checkpoint?.figures ?? {});
     this.#partitions = options.topics.flatMap((topic) => {
       this.#figures[topic] ??= noFigures();
@@ -155,10 +162,10 @@ export class MirrorAudit {
       if (kafkaOffsets.length !== owlmqOffsets.length) {
         throw new AuditPartitionsError('owlmq', topic, kafkaOffsets.length, owlmqOffsets.length);
       }
-      return owlmqOffsets.map((offset, partition) => ({
+      return ownedPartitions(topic, owlmqOffsets.length, options.partitions).map((partition) => ({
         topic,
         partition,
-        window: new MirrorWindow(offset, kafkaOffsets[partition] ?? 0),
+        window: new MirrorWindow(owlmqOffsets[partition] ?? 0, kafkaOffsets[partition] ?? 0),
         strays: [],
         strayBytes: 0,
         newestTimestamp: 0,
@@ -168,11 +175,10 @@ export class MirrorAudit {
 
   /** Where the audit is now: also after a step that threw. */
   get checkpoint(): MirrorCheckpoint {
-    const owlmq: TopicOffsets = Object.fromEntries(this.#topics.map((topic) => [topic, []]));
-    const kafka: TopicOffsets = Object.fromEntries(this.#topics.map((topic) => [topic, []]));
-    for (const { topic, window } of this.#partitions) {
-      owlmq[topic]?.push(window.owlmqLow);
-      kafka[topic]?.push(window.kafkaLow);
+    const { owlmq, kafka } = structuredClone(this.#start);
+    for (const { topic, partition, window } of this.#partitions) {
+      (owlmq[topic] ??= [])[partition] = window.owlmqLow;
+      (kafka[topic] ??= [])[partition] = window.kafkaLow;
     }
     return { owlmq, kafka, figures: structuredClone(this.#figures) };
   }
@@ -210,9 +216,10 @@ export class MirrorAudit {
       const kafka = await this.#reader.bounds(topic);
       const owlmq = await this.#owlmq.describeTopic(topic, signal === undefined ? {} : { signal });
       const states = this.#partitions.filter((state) => state.topic === topic);
-      if (kafka.length !== states.length) throw new AuditPartitionsError('kafka', topic, states.length, kafka.length);
-      if (owlmq?.partitions.length !== states.length) {
-        throw new AuditPartitionsError('owlmq', topic, states.length, owlmq?.partitions.length);
+      const count = this.#start.owlmq[topic]?.length ?? 0;
+      if (kafka.length !== count) throw new AuditPartitionsError('kafka', topic, count, kafka.length);
+      if (owlmq?.partitions.length !== count) {
+        throw new AuditPartitionsError('owlmq', topic, count, owlmq?.partitions.length);
       }
       for (const state of states) {
         const { partition, window } = state;
@@ -220,7 +227,7 @@ export class MirrorAudit {
         const owlmqBound = owlmq.partitions.find((bound) => bound.partition === partition);
         const goal = until === undefined ? owlmqBound?.endOffset : until[topic]?.[partition];
         if (kafkaBound === undefined || owlmqBound === undefined || goal === undefined) {
-          throw new AuditPartitionsError('owlmq', topic, states.length, until?.[topic]?.length);
+          throw new AuditPartitionsError('owlmq', topic, count, until?.[topic]?.length);
         }
         assertInLog('kafka', state, window.kafkaLow, kafkaBound);
         assertInLog('owlmq', state, window.owlmqLow, owlmqBound);
@@ -310,7 +317,7 @@ export class MirrorAudit {
       if (copyOf !== undefined) {
         window.addCopy(id, copyOf, record.offset, page);
       } else if (place === undefined) {
-        state.strays.push({ id, record, since: performance.now(), page });
+        state.strays.push({ id, record, foreign, since: performance.now(), page });
         state.strayBytes += bytes;
         page.open++;
       } else if (place.partition === partition) {

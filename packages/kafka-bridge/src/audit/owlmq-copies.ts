@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LogRecord } from '../kafka/log-reader.js';
-import { formatPosition, HEADER } from '../message/headers.js';
+import { formatPosition, HEADER, VIA } from '../message/headers.js';
 import type { OwlmqApi, OwlmqRecord, PartitionOffset } from '../owlmq/owlmq-api.js';
 import { AuditRepairError } from './audit-errors.js';
 
@@ -34,6 +34,8 @@ export async function lookupAll(
 export interface MissingCopy {
   id: string;
   record: LogRecord;
+  /** Whether its producer does not use the library. */
+  foreign: boolean;
 }
 
 /** Where a copy is now, and whether this call wrote it. */
@@ -90,7 +92,7 @@ export function payloadBytes(record: { key: Buffer | null; value: Buffer | null 
   return (record.key?.length ?? 0) + (record.value?.length ?? 0);
 }
 
-function owlmqCopy({ id, record }: MissingCopy): OwlmqRecord {
+function owlmqCopy({ id, record, foreign }: MissingCopy): OwlmqRecord {
   const source = formatPosition({ leg: 'kafka', partition: record.partition, offset: record.offset });
   return {
     partition: record.partition,
@@ -104,7 +106,7 @@ function owlmqCopy({ id, record }: MissingCopy): OwlmqRecord {
           (Array.isArray(values) ? values : [values]).map((one): [string, Buffer] => [name, one]),
         ),
       [HEADER.source, Buffer.from(source)],
-      [HEADER.via, Buffer.from('audit')],
+      [HEADER.via, Buffer.from(foreign ? VIA.forward : VIA.audit)],
     ],
     timestamp: record.timestamp,
   };

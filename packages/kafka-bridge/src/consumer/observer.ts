@@ -1,3 +1,4 @@
+import { VIA, type Provenance } from '../message/headers.js';
 import type { RoutingState } from '../routing/routing-state.js';
 import type { ReceivedMessage } from './consumed-message.js';
 import type { OutputDigester } from './output-digest.js';
@@ -38,7 +39,8 @@ export class Observer {
    * comparison's start. Both sides decide alike.
    */
   wants(side: ObservingSide, { message, provenance }: ReceivedMessage): boolean {
-    if (!this.observing(side) || !provenance.copied || message.position.kafka === undefined) return false;
+    if (!this.observing(side) || message.position.kafka === undefined) return false;
+    if (!provenance.copied && !this.#forwarded(side, message.topic, provenance)) return false;
     const from = this.#options.state()?.shadowFrom?.[message.topic]?.[message.partition] ?? 0;
     return message.position.kafka >= from;
   }
@@ -72,6 +74,13 @@ export class Observer {
   /** Resolves once what was observed so far is in Kafka. */
   async flush(): Promise<void> {
     await this.#options.producer.flush();
+  }
+
+  /** Whether a message has no header of its publisher, and the bridge copies every such one of the topic. */
+  #forwarded(side: ObservingSide, topic: string, { id, via }: Provenance): boolean {
+    const state = this.#options.state();
+    if (state?.forward?.includes(topic) !== true || state.ratio < 1) return false;
+    return side === 'shadow' ? via === VIA.forward : id === undefined;
   }
 
   #digest(outcome: Outcome): { output: OutputDigest } | { error: Error } {

@@ -20,9 +20,12 @@ export const HEADER = {
    * for example `kafka/3/1207`. Makes offset translation exact.
    */
   source: 'owlmq-source',
-  /** On records that an audit or a forwarder wrote: `audit` or `forwarder`. Keeps a copy from being copied back. */
+  /** On copies that the bridge wrote in place of a publisher, see `VIA`. */
   via: 'owlmq-via',
 } as const;
+
+/** Why the bridge wrote a copy: `audit` repaired what a publisher did not copy, `forward` copied a foreign record. */
+export const VIA = { audit: 'audit', forward: 'forward' } as const;
 
 /** One of the two systems a message is written to. */
 export type Leg = 'kafka' | 'owlmq';

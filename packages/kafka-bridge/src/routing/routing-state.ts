@@ -24,6 +24,11 @@ export const routingStateSchema = z.strictObject({
   groups: z.array(z.string()),
   /** Share of messages copied to OwlMQ while Kafka is primary, 0 to 1. */
   ratio: z.number().min(0).max(1),
+  /**
+   * Topics whose foreign records the bridge copies to OwlMQ, under the ratio; none when absent. Consumers observe these
+   * records, too, where the ratio is 1.
+   */
+  forward: z.array(z.string()).optional(),
   /** The leg whose acknowledgement makes `publish()` resolve. */
   primary: z.enum(['kafka', 'owlmq']),
   /** Whether the other leg is written at all: false only once the migration is decommissioned. */
