@@ -1,5 +1,6 @@
 /** What the worker and tools need to operate a migration. What a service embeds is in `@owlmq/kafka-bridge`. */
 export {
+  AuditCheckpointError,
   AuditPartitionsError,
   AuditPositionLostError,
   AuditRepairError,
@@ -10,20 +11,20 @@ export {
   mergeMirrorCheckpoints,
   splitForwardCheckpoint,
   splitMirrorCheckpoint,
+  type ForwardCheckpoint,
+  type ForwardFigures,
+  type MirrorCheckpoint,
+  type MirrorFigures,
 } from './audit/checkpoints.js';
 export {
   ForwardAudit,
   type AuditReport,
   type ForwardAuditOptions,
-  type ForwardCheckpoint,
-  type ForwardFigures,
   type ForwardStepOptions,
 } from './audit/forward-audit.js';
 export {
   MirrorAudit,
   type MirrorAuditOptions,
-  type MirrorCheckpoint,
-  type MirrorFigures,
   type MirrorReport,
   type MirrorStepOptions,
 } from './audit/mirror-audit.js';
@@ -33,13 +34,8 @@ export { translateToKafka, type TranslateToKafkaOptions } from './offsets/transl
 export { translateToOwlmq, type TranslateToOwlmqOptions } from './offsets/translate-to-owlmq.js';
 export type { OffsetReset, OffsetTranslation } from './offsets/translation.js';
 export { ClusterAdmin, KafkaGroupNotEmptyError, OffsetReadBackError, type KafkaGroup } from './kafka/cluster-admin.js';
-export {
-  LogReader,
-  OffsetOutOfRangeError,
-  UnknownTopicError,
-  type LogRecord,
-  type PartitionBounds,
-} from './kafka/log-reader.js';
+export { LogReader, OffsetOutOfRangeError, UnknownTopicError, type PartitionBounds } from './kafka/log-reader.js';
+export type { LogRecord } from './kafka/log-record.js';
 export type { RoutingState, TopicOffsets } from './routing/routing-state.js';
 export {
   comparisonCheckpointSchema,

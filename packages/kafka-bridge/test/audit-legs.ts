@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { Kafka, logLevel, type Admin, type Producer } from 'kafkajs';
 import { startOwlmqLocal, type OwlmqLocal } from '../../owlmq-local/src/index.js';
 import type { KafkaConnection } from '../src/kafka/kafka-connection.js';
-import { LogReader, type LogRecord } from '../src/kafka/log-reader.js';
+import { LogReader } from '../src/kafka/log-reader.js';
+import type { LogRecord } from '../src/kafka/log-record.js';
 import { formatPosition, HEADER } from '../src/message/headers.js';
 import type { OwlmqStoredRecord } from '../src/owlmq/owlmq-api.js';
 import { OwlmqClient } from '../src/owlmq/owlmq-client.js';
@@ -16,8 +17,8 @@ export interface TestMessage {
   key?: string;
   partition?: number;
   copied?: boolean;
-  /** Of the past by this much, ms; default a minute, which is older than any grace of the tests. */
-  ageMs?: number;
+  /** Message time; default a minute ago, which is older than any grace of the tests. */
+  time?: number;
   /** Without any header of the library. */
   foreign?: boolean;
 }
@@ -40,6 +41,8 @@ export class Legs {
   readonly owlmq: OwlmqClient;
   readonly reader: LogReader;
   readonly #topics: string[] = [];
+  /** Where messages are in Kafka, by topic and id. */
+  readonly #kafkaOffsets = new Map<string, number>();
 
   private constructor(
     readonly connection: KafkaConnection,
@@ -97,19 +100,25 @@ export class Legs {
             };
           }),
         });
-        for (const [nth, index] of batch.entries()) offsets[index] = Number(written?.baseOffset) + nth;
+        for (const [nth, index] of batch.entries()) {
+          const offset = Number(written?.baseOffset) + nth;
+          offsets[index] = offset;
+          const name = `${topic}/${messages[index]?.id ?? ''}`;
+          if (!this.#kafkaOffsets.has(name)) this.#kafkaOffsets.set(name, offset);
+        }
       }
     }
     return offsets;
   }
 
-  /** Writes to OwlMQ, in order; returns the offsets. `sources` are the Kafka offsets of messages written there first. */
-  async toOwlmq(topic: string, messages: TestMessage[], sources?: (number | undefined)[]): Promise<number[]> {
+  /** Writes to OwlMQ, in order; returns the offsets. Those that were written to Kafka before are copies. */
+  async toOwlmq(topic: string, messages: TestMessage[]): Promise<number[]> {
     const results = await this.owlmq.publish(
       topic,
-      messages.map((message, index) => {
+      messages.map((message) => {
         const { id, partition = 0 } = message;
-        const headers = { ...headersOf(message), ...sourceHeader('kafka', partition, sources?.[index]) };
+        const source = this.#kafkaOffsets.get(`${topic}/${id}`);
+        const headers = { ...headersOf(message), ...sourceHeader('kafka', partition, source) };
         return {
           partition,
           id,
@@ -151,8 +160,12 @@ export class Legs {
 }
 
 /** Messages with keys that come again. */
-export function messages(count: number, options: Omit<TestMessage, 'id'> = {}): TestMessage[] {
-  return Array.from({ length: count }, (_, index) => ({ id: randomUUID(), key: `key-${index % 7}`, ...options }));
+export function messages(
+  count: number,
+  { ageMs = 60_000, ...options }: Omit<TestMessage, 'id' | 'time'> & { ageMs?: number } = {},
+): TestMessage[] {
+  const time = Date.now() - ageMs;
+  return Array.from({ length: count }, (_, index) => ({ id: randomUUID(), key: `key-${index % 7}`, time, ...options }));
 }
 
 function headersOf({ id, copied = true }: TestMessage): Record<string, string> {
@@ -167,6 +180,6 @@ function valueOf({ id }: TestMessage): string {
   return `value of ${id}`;
 }
 
-function timeOf({ ageMs = 60_000 }: TestMessage): number {
-  return Date.now() - ageMs;
+function timeOf({ time }: TestMessage): number {
+  return time ?? Date.now() - 60_000;
 }

@@ -93,7 +93,14 @@ describe('MirrorAudit', () => {
     await under.step();
     const report = await under.step();
     expect(report.complete).toBe(true);
-    expect(report.checkpoint.figures[topic]).toMatchObject({ forwarded: 6, foreign: 2, repaired: 0, fromKafka: 6 });
+    expect(report.checkpoint.figures[topic]).toMatchObject({
+      missing: 4,
+      repaired: 4,
+      late: 4,
+      foreign: 2,
+      forwarded: 2,
+      fromKafka: 6,
+    });
     const forwarded = (await legs.owlmqRecords(topic)).slice(5);
     expect(forwarded.map(({ id }) => id)).toEqual([
       ...zombie.map(({ id }) => id),
@@ -104,9 +111,14 @@ describe('MirrorAudit', () => {
       via: 'audit',
       source: { leg: 'kafka', partition: 0, offset: zombieOffsets[0] },
     });
+    expect(readProvenance(Object.fromEntries(forwarded[4]?.headers ?? []))).toMatchObject({
+      id: undefined,
+      via: 'forward',
+      source: { leg: 'kafka', partition: 0, offset: foreignOffsets[0] },
+    });
     const anew = await audit(topic).step();
     expect(anew).toMatchObject({ complete: true });
-    expect(anew.checkpoint.figures[topic]).toMatchObject({ forwarded: 0, repaired: 0, copied: 5, fromKafka: 6 });
+    expect(anew.checkpoint.figures[topic]).toMatchObject({ forwarded: 2, repaired: 0, copied: 5, fromKafka: 6 });
     expect(await legs.owlmqRecords(topic)).toHaveLength(11);
     expect(await legs.kafkaRecords(topic)).toHaveLength(11);
   });
@@ -116,13 +128,13 @@ describe('MirrorAudit', () => {
     const [first, second, stray] = [messages(1), messages(1, { ageMs: 0 }), messages(1, { ageMs: 0 })];
     const offsets = await legs.toOwlmq(topic, [...first, ...second]);
     await legs.toKafka(topic, first, offsets);
-    const strayOffsets = await legs.toKafka(topic, stray);
+    await legs.toKafka(topic, stray);
     const under = audit(topic, { graceMs: 600_000 });
     const waiting = await under.step();
     expect(waiting).toMatchObject({ complete: false, unchecked: 1, waiting: 2 });
     expect(waiting.checkpoint.owlmq).toEqual({ [topic]: [1] });
     await legs.toKafka(topic, second, offsets.slice(1));
-    await legs.toOwlmq(topic, stray, strayOffsets);
+    await legs.toOwlmq(topic, stray);
     const next = await under.step();
     expect(next.checkpoint.figures[topic]).toMatchObject({ copied: 2, missing: 0, repaired: 0, forwarded: 0 });
     expect(await legs.kafkaRecords(topic)).toHaveLength(3);

@@ -77,3 +77,13 @@ export function throwAll(errors: readonly unknown[], what: string): void {
     throw new AggregateError(errors, `${what} failed on ${errors.length} partitions: ${messages.join(' | ')}`);
   }
 }
+
+/** A checkpoint is of a later version of this software: it may say what this one does not know of. */
+export class AuditCheckpointError extends Error {
+  override readonly name = 'AuditCheckpointError';
+  constructor(version: number, known: number) {
+    super(
+      `The audit's checkpoint has version ${version}, and this software knows ${known}. Run a version that wrote it, or a later one.`,
+    );
+  }
+}

@@ -1,50 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { LogReader, OffsetOutOfRangeError, type LogRecord } from '../kafka/log-reader.js';
-import { foreignMessageId, readProvenance } from '../message/headers.js';
+import { LogReader, OffsetOutOfRangeError, type PartitionSlice } from '../kafka/log-reader.js';
+import type { FetchedRecord } from '../kafka/fetched-record.js';
 import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
 import { isCopied } from '../publisher/copy-decision.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
-import { AuditPartitionsError, AuditPositionLostError, throwAll } from './audit-errors.js';
+import { AuditPartitionsError, AuditPositionLostError, LogReadStalledError, throwAll } from './audit-errors.js';
+import { noForwardFigures, openForwardCheckpoint, type ForwardCheckpoint, type ForwardFigures } from './checkpoints.js';
+import { CopyFinder, type Found } from './copy-finder.js';
 import { eachLimited } from './each-limited.js';
 import { KeyOrder } from './key-order.js';
+import { missedOf, MissedSince } from './missed-since.js';
+import { copyToOwlmq, type MissingCopy } from './owlmq-copies.js';
 import { ownedPartitions } from './partitions.js';
-import { copyToOwlmq, lookupAll, payloadBytes, type MissingCopy } from './owlmq-copies.js';
-
-/** What was counted of a topic since the audit's first start, over all restarts. */
-export interface ForwardFigures {
-  /** Records of Kafka that the audit has passed, and the bytes of their keys and values. */
-  kafka: { messages: number; bytes: number };
-  /** Those among them that OwlMQ is proven to hold. */
-  owlmq: { messages: number; bytes: number };
-  /** Records whose copy was intended, all of them proven. */
-  copied: number;
-  /** Records of the library whose copy was not intended (ratio below 1). */
-  notCopied: number;
-  /** Records without the library's id: their producer does not use the bridge. */
-  foreign: number;
-  /** Those among the foreign that OwlMQ is proven to hold, copied by the bridge. */
-  forwarded: number;
-  /** Intended copies that OwlMQ did not have after the grace. */
-  missing: number;
-  /** Those among the missing that the audit wrote; the others arrived while it tried. */
-  repaired: number;
-  /** Copies behind a copy of a later record of their key, as far as can be told in bounded memory. */
-  inversions: number;
-  /** Records of a message that an earlier record of the partition had already. */
-  duplicates: number;
-  /** Copies that are in another partition than their record. */
-  misplaced: number;
-}
-
-/** All that a later `ForwardAudit` needs to go on. Safe as JSON. */
-export interface ForwardCheckpoint {
-  /** Next Kafka offset to check: everything before it is proven, since the first start. */
-  positions: TopicOffsets;
-  /** Kafka offset from which on every record up to `positions` has its copy on OwlMQ. */
-  coverage: TopicOffsets;
-  figures: Record<string, ForwardFigures>;
-}
+import { placeId, readMarks } from './record-marks.js';
 
 /** What a step of an audit leaves behind. */
 export interface AuditReport {
@@ -93,14 +62,25 @@ export interface ForwardStepOptions {
 interface PartitionState {
   topic: string;
   partition: number;
+  copies: CopyFinder;
   order: KeyOrder;
+  missed: MissedSince;
   newestTimestamp: number;
-  /** The missing record at the position, and since when it is missed, on the monotonic clock. */
-  missed: { offset: number; since: number } | undefined;
   waiting: number;
   oldestUnprovenMs: number | undefined;
 }
 
+/** What is expected of a record on OwlMQ. */
+interface Expected {
+  record: FetchedRecord;
+  /** The id that its copy has. */
+  id: string;
+  /** Whether a copy is intended. */
+  copied: boolean;
+  foreign: boolean;
+}
+
+/** Bounds memory: each has at most two reads of Kafka and one of OwlMQ in hand. */
 const PARTITIONS_AT_ONCE = 4;
 /** Copies in flight when publishers were fenced have long arrived; a stopped publisher's may still be under way. */
 const FENCED_GRACE_MS = 200;
@@ -122,33 +102,28 @@ export class ForwardAudit {
   readonly #checkpoint: ForwardCheckpoint;
   readonly #partitions: PartitionState[];
 
+  /**
+   * @throws {AuditCheckpointError} when a later version of this software wrote the checkpoint.
+   * @throws {RangeError} when a partition is asked for that there are no positions of.
+   */
   constructor(options: ForwardAuditOptions) {
-    this.#owlmq = options.owlmq;
-    this.#topics = options.topics;
-    this.#graceMs = options.graceMs;
+    const { owlmq, topics, graceMs, positions } = options;
+    this.#owlmq = owlmq;
+    this.#topics = topics;
+    this.#graceMs = graceMs;
     this.#forward = options.forward;
     this.#reader = new LogReader(options.connection, { clientId: options.clientId ?? 'kafka-bridge-audit' });
-    const { positions, coverage, figures } = options.checkpoint ?? {
-      positions: options.positions,
-      coverage: options.positions,
-      figures: {},
-    };
-    // One by one: a clone of the whole would keep positions and coverage one object.
-    this.#checkpoint = {
-      positions: structuredClone(positions),
-      coverage: structuredClone(coverage),
-      figures: structuredClone(figures),
-    };
-    for (const topic of options.topics) {
-      this.#checkpoint.figures[topic] = { ...noFigures(), ...this.#checkpoint.figures[topic] };
-    }
-    this.#partitions = options.topics.flatMap((topic) =>
+    const start = options.checkpoint ?? { positions, coverage: positions, figures: {} };
+    this.#checkpoint = openForwardCheckpoint(start, topics);
+    const { missed } = this.#checkpoint;
+    this.#partitions = topics.flatMap((topic) =>
       ownedPartitions(topic, this.#checkpoint.positions[topic]?.length ?? 0, options.partitions).map((partition) => ({
         topic,
         partition,
+        copies: new CopyFinder(owlmq, topic, partition),
         order: new KeyOrder(),
+        missed: new MissedSince(graceMs, missed?.[topic]?.[partition]),
         newestTimestamp: 0,
-        missed: undefined,
         waiting: 0,
         oldestUnprovenMs: undefined,
       })),
@@ -157,7 +132,8 @@ export class ForwardAudit {
 
   /** Where the audit is now: also after a step that threw. */
   get checkpoint(): ForwardCheckpoint {
-    return structuredClone(this.#checkpoint);
+    const { missed, ...checkpoint } = structuredClone(this.#checkpoint);
+    return { ...checkpoint, ...missedOf(missed, this.#partitions) };
   }
 
   /**
@@ -242,65 +218,68 @@ export class ForwardAudit {
     state.waiting = 0;
     state.oldestUnprovenMs = undefined;
     const graceMs = fenced ? Math.min(this.#graceMs, FENCED_GRACE_MS) : this.#graceMs;
-    while (this.#position(state) < goal) {
-      signal?.throwIfAborted();
-      const slice = await this.#read(state);
-      const records = slice.records.filter(({ offset }) => offset < goal);
-      const stopped = await this.#prove(state, records, graceMs, signal);
-      const before = this.#position(state);
-      this.#setPosition(state, stopped ?? Math.min(slice.nextOffset, goal));
-      const idle = this.#position(state) === before;
-      if (performance.now() > deadline) return;
-      if (stopped !== undefined && !fenced) return;
-      if (stopped !== undefined || idle) await delay(POLL_MS, undefined, signal === undefined ? {} : { signal });
+    let ahead: Promise<PartitionSlice> | undefined;
+    try {
+      while (this.#position(state) < goal) {
+        signal?.throwIfAborted();
+        const position = this.#position(state);
+        const slice = await (ahead ?? this.#read(state, position));
+        ahead = undefined;
+        if (slice.nextOffset < goal && slice.nextOffset > position && performance.now() <= deadline) {
+          ahead = this.#read(state, slice.nextOffset);
+          // It is awaited later, or not at all.
+          ahead.catch(() => undefined);
+        }
+        const records = slice.records.filter(({ offset }) => offset < goal);
+        const stopped = await this.#prove(state, records, graceMs, signal);
+        this.#pass(state, stopped ?? Math.min(slice.nextOffset, goal));
+        if (performance.now() > deadline) return;
+        if (stopped !== undefined && !fenced) return;
+        if (stopped !== undefined) ahead = undefined;
+        if (stopped !== undefined || this.#position(state) === position) {
+          await delay(POLL_MS, undefined, signal === undefined ? {} : { signal });
+        }
+      }
+    } finally {
+      state.copies.rest();
+      await ahead?.catch(() => undefined);
     }
   }
 
-  async #read(state: PartitionState): Promise<{ records: LogRecord[]; nextOffset: number }> {
+  async #read(state: PartitionState, offset: number): Promise<PartitionSlice> {
     const { topic, partition } = state;
-    const position = this.#position(state);
     try {
-      const [slice] = await this.#reader.read(topic, [{ partition, offset: position }], { maxWaitMs: 100 });
-      return slice ?? { records: [], nextOffset: position };
+      const [slice] = await this.#reader.read(topic, [{ partition, offset }], { maxWaitMs: 100 });
+      if (slice === undefined) throw new LogReadStalledError(`Kafka answers nothing of ${topic}/${partition}.`);
+      return slice;
     } catch (error) {
       if (!(error instanceof OffsetOutOfRangeError)) throw error;
       // Between the step's begin and now.
       const bound = (await this.#reader.bounds(topic))[partition];
-      throw new AuditPositionLostError(
-        'kafka',
-        topic,
-        partition,
-        position,
-        bound?.beginOffset ?? 0,
-        bound?.endOffset ?? 0,
-        { cause: error },
-      );
+      const { beginOffset = 0, endOffset = 0 } = bound ?? {};
+      throw new AuditPositionLostError('kafka', topic, partition, offset, beginOffset, endOffset, { cause: error });
     }
   }
 
   /** Counts records as proven, in order, repairing the old ones. Returns the offset of the first that must wait. */
   async #prove(
     state: PartitionState,
-    records: readonly LogRecord[],
+    records: readonly FetchedRecord[],
     graceMs: number,
     signal: AbortSignal | undefined,
   ): Promise<number | undefined> {
-    const read = records.map((record) => this.#expected(record));
-    const places: Map<string, PartitionOffset> = await lookupAll(
-      this.#owlmq,
-      state.topic,
-      read.flatMap(({ id, copied }) => (copied ? [id] : [])),
-      signal,
-    );
+    const { expected, found } = await this.#find(state, records, signal);
     for (const { timestamp } of records) state.newestTimestamp = Math.max(state.newestTimestamp, timestamp);
 
     const missing: MissingCopy[] = [];
     let stopped: number | undefined;
     state.waiting = 0;
     state.oldestUnprovenMs = undefined;
-    for (const { record, id, copied, foreign } of read) {
-      if (!copied || places.has(id)) continue;
+    for (const { record, id, copied, foreign } of expected) {
+      if (!copied || found.has(record.offset)) continue;
+      state.missed.note(record.offset + 1);
       if (stopped === undefined) {
+        // Nobody else copies a foreign record.
         const age = foreign ? Number.POSITIVE_INFINITY : this.#age(state, record);
         if (age >= graceMs) {
           missing.push({ id, record, foreign });
@@ -312,81 +291,102 @@ export class ForwardAudit {
       state.waiting++;
     }
     const repaired = await copyToOwlmq(this.#owlmq, state.topic, state.partition, missing, signal);
-
-    const { figures, coverage } = this.#checkpoint;
-    const topicFigures = (figures[state.topic] ??= noFigures());
-    for (const { record, id, copied, foreign } of read) {
+    const figures = this.#figures(state.topic);
+    for (const one of expected) {
+      const { record, id } = one;
       if (stopped !== undefined && record.offset >= stopped) break;
-      const bytes = payloadBytes(record);
-      topicFigures.kafka.messages++;
-      topicFigures.kafka.bytes += bytes;
-      if (foreign) topicFigures.foreign++;
-      const place = copied ? (places.get(id) ?? repaired.get(id)) : undefined;
-      if (place === undefined) {
-        if (!foreign) topicFigures.notCopied++;
-        const starts = coverage[state.topic];
-        if (starts !== undefined) starts[state.partition] = record.offset + 1;
-        continue;
-      }
-      topicFigures.owlmq.messages++;
-      topicFigures.owlmq.bytes += bytes;
-      topicFigures[foreign ? 'forwarded' : 'copied']++;
-      if (place.partition !== state.partition) topicFigures.misplaced++;
-      const order = state.order.next(record.key, id, place.offset);
-      if (order === 'inversion') topicFigures.inversions++;
-      if (order === 'duplicate') topicFigures.duplicates++;
+      this.#count(state, figures, one, found.get(record.offset) ?? (one.copied ? repaired.get(id) : undefined));
     }
     for (const { id, foreign } of missing) {
       if (foreign) continue;
-      topicFigures.missing++;
-      if (repaired.get(id)?.written === true) topicFigures.repaired++;
+      figures.missing++;
+      if (repaired.get(id)?.written === true) figures.repaired++;
     }
     return stopped;
   }
 
-  /** Under which id a record is on OwlMQ, and whether it is to be there. */
-  #expected(record: LogRecord): { record: LogRecord; id: string; copied: boolean; foreign: boolean } {
-    const { topic, partition, offset, key } = record;
-    const { id, copied } = readProvenance(record.headers);
-    if (id !== undefined) return { record, id, copied, foreign: false };
-    const place = foreignMessageId(topic, partition, offset);
+  /** What is expected of records, and which of it is on OwlMQ, by Kafka offset. */
+  async #find(
+    state: PartitionState,
+    records: readonly FetchedRecord[],
+    signal: AbortSignal | undefined,
+  ): Promise<{ expected: Expected[]; found: Map<number, Found> }> {
+    const expected = records.map((record) => this.#expected(record));
+    const found = await state.copies.find(
+      expected.filter(({ copied }) => copied),
+      signal,
+    );
+    const borrowed: Expected[] = [];
+    for (const [index, one] of expected.entries()) {
+      const { offset } = one.record;
+      if (found.get(offset)?.as !== 'other') continue;
+      found.delete(offset);
+      const foreign = this.#foreign(one.record);
+      expected[index] = foreign;
+      if (foreign.copied) borrowed.push(foreign);
+    }
+    for (const [offset, copy] of await state.copies.find(borrowed, signal)) found.set(offset, copy);
+    return { expected, found };
+  }
+
+  #expected(record: FetchedRecord): Expected {
+    const { id, copied } = readMarks(record);
+    return id === undefined ? this.#foreign(record) : { record, id, copied, foreign: false };
+  }
+
+  #foreign(record: FetchedRecord): Expected {
+    const id = placeId(record);
     const { topics, ratio } = this.#forward ?? { topics: [], ratio: 0 };
-    const forwarded = topics.includes(topic) && isCopied(key ?? Buffer.from(place), ratio);
-    return { record, id: place, copied: forwarded, foreign: true };
+    const copied = topics.includes(record.topic) && isCopied(record.key ?? Buffer.from(id), ratio);
+    return { record, id, copied, foreign: true };
+  }
+
+  /** Counts a record as passed, with the place of its copy where it has one. */
+  #count(
+    state: PartitionState,
+    figures: ForwardFigures,
+    { record, foreign }: Expected,
+    copy: (PartitionOffset & Partial<Found>) | undefined,
+  ): void {
+    const bytes = record.payloadBytes;
+    figures.kafka.messages++;
+    figures.kafka.bytes += bytes;
+    if (foreign) figures.foreign++;
+    if (copy === undefined) {
+      if (!foreign) figures.notCopied++;
+      const starts = this.#checkpoint.coverage[state.topic];
+      if (starts !== undefined) starts[state.partition] = record.offset + 1;
+      return;
+    }
+    figures.owlmq.messages++;
+    figures.owlmq.bytes += bytes;
+    figures[foreign ? 'forwarded' : 'copied']++;
+    if (copy.partition !== state.partition) figures.misplaced++;
+    if (copy.as === 'duplicate') figures.duplicates++;
+    else if (state.order.isInversion(record.keyText, copy.offset)) figures.inversions++;
   }
 
   /**
    * By the record's time against the newest known one, or by how long the audit has been missing it, whichever is
    * more: a producer's clock that runs ahead must not hold the audit for ever.
    */
-  #age(state: PartitionState, record: LogRecord): number {
-    const now = performance.now();
-    if (state.missed?.offset !== record.offset) state.missed = { offset: record.offset, since: now };
-    return Math.max(Math.max(Date.now(), state.newestTimestamp) - record.timestamp, now - state.missed.since);
+  #age(state: PartitionState, record: FetchedRecord): number {
+    const byTime = Math.max(Date.now(), state.newestTimestamp) - record.timestamp;
+    return Math.max(byTime, state.missed.ms(record.offset));
   }
 
   #position({ topic, partition }: PartitionState): number {
     return this.#checkpoint.positions[topic]?.[partition] ?? 0;
   }
 
-  #setPosition({ topic, partition }: PartitionState, offset: number): void {
-    const positions = this.#checkpoint.positions[topic];
-    if (positions !== undefined) positions[partition] = offset;
+  #pass(state: PartitionState, offset: number): void {
+    const positions = this.#checkpoint.positions[state.topic];
+    if (positions !== undefined) positions[state.partition] = offset;
+    state.missed.pass(offset);
+    state.copies.pass(offset);
   }
-}
 
-function noFigures(): ForwardFigures {
-  return {
-    kafka: { messages: 0, bytes: 0 },
-    owlmq: { messages: 0, bytes: 0 },
-    copied: 0,
-    notCopied: 0,
-    foreign: 0,
-    forwarded: 0,
-    missing: 0,
-    repaired: 0,
-    inversions: 0,
-    duplicates: 0,
-    misplaced: 0,
-  };
+  #figures(topic: string): ForwardFigures {
+    return (this.#checkpoint.figures[topic] ??= noForwardFigures());
+  }
 }

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { LogReader, OffsetOutOfRangeError, type LogRecord, type PartitionBounds } from '../kafka/log-reader.js';
-import { foreignMessageId, readProvenance } from '../message/headers.js';
+import { LogReader, OffsetOutOfRangeError, type PartitionBounds } from '../kafka/log-reader.js';
+import type { FetchedRecord } from '../kafka/fetched-record.js';
+import { HEADER, parsePosition } from '../message/headers.js';
 import type { OwlmqApi, OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
 import { AuditPartitionsError, AuditPositionLostError, LogReadStalledError, throwAll } from './audit-errors.js';
@@ -10,37 +11,9 @@ import { KafkaCopies } from './kafka-copies.js';
 import { MirrorWindow, type KafkaPage, type WindowEntry } from './mirror-window.js';
 import { ownedPartitions } from './partitions.js';
 import { copyToOwlmq, lookupAll, payloadBytes } from './owlmq-copies.js';
-
-/** What was counted of a topic since the audit's first start, over all restarts. */
-export interface MirrorFigures {
-  /** OwlMQ records that the audit has passed, all of them proven, and the bytes of their keys and values. */
-  owlmq: { messages: number; bytes: number };
-  /** Kafka records that it has passed. */
-  kafka: { messages: number; bytes: number };
-  /** OwlMQ records that came from Kafka and need no copy there. */
-  fromKafka: number;
-  /** OwlMQ records that have their copy in Kafka. */
-  copied: number;
-  /** Those whose copy was not in Kafka after the grace. */
-  missing: number;
-  /** Copies that the audit wrote to Kafka. */
-  repaired: number;
-  /** Kafka records that were on OwlMQ neither when read nor after the grace, and that the audit wrote there. */
-  forwarded: number;
-  /** Kafka records without the library's id; they are forwarded under the id of their place. */
-  foreign: number;
-  /** Kafka records that hold a message a second time, as far as can be told in bounded memory. */
-  duplicates: number;
-}
-
-/** All that a later `MirrorAudit` needs to go on. Safe as JSON. */
-export interface MirrorCheckpoint {
-  /** Next OwlMQ offset to check: everything before it is in Kafka. */
-  owlmq: TopicOffsets;
-  /** Where to read Kafka on: everything before it is on OwlMQ, and no copy before it is waited for. */
-  kafka: TopicOffsets;
-  figures: Record<string, MirrorFigures>;
-}
+import { noMirrorFigures, openMirrorCheckpoint, type MirrorCheckpoint, type MirrorFigures } from './checkpoints.js';
+import { missedOf, MissedSince } from './missed-since.js';
+import { placeId, readMarks } from './record-marks.js';
 
 /** What a step leaves behind. */
 export interface MirrorReport {
@@ -90,7 +63,7 @@ export interface MirrorStepOptions {
 /** A record that a publisher wrote to Kafka alone, waiting for its copy on OwlMQ. */
 interface Stray {
   id: string;
-  record: LogRecord;
+  record: FetchedRecord;
   foreign: boolean;
   since: number;
   page: KafkaPage;
@@ -100,6 +73,7 @@ interface PartitionState {
   topic: string;
   partition: number;
   window: MirrorWindow;
+  missed: MissedSince;
   strays: Stray[];
   strayBytes: number;
   newestTimestamp: number;
@@ -142,7 +116,7 @@ export class MirrorAudit {
   readonly #partitions: PartitionState[];
   readonly #figures: Record<string, MirrorFigures>;
   /** Where the audit began; partitions that are not its own stay there. */
-  readonly #start: { owlmq: TopicOffsets; kafka: TopicOffsets };
+  readonly #start: Omit<MirrorCheckpoint, 'figures'>;
 
   constructor(options: MirrorAuditOptions) {
     const clientId = options.clientId ?? 'kafka-bridge-mirror-audit';
@@ -151,12 +125,14 @@ export class MirrorAudit {
     this.#graceMs = options.graceMs;
     this.#reader = new LogReader(options.connection, { clientId });
     this.#kafkaCopies = new KafkaCopies(options.connection, clientId);
-    const owlmq = options.checkpoint?.owlmq ?? options.owlmqPositions;
-    const kafka = options.checkpoint?.kafka ?? options.kafkaPositions;
-    this.#start = { owlmq: structuredClone(owlmq), kafka: structuredClone(kafka) };
-    this.#figures = structuredClone(options.checkpoint?.figures ?? {});
+    const { figures, ...start } = openMirrorCheckpoint(
+      options.checkpoint ?? { owlmq: options.owlmqPositions, kafka: options.kafkaPositions, figures: {} },
+      options.topics,
+    );
+    const { owlmq, kafka, missed } = start;
+    this.#start = start;
+    this.#figures = figures;
     this.#partitions = options.topics.flatMap((topic) => {
-      this.#figures[topic] ??= noFigures();
       const kafkaOffsets = kafka[topic] ?? [];
       const owlmqOffsets = owlmq[topic] ?? [];
       if (kafkaOffsets.length !== owlmqOffsets.length) {
@@ -166,6 +142,7 @@ export class MirrorAudit {
         topic,
         partition,
         window: new MirrorWindow(owlmqOffsets[partition] ?? 0, kafkaOffsets[partition] ?? 0),
+        missed: new MissedSince(options.graceMs, missed?.[topic]?.[partition]),
         strays: [],
         strayBytes: 0,
         newestTimestamp: 0,
@@ -175,12 +152,12 @@ export class MirrorAudit {
 
   /** Where the audit is now: also after a step that threw. */
   get checkpoint(): MirrorCheckpoint {
-    const { owlmq, kafka } = structuredClone(this.#start);
+    const { owlmq, kafka, missed, ...rest } = structuredClone(this.#start);
     for (const { topic, partition, window } of this.#partitions) {
       (owlmq[topic] ??= [])[partition] = window.owlmqLow;
       (kafka[topic] ??= [])[partition] = window.kafkaLow;
     }
-    return { owlmq, kafka, figures: structuredClone(this.#figures) };
+    return { ...rest, owlmq, kafka, ...missedOf(missed, this.#partitions), figures: structuredClone(this.#figures) };
   }
 
   /**
@@ -270,21 +247,21 @@ export class MirrorAudit {
 
   async #readOwlmq(state: PartitionState, signal: AbortSignal | undefined): Promise<boolean> {
     const { window, topic, partition } = state;
-    const { records } = await this.#owlmq.read(topic, partition, window.owlmqNext, {
+    const { heads } = await this.#owlmq.readHeads(topic, partition, window.owlmqNext, HEADER.source, {
       maxRecords: PAGE_RECORDS,
       ...(signal === undefined ? {} : { signal }),
     });
-    for (const record of records) {
-      state.newestTimestamp = Math.max(state.newestTimestamp, record.timestamp);
-      const { source } = readProvenance(Object.fromEntries(record.headers));
+    for (const { id, offset, timestamp, keyLength, valueLength, header } of heads) {
+      state.newestTimestamp = Math.max(state.newestTimestamp, timestamp);
       window.addOwlmq({
-        id: record.id,
-        offset: record.offset,
-        bytes: payloadBytes(record),
-        fromKafka: source?.leg === 'kafka',
+        id,
+        offset,
+        bytes: Math.max(0, keyLength) + Math.max(0, valueLength),
+        fromKafka: parsePosition(header)?.leg === 'kafka',
       });
     }
-    return records.length > 0;
+    state.missed.note(window.owlmqNext);
+    return heads.length > 0;
   }
 
   async #readKafka(state: PartitionState, goal: Goal, signal: AbortSignal | undefined): Promise<boolean> {
@@ -292,9 +269,9 @@ export class MirrorAudit {
     const { records, nextOffset } = await this.#kafkaSlice(state, window.kafkaNext);
     if (nextOffset === window.kafkaNext) return false;
     const read = records.map((record) => {
-      const { id, source } = readProvenance(record.headers);
+      const { id, source } = readMarks(record);
       const copyOf = source?.leg === 'owlmq' && source.partition === partition ? source.offset : undefined;
-      return { record, foreign: id === undefined, id: id ?? foreignMessageId(topic, partition, record.offset), copyOf };
+      return { record, foreign: id === undefined, id: id ?? placeId(record), copyOf };
     });
     const places = await lookupAll(
       this.#owlmq,
@@ -306,18 +283,30 @@ export class MirrorAudit {
     if (lost?.copyOf !== undefined) {
       throw new AuditPositionLostError('owlmq', topic, partition, lost.copyOf, 0, goal.owlmqEnd);
     }
-    const page: KafkaPage = { end: nextOffset, open: 0, messages: 0, bytes: 0, foreign: 0, duplicates: 0 };
+    const page: KafkaPage = {
+      end: nextOffset,
+      open: 0,
+      messages: 0,
+      bytes: 0,
+      foreign: 0,
+      forwarded: 0,
+      duplicates: 0,
+    };
     for (const { record, id, foreign, copyOf } of read) {
-      const bytes = payloadBytes(record);
+      const bytes = record.payloadBytes;
       state.newestTimestamp = Math.max(state.newestTimestamp, record.timestamp);
       page.messages++;
       page.bytes += bytes;
-      if (foreign) page.foreign++;
+      if (foreign) {
+        page.foreign++;
+        // Once the page is passed, they are on OwlMQ.
+        page.forwarded++;
+      }
       const place = places.get(id);
       if (copyOf !== undefined) {
         window.addCopy(id, copyOf, record.offset, page);
       } else if (place === undefined) {
-        state.strays.push({ id, record, foreign, since: performance.now(), page });
+        state.strays.push({ id, record: record.detached, foreign, since: performance.now(), page });
         state.strayBytes += bytes;
         page.open++;
       } else if (place.partition === partition) {
@@ -344,10 +333,16 @@ export class MirrorAudit {
     );
     const missing = due.filter(({ id }) => !arrived.has(id));
     const written = await copyToOwlmq(this.#owlmq, topic, partition, missing, signal);
-    for (const place of written.values()) if (place.written) this.#topicFigures(topic).forwarded++;
+    const figures = this.#topicFigures(topic);
+    for (const { id, foreign } of missing) {
+      if (foreign || written.get(id)?.written !== true) continue;
+      figures.missing++;
+      figures.repaired++;
+      figures.late++;
+    }
     for (const { page, record } of due) {
       page.open--;
-      state.strayBytes -= payloadBytes(record);
+      state.strayBytes -= record.payloadBytes;
     }
     state.strays.splice(0, due.length);
     return true;
@@ -360,7 +355,7 @@ export class MirrorAudit {
     let bytes = 0;
     for (const entry of window.waiting()) {
       if (due.length === REPAIR_BATCH || bytes > REPAIR_BYTES) break;
-      if (performance.now() - entry.since < graceMs) break;
+      if (state.missed.ms(entry.offset) < graceMs) break;
       due.push(entry);
       bytes += entry.bytes;
     }
@@ -407,7 +402,7 @@ export class MirrorAudit {
       signal?.throwIfAborted();
       const { records, nextOffset } = await this.#kafkaSlice(state, offset);
       for (const record of records) {
-        const { id } = readProvenance(record.headers);
+        const { id } = readMarks(record);
         if (id !== undefined && wanted.delete(id)) window.markCopied(id, record.offset);
       }
       stalled(offset, nextOffset);
@@ -437,7 +432,7 @@ export class MirrorAudit {
     return found;
   }
 
-  async #kafkaSlice(state: PartitionState, offset: number): Promise<{ records: LogRecord[]; nextOffset: number }> {
+  async #kafkaSlice(state: PartitionState, offset: number): Promise<{ records: FetchedRecord[]; nextOffset: number }> {
     const { topic, partition } = state;
     try {
       const [slice] = await this.#reader.read(topic, [{ partition, offset }], {
@@ -461,9 +456,10 @@ export class MirrorAudit {
   }
 
   /** Moves the positions over all that is proven, and counts it. */
-  #pass({ topic, window }: PartitionState): void {
+  #pass({ topic, window, missed }: PartitionState): void {
     const figures = this.#topicFigures(topic);
     const { entries, pages } = window.advance();
+    missed.pass(window.owlmqLow);
     for (const { bytes, state } of entries) {
       figures.owlmq.messages++;
       figures.owlmq.bytes += bytes;
@@ -473,6 +469,7 @@ export class MirrorAudit {
       figures.kafka.messages += page.messages;
       figures.kafka.bytes += page.bytes;
       figures.foreign += page.foreign;
+      figures.forwarded += page.forwarded;
       figures.duplicates += page.duplicates;
     }
   }
@@ -485,9 +482,9 @@ export class MirrorAudit {
     for (const [state, goal] of goals) {
       complete &&= isComplete(state, goal);
       unchecked += Math.max(0, goal.owlmq - state.window.owlmqLow);
-      for (const { since } of state.window.waiting()) {
+      for (const { offset } of state.window.waiting()) {
         waiting++;
-        oldest = Math.max(oldest ?? 0, performance.now() - since);
+        oldest = Math.max(oldest ?? 0, state.missed.ms(offset));
       }
       for (const { record, since } of state.strays) {
         waiting++;
@@ -504,7 +501,7 @@ export class MirrorAudit {
   }
 
   #topicFigures(topic: string): MirrorFigures {
-    return (this.#figures[topic] ??= noFigures());
+    return (this.#figures[topic] ??= noMirrorFigures());
   }
 }
 
@@ -550,18 +547,4 @@ function* byBytes(records: readonly OwlmqStoredRecord[]): Generator<OwlmqStoredR
     bytes += size;
   }
   if (batch.length > 0) yield batch;
-}
-
-function noFigures(): MirrorFigures {
-  return {
-    owlmq: { messages: 0, bytes: 0 },
-    kafka: { messages: 0, bytes: 0 },
-    fromKafka: 0,
-    copied: 0,
-    missing: 0,
-    repaired: 0,
-    forwarded: 0,
-    foreign: 0,
-    duplicates: 0,
-  };
 }

@@ -4,8 +4,6 @@ export interface WindowEntry {
   /** On OwlMQ. */
   offset: number;
   bytes: number;
-  /** When it was first missed, on the monotonic clock. */
-  since: number;
   /** `from kafka`: it came from there and needs no copy. */
   state: 'waiting' | 'copied' | 'from kafka';
   /** Kafka offset of its copy, where known. */
@@ -22,6 +20,7 @@ export interface KafkaPage {
   messages: number;
   bytes: number;
   foreign: number;
+  forwarded: number;
   duplicates: number;
 }
 
@@ -67,7 +66,6 @@ export class MirrorWindow {
       id: record.id,
       offset: record.offset,
       bytes: record.bytes,
-      since: performance.now(),
       state: record.fromKafka ? 'from kafka' : copy === undefined ? 'waiting' : 'copied',
       copyOffset: copy?.copyOffset,
       // Its record stays open until the low mark has passed it.

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { LogRecord } from '../kafka/log-reader.js';
+import type { FetchedRecord } from '../kafka/fetched-record.js';
 import { formatPosition, HEADER, VIA } from '../message/headers.js';
 import type { OwlmqApi, OwlmqRecord, PartitionOffset } from '../owlmq/owlmq-api.js';
 import { AuditRepairError } from './audit-errors.js';
@@ -33,7 +33,7 @@ export async function lookupAll(
 /** A Kafka record that OwlMQ lacks, with its message id. */
 export interface MissingCopy {
   id: string;
-  record: LogRecord;
+  record: FetchedRecord;
   /** Whether its producer does not use the library. */
   foreign: boolean;
 }
@@ -94,6 +94,11 @@ export function payloadBytes(record: { key: Buffer | null; value: Buffer | null 
 
 function owlmqCopy({ id, record, foreign }: MissingCopy): OwlmqRecord {
   const source = formatPosition({ leg: 'kafka', partition: record.partition, offset: record.offset });
+  // A record without an id has none of the library's headers, whatever they are called. One that has borrowed its
+  // headers keeps them, so that consumers of both legs are told the same.
+  const replaced: ReadonlySet<string> = new Set(
+    record.headers[HEADER.id] === undefined ? Object.values(HEADER) : [HEADER.source, HEADER.via],
+  );
   return {
     partition: record.partition,
     id,
@@ -101,7 +106,7 @@ function owlmqCopy({ id, record, foreign }: MissingCopy): OwlmqRecord {
     value: record.value,
     headers: [
       ...Object.entries(record.headers)
-        .filter(([name]) => name !== HEADER.source && name !== HEADER.via)
+        .filter(([name]) => !replaced.has(name))
         .flatMap(([name, values]) =>
           (Array.isArray(values) ? values : [values]).map((one): [string, Buffer] => [name, one]),
         ),

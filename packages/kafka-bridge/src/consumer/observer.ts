@@ -40,7 +40,8 @@ export class Observer {
    */
   wants(side: ObservingSide, { message, provenance }: ReceivedMessage): boolean {
     if (!this.observing(side) || message.position.kafka === undefined) return false;
-    if (!provenance.copied && !this.#forwarded(side, message.topic, provenance)) return false;
+    const { id, copied } = provenance;
+    if ((id === undefined || !copied) && !this.#forwarded(side, message.topic, provenance)) return false;
     const from = this.#options.state()?.shadowFrom?.[message.topic]?.[message.partition] ?? 0;
     return message.position.kafka >= from;
   }

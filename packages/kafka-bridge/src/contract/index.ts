@@ -25,3 +25,5 @@ export {
   setFrameOffset,
 } from './record-frames.js';
 export type { Frame, FramedRecord, RecordToFrame } from './record-frames.js';
+export { decodeHeads, encodeHeads, headOf, HEADS_MEDIA_TYPE } from './record-heads.js';
+export type { RecordHead } from './record-heads.js';

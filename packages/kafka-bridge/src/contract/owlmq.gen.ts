@@ -12,6 +12,8 @@ export interface components {
     Offset: number;
     /** @description Layout under *Records* above. */
     RecordFrames: string;
+    /** @description Layout under *Heads of records* above. */
+    RecordHeads: string;
     /** @description Layout under *Fetched records* above; its head is a `FetchHead`. */
     FetchBody: string;
     Limits: {

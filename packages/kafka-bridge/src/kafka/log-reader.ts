@@ -1,19 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Consumer } from '@platformatic/kafka';
-import { groupHeaders } from '../message/headers.js';
+import { fetchBatches, isPassing } from './fetch-batches.js';
 import { directClientOptions, type KafkaConnection } from './kafka-connection.js';
-
-/** A record of a Kafka partition, as bytes. */
-export interface LogRecord {
-  topic: string;
-  partition: number;
-  offset: number;
-  /** Unix ms. */
-  timestamp: number;
-  key: Buffer | null;
-  value: Buffer | null;
-  /** By name; a name that came several times has a list, in the record's order. Null values are empty here. */
-  headers: Record<string, Buffer | Buffer[]>;
-}
+import type { FetchedRecord } from './fetched-record.js';
+import { recordsOf } from './read-batches.js';
 
 /** Begin and end of a partition. `endOffset` is the last stable offset: open transactions are not passed. */
 export interface PartitionBounds {
@@ -25,7 +15,7 @@ export interface PartitionBounds {
 /** What one fetch found in one partition. */
 export interface PartitionSlice {
   partition: number;
-  records: LogRecord[];
+  records: FetchedRecord[];
   /** Where to read on: behind control records and compacted gaps too. */
   nextOffset: number;
   /** Last stable offset at the time of the answer. Equal to `nextOffset` when the end was reached. */
@@ -67,15 +57,27 @@ export class UnknownTopicError extends Error {
   }
 }
 
-type FetchResponse = Awaited<ReturnType<Consumer['fetch']>>;
+/** Brokers answered a fetch with errors, and still did after a few attempts. */
+export class FetchFailedError extends Error {
+  override readonly name = 'FetchFailedError';
+  constructor(topic: string, failed: readonly { partition: number; errorCode: number }[]) {
+    super(
+      `Kafka does not hand out ${topic}: ` +
+        failed.map(({ partition, errorCode }) => `partition ${partition}: error code ${errorCode}`).join(', '),
+    );
+  }
+}
 
 const REQUEST_MARGIN_MS = 10_000;
+const RETRIES = 3;
+const RETRY_MS = 200;
+const OFFSET_OUT_OF_RANGE = 1;
 
 /**
  * Reads partitions of Kafka without a consumer group, so that nothing is left behind on the cluster, and tells apart
  * "no records yet" and "the end was reached", which leases and fences depend on.
  *
- * Fetches are read-committed. One reader may be used for several topics; calls may run side by side.
+ * Reads what is committed: neither records of open nor those of aborted transactions. One reader may be used for several topics; calls may run side by side.
  */
 export class LogReader {
   readonly #consumer: Consumer;
@@ -147,23 +149,34 @@ export class LogReader {
     positions: readonly { partition: number; offset: number }[],
     options: LogReadOptions = {},
   ): Promise<PartitionSlice[]> {
-    try {
-      return await this.#read(topic, positions, options, false);
-    } catch (error) {
-      const failed = failedPartitions(error);
-      if (failed === undefined) throw error;
-      if (failed.outOfRange.length > 0) throw new OffsetOutOfRangeError(topic, failed.outOfRange, { cause: error });
-      // Leaders moved since the metadata was read: look again, once.
-      return await this.#read(topic, positions, options, true);
+    for (let attempt = 1; ; attempt++) {
+      const answers = await this.#attempt(topic, positions, options, attempt > 1).catch((error: unknown) => {
+        if (attempt > RETRIES || !isPassing(error)) throw error;
+        return undefined;
+      });
+      const failed = answers?.filter(({ errorCode }) => errorCode !== 0) ?? [];
+      if (answers !== undefined && failed.length === 0) {
+        return answers.map(({ errorCode: _, ...slice }) => slice);
+      }
+      const outOfRange = failed.filter(({ errorCode }) => errorCode === OFFSET_OUT_OF_RANGE);
+      if (outOfRange.length > 0) {
+        throw new OffsetOutOfRangeError(
+          topic,
+          outOfRange.map(({ partition }) => partition),
+        );
+      }
+      // Leaders moved, or a broker restarts.
+      if (attempt > RETRIES) throw new FetchFailedError(topic, failed);
+      await delay(RETRY_MS * attempt);
     }
   }
 
-  async #read(
+  async #attempt(
     topic: string,
     positions: readonly { partition: number; offset: number }[],
     options: LogReadOptions,
     refresh: boolean,
-  ): Promise<PartitionSlice[]> {
+  ): Promise<(PartitionSlice & { errorCode: number })[]> {
     const { id, partitions } = await this.#topic(topic, refresh);
     const byLeader = new Map<number, { partition: number; offset: number }[]>();
     for (const position of positions) {
@@ -174,30 +187,17 @@ export class LogReader {
       byLeader.set(leader, [...(byLeader.get(leader) ?? []), position]);
     }
     const answers = await Promise.all(
-      [...byLeader].map(async ([node, wanted]) => {
-        const response = await this.#consumer.fetch({
-          node,
-          maxWaitTime: options.maxWaitMs ?? 0,
-          minBytes: 1,
-          maxBytes: 32 * 1024 * 1024,
-          isolationLevel: 1,
-          topics: [
-            {
-              topicId: id,
-              partitions: wanted.map(({ partition, offset }) => ({
-                partition,
-                fetchOffset: BigInt(offset),
-                currentLeaderEpoch: -1,
-                lastFetchedEpoch: -1,
-                partitionMaxBytes: options.maxBytesPerPartition ?? 1024 * 1024,
-              })),
-            },
-          ],
-        });
-        return slices(topic, id, wanted, response);
-      }),
+      [...byLeader].map(([leader, wanted]) =>
+        fetchBatches(this.#consumer, leader, { topic, topicId: id, positions: wanted, ...options }),
+      ),
     );
-    return answers.flat();
+    return answers.flat().map(({ errorCode, endOffset, ...fetched }) => ({
+      errorCode,
+      endOffset,
+      topicId: id,
+      partition: fetched.partition,
+      ...recordsOf(fetched),
+    }));
   }
 
   /**
@@ -205,7 +205,7 @@ export class LogReader {
    *
    * @throws {OffsetOutOfRangeError} when the position is outside of the log.
    */
-  async *readToEnd(topic: string, partition: number, from: number): AsyncGenerator<LogRecord> {
+  async *readToEnd(topic: string, partition: number, from: number): AsyncGenerator<FetchedRecord> {
     const bound = (await this.bounds(topic))[partition];
     if (bound === undefined) throw new RangeError(`Partition ${partition} of ${topic} does not exist.`);
     let offset = from;
@@ -232,62 +232,6 @@ export class LogReader {
     }
     throw new UnknownTopicError(topic);
   }
-}
-
-const IS_CONTROL = 0b10_0000;
-
-function slices(
-  topic: string,
-  topicId: string,
-  wanted: readonly { partition: number; offset: number }[],
-  response: FetchResponse,
-): PartitionSlice[] {
-  const from = new Map(wanted.map(({ partition, offset }) => [partition, offset]));
-  return response.responses.flatMap((answer) =>
-    answer.partitions.map((data) => {
-      const start = from.get(data.partitionIndex) ?? 0;
-      const records: LogRecord[] = [];
-      let nextOffset = start;
-      for (const batch of data.records ?? []) {
-        const first = Number(batch.firstOffset);
-        nextOffset = Math.max(nextOffset, first + batch.lastOffsetDelta + 1);
-        if ((batch.attributes & IS_CONTROL) !== 0) continue;
-        for (const record of batch.records) {
-          const offset = first + record.offsetDelta;
-          // A batch is sent whole: its first records may be before the position.
-          if (offset < start) continue;
-          records.push({
-            topic,
-            partition: data.partitionIndex,
-            offset,
-            timestamp: Number(batch.firstTimestamp + record.timestampDelta),
-            key: record.key,
-            value: record.value,
-            headers: groupHeaders(
-              Array.from(record.headers, ([name, value]) => [name?.toString() ?? '', value ?? Buffer.alloc(0)]),
-            ),
-          });
-        }
-      }
-      return { partition: data.partitionIndex, records, nextOffset, endOffset: Number(data.lastStableOffset), topicId };
-    }),
-  );
-}
-
-interface ResponseErrorShape {
-  errors?: { apiId?: string; path?: string }[];
-  response?: FetchResponse;
-}
-
-const OFFSET_OUT_OF_RANGE = 1;
-
-function failedPartitions(error: unknown): { outOfRange: number[] } | undefined {
-  const response = findInCauses(error, (candidate) => (candidate as ResponseErrorShape).response);
-  if (response?.responses === undefined) return undefined;
-  const outOfRange = response.responses.flatMap((topic) =>
-    topic.partitions.filter((data) => data.errorCode === OFFSET_OUT_OF_RANGE).map((data) => data.partitionIndex),
-  );
-  return { outOfRange };
 }
 
 /** The broker says so by code; the client, which asked for several topics at once, by a user error. */

@@ -1,6 +1,7 @@
 import { asError, backoffMs, bounded, pause, unlessAborted } from '../async/bounded.js';
 import type { KafkaConnection } from './kafka-connection.js';
-import { LogReader, OffsetOutOfRangeError, type LogRecord } from './log-reader.js';
+import { LogReader, OffsetOutOfRangeError } from './log-reader.js';
+import type { LogRecord } from './log-record.js';
 
 /** What one fetch of a {@link PartitionFollower} brought. */
 export interface FollowedSlice {

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { asError } from '../async/bounded.js';
 import { Pulse } from '../async/pulse.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { LogReader, type LogRecord } from '../kafka/log-reader.js';
+import { LogReader } from '../kafka/log-reader.js';
+import type { LogRecord } from '../kafka/log-record.js';
 import { PartitionFollower, type FollowedSlice } from '../kafka/partition-follower.js';
 import { MEMBERS_TOPIC, memberReportSchema, type MemberReport } from './member-report.js';
 

@@ -1,5 +1,6 @@
 import { LogReadStalledError } from '../audit/audit-errors.js';
-import type { LogReader, LogRecord } from '../kafka/log-reader.js';
+import type { LogReader } from '../kafka/log-reader.js';
+import type { FetchedRecord } from '../kafka/fetched-record.js';
 import type { OwlmqApi, OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 
 const MAX_IDLE_READS = 20;
@@ -13,7 +14,7 @@ export async function* kafkaPages(
   from: number,
   to: number,
   signal?: AbortSignal,
-): AsyncGenerator<LogRecord[]> {
+): AsyncGenerator<FetchedRecord[]> {
   let offset = from;
   let idle = 0;
   while (offset < to) {

@@ -1,9 +1,10 @@
 import { eachLimited } from '../audit/each-limited.js';
 import { throwAll } from '../audit/audit-errors.js';
-import { lookupAll } from '../audit/owlmq-copies.js';
+import { CopyFinder } from '../audit/copy-finder.js';
+import { placeId, readMarks } from '../audit/record-marks.js';
 import { ClusterAdmin } from '../kafka/cluster-admin.js';
 import { LogReader, type PartitionBounds } from '../kafka/log-reader.js';
-import { foreignMessageId, readProvenance } from '../message/headers.js';
+import type { FetchedRecord } from '../kafka/fetched-record.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
 import { kafkaPages, owlmqPages } from './log-pages.js';
 import {
@@ -99,24 +100,22 @@ async function translatePartition(
   const checked = endOffset - unproven > limit ? committed : unproven;
 
   const records: SourceRecord[] = [];
+  const copies = new CopyFinder(options.owlmq, topic, partition);
   for await (const page of kafkaPages(reader, topic, partition, checked, endOffset, signal)) {
-    const read = page.map(({ offset, headers }) => {
-      const { id, copied } = readProvenance(headers);
-      return { offset, id: id ?? foreignMessageId(topic, partition, offset), intended: id !== undefined && copied };
-    });
-    const places = await lookupAll(
-      options.owlmq,
-      topic,
-      read.map(({ id }) => id),
-      signal,
-    );
-    for (const { offset, id, intended } of read) {
-      const copy = places.get(id);
+    const read = page.map((record) => ({ record, ...identify(record) }));
+    const found = await copies.find(read, signal);
+    const borrowed = read.filter(({ record }) => found.get(record.offset)?.as === 'other');
+    for (const one of borrowed) Object.assign(one, { id: placeId(one.record), intended: false });
+    for (const { record } of borrowed) found.delete(record.offset);
+    for (const [offset, copy] of await copies.find(borrowed, signal)) found.set(offset, copy);
+    for (const { record, id, intended } of read) {
+      const copy = found.get(record.offset);
       if (copy !== undefined && copy.partition !== partition) {
-        return refused(head, `the copy of offset ${offset} is in partition ${copy.partition} of OwlMQ.`);
+        return refused(head, `the copy of offset ${record.offset} is in partition ${copy.partition} of OwlMQ.`);
       }
-      records.push({ offset, id, intended, target: copy?.offset });
+      records.push({ offset: record.offset, id, intended, target: copy?.offset });
     }
+    copies.pass((page.at(-1)?.offset ?? -1) + 1);
   }
   const placement = place(
     { records, committed, fence: options.until?.[topic]?.[partition] ?? Number.POSITIVE_INFINITY },
@@ -135,6 +134,12 @@ async function translatePartition(
     for (const { id } of page) redeliveries.next(id);
   }
   return finished(head, target, redeliveries.result, begin.reason, checked - unproven);
+}
+
+/** The id that a record's copy has, and whether its publisher meant to copy it. */
+function identify(record: FetchedRecord): { id: string; intended: boolean } {
+  const { id, copied } = readMarks(record);
+  return { id: id ?? placeId(record), intended: id !== undefined && copied };
 }
 
 function signalOf({ signal }: TranslateOptions): { signal?: AbortSignal } {

@@ -1,4 +1,4 @@
-import type { Contract, FramedRecord, RecordToFrame } from '../contract/index.js';
+import type { Contract, FramedRecord, RecordHead, RecordToFrame } from '../contract/index.js';
 
 /**
  * Everything the project asks of OwlMQ, as one interface. `OwlmqClient` speaks the contract of `openapi/owlmq.yaml`
@@ -26,6 +26,17 @@ export interface OwlmqApi {
    * @throws {OwlmqOffsetOutOfRangeError} before the begin offset or past the end.
    */
   read(topic: string, partition: number, offset: number, options?: ReadOptions): Promise<ReadResult>;
+  /**
+   * As `read`, but of each record only what it takes to compare logs, and the value of one header: much cheaper where
+   * records are large. Bounds count whole records.
+   */
+  readHeads(
+    topic: string,
+    partition: number,
+    offset: number,
+    header: string,
+    options?: ReadOptions,
+  ): Promise<ReadHeadsResult>;
   /** First offset whose record is at or after a time, by partition; the end offset where there is none. */
   offsetsForTime(topic: string, time: number): Promise<number[]>;
 
@@ -98,6 +109,12 @@ export interface ReadOptions extends CallOptions {
 
 export interface ReadResult {
   records: OwlmqStoredRecord[];
+  /** End offset of the partition at the time of the answer. */
+  endOffset: number;
+}
+
+export interface ReadHeadsResult {
+  heads: RecordHead[];
   /** End offset of the partition at the time of the answer. */
   endOffset: number;
 }

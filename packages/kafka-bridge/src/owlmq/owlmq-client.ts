@@ -3,10 +3,13 @@ import { inspect } from 'node:util';
 import {
   BODY_HEAD_BYTES,
   decodeFetch,
+  decodeHeads,
   decodeRecords,
   encodeRecords,
   frameBytes,
   frameBytesBound,
+  headOf,
+  HEADS_MEDIA_TYPE,
   RecordFramesError,
   RECORDS_MEDIA_TYPE,
   type Contract,
@@ -25,6 +28,7 @@ import type {
   OwlmqStoredRecord,
   PartitionOffset,
   PublishResult,
+  ReadHeadsResult,
   ReadOptions,
   ReadResult,
   TopicDescription,
@@ -124,18 +128,26 @@ export class OwlmqClient implements OwlmqApi {
   }
 
   async read(topic: string, partition: number, offset: number, options: ReadOptions = {}): Promise<ReadResult> {
-    const query = new URLSearchParams({ offset: String(offset) });
-    for (const name of ['maxRecords', 'maxBytes', 'waitMs'] as const) {
-      const value = options[name];
-      if (value !== undefined) query.set(name, String(value));
-    }
-    const operation = `read ${topic}/${partition}`;
-    const path = `${topicPath(topic)}/partitions/${partition}/records?${query.toString()}`;
-    const answer = await this.#send(operation, 'GET', path, options, { waitMs: options.waitMs ?? 0 });
-    const endOffset = Number(answer.headers['owlmq-end-offset'] ?? Number.NaN);
-    if (!Number.isSafeInteger(endOffset))
-      throw new OwlmqProtocolError(`${operation}: the answer has no OwlMQ-End-Offset`);
+    const { operation, answer, endOffset } = await this.#read(topic, partition, { offset }, options);
     return { records: decode(operation, () => decodeRecords(answer.body)).map(stored), endOffset };
+  }
+
+  async readHeads(
+    topic: string,
+    partition: number,
+    offset: number,
+    header: string,
+    options: ReadOptions = {},
+  ): Promise<ReadHeadsResult> {
+    const accept = `${HEADS_MEDIA_TYPE}, ${RECORDS_MEDIA_TYPE};q=0.1`;
+    const { operation, answer, endOffset } = await this.#read(topic, partition, { offset, header }, options, accept);
+    const heads = decode(operation, () =>
+      String(answer.headers['content-type']).startsWith(HEADS_MEDIA_TYPE)
+        ? decodeHeads(answer.body)
+        : // A server need not have heads: then they are made here.
+          decodeRecords(answer.body).map((record) => headOf(stored(record), header)),
+    );
+    return { heads, endOffset };
   }
 
   async offsetsForTime(topic: string, time: number): Promise<number[]> {
@@ -222,6 +234,31 @@ export class OwlmqClient implements OwlmqApi {
     return `OwlmqClient { url: '${this.url}' }`;
   }
 
+  async #read(
+    topic: string,
+    partition: number,
+    wanted: { offset: number; header?: string },
+    options: ReadOptions,
+    accept?: string,
+  ): Promise<{ operation: string; answer: HttpAnswer; endOffset: number }> {
+    const query = new URLSearchParams({ offset: String(wanted.offset) });
+    if (wanted.header !== undefined) query.set('header', wanted.header);
+    for (const name of ['maxRecords', 'maxBytes', 'waitMs'] as const) {
+      const value = options[name];
+      if (value !== undefined) query.set(name, String(value));
+    }
+    const operation = `read ${topic}/${partition}`;
+    const path = `${topicPath(topic)}/partitions/${partition}/records?${query.toString()}`;
+    const answer = await this.#send(operation, 'GET', path, options, {
+      waitMs: options.waitMs ?? 0,
+      ...(accept === undefined ? {} : { accept }),
+    });
+    const endOffset = Number(answer.headers['owlmq-end-offset'] ?? Number.NaN);
+    if (!Number.isSafeInteger(endOffset))
+      throw new OwlmqProtocolError(`${operation}: the answer has no OwlMQ-End-Offset`);
+    return { operation, answer, endOffset };
+  }
+
   async #publishBatch(topic: string, records: OwlmqRecord[], options: CallOptions): Promise<PublishResult[]> {
     const operation = `publish to ${topic}`;
     const sent = { body: encodeRecords(records), mediaType: RECORDS_MEDIA_TYPE };
@@ -270,7 +307,7 @@ export class OwlmqClient implements OwlmqApi {
   }
 }
 
-type Sent = Pick<HttpCall, 'body' | 'mediaType' | 'waitMs'>;
+type Sent = Pick<HttpCall, 'body' | 'mediaType' | 'accept' | 'waitMs'>;
 
 /** One deadline over the several requests of a call. */
 class Deadline {

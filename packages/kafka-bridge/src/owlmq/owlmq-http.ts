@@ -19,6 +19,8 @@ export interface HttpCall {
   /** Sent as JSON unless it is bytes. */
   body?: unknown;
   mediaType?: string;
+  /** Media types of the answer, where several can be asked for. */
+  accept?: string;
   /** How long the server may hold the request on purpose. Long polls have connections of their own. */
   waitMs?: number;
   options: CallOptions | undefined;
@@ -128,6 +130,7 @@ export class OwlmqHttp {
       headers,
       signal,
     };
+    if (call.accept !== undefined) headers['accept'] = call.accept;
     if (call.body !== undefined) {
       request.body = Buffer.isBuffer(call.body) ? call.body : JSON.stringify(call.body);
       headers['content-type'] = call.mediaType ?? 'application/json';

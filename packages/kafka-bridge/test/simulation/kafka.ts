@@ -1,6 +1,6 @@
 import type { Message, ProducerBatch, RecordMetadata } from 'kafkajs';
 import type { KafkaConnection } from '../../src/kafka/kafka-connection.js';
-import type { LogRecord } from '../../src/kafka/log-reader.js';
+import type { LogRecord } from '../../src/kafka/log-record.js';
 import type { PartitionFollowerOptions } from '../../src/kafka/partition-follower.js';
 import { MEMBERS_TOPIC, memberReportSchema, type MemberReport } from '../../src/members/member-report.js';
 import { HEADER } from '../../src/message/headers.js';

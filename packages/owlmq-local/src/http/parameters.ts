@@ -40,6 +40,13 @@ export function countParameter(values: unknown, name: string, fallback: number):
   throw new ProblemError('invalid-request', `${name} must be 1 or more`);
 }
 
+/** A text from a query; empty when it is not there. */
+export function textParameter(values: unknown, name: string): string {
+  const text = (values as Record<string, unknown>)[name];
+  if (text === undefined || typeof text === 'string') return text ?? '';
+  throw new ProblemError('invalid-request', `${name} may be given once`);
+}
+
 /** Aborts when the client goes away before its answer is sent: nobody needs to wait any longer. */
 export function goneSignal(reply: FastifyReply): AbortSignal {
   const controller = new AbortController();

@@ -1,5 +1,7 @@
 import {
   bodyHead,
+  encodeHeads,
+  HEADS_MEDIA_TYPE,
   RecordFramesError,
   RECORDS_MEDIA_TYPE,
   requestSchemas,
@@ -9,7 +11,7 @@ import {
 } from '@owlmq/kafka-bridge/contract';
 import { partitionEvent, type FrameRun } from '../store/topic-log.js';
 import type { Context, Routes } from './context.js';
-import { countParameter, goneSignal, integerParameter, nameParameter } from './parameters.js';
+import { countParameter, goneSignal, integerParameter, nameParameter, textParameter } from './parameters.js';
 import { ProblemError } from './problem.js';
 
 /** Topics, and writing, finding and reading their records. */
@@ -59,7 +61,7 @@ export const topicRoutes: Routes = (app, context) => {
     },
   );
 
-  app.get('/v1/topics/:topic/partitions/:partition/records', async ({ params, query }, reply) => {
+  app.get('/v1/topics/:topic/partitions/:partition/records', async ({ params, query, headers }, reply) => {
     const topic = nameParameter(params, 'topic');
     const partition = integerParameter(params, 'partition');
     const offset = integerParameter(query, 'offset');
@@ -72,10 +74,11 @@ export const topicRoutes: Routes = (app, context) => {
       await context.notifier.wait([partitionEvent(topic, partition)], waitMs, goneSignal(reply));
       run = read();
     }
-    return reply
-      .header('owlmq-end-offset', log.endOffset(topic, partition))
-      .type(RECORDS_MEDIA_TYPE)
-      .send(Buffer.concat([bodyHead(run.count), ...run.slices]));
+    reply.header('owlmq-end-offset', log.endOffset(topic, partition)).header('vary', 'accept');
+    if (headers.accept?.includes(HEADS_MEDIA_TYPE) === true) {
+      return reply.type(HEADS_MEDIA_TYPE).send(encodeHeads(run.slices, run.count, textParameter(query, 'header')));
+    }
+    return reply.type(RECORDS_MEDIA_TYPE).send(Buffer.concat([bodyHead(run.count), ...run.slices]));
   });
 
   app.get('/v1/topics/:topic/offsets', ({ params, query }): Contract['OffsetsForTime'] => {
