@@ -1,15 +1,16 @@
-import { rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { cacheFolder, fetchIntoCache } from '../fetch/cache.js';
+import { installWithGo } from '../fetch/go-install.js';
 import type { Progress } from '../fetch/progress.js';
 import { downloadWithSdk } from '../fetch/sdk-download.js';
-import { isExecutable, onPath, outputOf, runLong } from '../process/run-command.js';
+import { isExecutable, onPath, outputOf } from '../process/run-command.js';
 import { atLeast, versions } from './versions.js';
 import { firstThatWorks } from './ways.js';
 
 const cached = `temporal-cli-${versions.temporalCli}-${process.platform}-${process.arch}`;
 const module = 'github.com/temporalio/cli';
+const ldflags = `-X ${module}/temporalcli.Version=${versions.temporalCli}`;
 
 /** The oldest dev server whose UI shows current details and summaries. */
 const OLDEST_SERVER = '1.28.0';
@@ -42,7 +43,7 @@ export async function findTemporalCli(progress: Progress, signal?: AbortSignal):
         name: `go install ${module}/cmd/temporal@v${versions.temporalCli}`,
         get: fetching((folder) =>
           progress.during(`building the Temporal CLI ${versions.temporalCli} with Go (some minutes)`, () =>
-            goInstall(folder, signal),
+            installWithGo({ module, program: 'cmd/temporal', version: versions.temporalCli, ldflags }, folder, signal),
           ),
         ),
       },
@@ -83,21 +84,4 @@ async function fromGoFolder(): Promise<string> {
     return checked(file);
   }
   throw new Error('not there');
-}
-
-async function goInstall(folder: string, signal?: AbortSignal): Promise<void> {
-  const go = await onPath('go');
-  if (go === undefined) throw new Error('Go is not on PATH');
-  const logFile = join(folder, 'go.log');
-  const stamp = `-X ${module}/temporalcli.Version=${versions.temporalCli}`;
-  await runLong(
-    {
-      file: go,
-      args: ['install', '-ldflags', `-s -w ${stamp}`, `${module}/cmd/temporal@v${versions.temporalCli}`],
-      env: { GOBIN: folder, CGO_ENABLED: '0' },
-      cwd: folder,
-    },
-    { name: 'go install', logFile, signal, timeoutMs: 20 * 60_000, removeIfKilled: folder },
-  );
-  await rm(logFile);
 }

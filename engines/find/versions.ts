@@ -7,6 +7,8 @@ export const versions = {
   slf4j: '1.7.36',
   temporalTestServer: '1.35.0',
   mavenDependencyPlugin: '3.8.1',
+  /** Tests of faults alone use it. */
+  toxiproxy: '2.12.0',
 } as const;
 
 /** Whether dotted version `a` is at least `b`. */

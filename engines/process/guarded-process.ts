@@ -125,6 +125,11 @@ export class GuardedProcess {
     return readLog(this.options.logFile);
   }
 
+  /** Signals the program, if it still lives; the guard goes on watching. */
+  async signal(signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void> {
+    if (await isAlive(this.id)) ignoringEnded(() => process.kill(this.id.pid, signal));
+  }
+
   /** Ends the program: SIGTERM, then SIGKILL after the grace. Safe to call more than once. */
   async stop(): Promise<void> {
     await stopGroup(this.id, this.options.graceMs);
@@ -151,8 +156,12 @@ async function endsWithin(id: ProcessId, ms: number): Promise<boolean> {
 }
 
 function signalGroup(pid: number, signal: NodeJS.Signals): void {
+  ignoringEnded(() => process.kill(-pid, signal));
+}
+
+function ignoringEnded(send: () => void): void {
   try {
-    process.kill(-pid, signal);
+    send();
   } catch (error) {
     // It ended by itself in between, which is what was wanted.
     if (!hasCode(error, 'ESRCH')) throw error;

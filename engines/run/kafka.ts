@@ -13,8 +13,22 @@ const { Kafka, logLevel } = kafkajs;
 
 type KafkaPort = 'broker' | 'controller';
 
+/** A further port of the broker for clients that reach it through something else, such as a proxy. */
+export interface KafkaListener {
+  /** Where the broker listens. */
+  readonly port: number;
+  /** What it tells those who come by this port to connect to. */
+  readonly advertisedPort: number;
+}
+
+export interface KafkaSettings {
+  readonly listeners?: readonly KafkaListener[];
+  /** How long the controller takes a broker that was killed for alive, ms (default 9,000): a restart waits for that. */
+  readonly sessionTimeoutMs?: number;
+}
+
 /** One Kafka node, broker and controller in one process. Its ports may differ from start to start; its data stays. */
-export function kafkaPlan(program: KafkaProgram, folder: string): ServerPlan<KafkaPort> {
+export function kafkaPlan(program: KafkaProgram, folder: string, settings: KafkaSettings = {}): ServerPlan<KafkaPort> {
   return {
     id: 'kafka',
     title: 'Kafka',
@@ -26,11 +40,14 @@ export function kafkaPlan(program: KafkaProgram, folder: string): ServerPlan<Kaf
     graceMs: 15_000,
     command: async (ports, signal) => {
       await mkdir(join(folder, 'data'), { recursive: true });
-      await writeFile(join(folder, 'server.properties'), properties(program, folder, ports));
+      await writeFile(join(folder, 'server.properties'), properties(program, folder, ports, settings));
       if (!existsSync(join(folder, 'data', 'meta.properties'))) await format(program, folder, signal);
       return program.kind === 'java'
         ? javaCommand(program, folder, ['-Xmx512m'], 'kafka.Kafka', [join(folder, 'server.properties')])
-        : dockerCommand(program, folder, ports, ['kafka-server-start.sh', '/engine/server.properties']);
+        : dockerCommand(program, folder, published(ports, settings), [
+            'kafka-server-start.sh',
+            '/engine/server.properties',
+          ]);
     },
     probe: ({ broker }) => probeKafka(broker),
   };
@@ -56,15 +73,27 @@ async function probeKafka(port: number): Promise<void> {
   }
 }
 
-function properties(program: KafkaProgram, folder: string, { broker, controller }: Record<KafkaPort, number>): string {
+function published({ broker }: Record<KafkaPort, number>, { listeners = [] }: KafkaSettings): number[] {
+  return [broker, ...listeners.map(({ port }) => port)];
+}
+
+function properties(
+  program: KafkaProgram,
+  folder: string,
+  { broker, controller }: Record<KafkaPort, number>,
+  { listeners = [], sessionTimeoutMs = 9_000 }: KafkaSettings,
+): string {
   const inDocker = program.kind === 'docker';
   const bind = inDocker ? '0.0.0.0' : '127.0.0.1';
+  const further = (line: (listener: KafkaListener, name: string) => string): string =>
+    listeners.map((listener, index) => `,${line(listener, `LISTENER${index + 1}`)}`).join('');
   return `# Written at every start; changes are lost.
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:${controller}
-listeners=PLAINTEXT://${bind}:${broker},CONTROLLER://127.0.0.1:${controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:${broker}
+listeners=PLAINTEXT://${bind}:${broker},CONTROLLER://127.0.0.1:${controller}${further(({ port }, name) => `${name}://${bind}:${port}`)}
+advertised.listeners=PLAINTEXT://127.0.0.1:${broker}${further(({ advertisedPort }, name) => `${name}://127.0.0.1:${advertisedPort}`)}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT${further((_, name) => `${name}:PLAINTEXT`)}
 controller.listener.names=CONTROLLER
 log.dirs=${inDocker ? '/engine/data' : join(folder, 'data')}
 offsets.topic.replication.factor=1
@@ -74,6 +103,8 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
+broker.session.timeout.ms=${sessionTimeoutMs}
+broker.heartbeat.interval.ms=${Math.min(2_000, Math.floor(sessionTimeoutMs / 4))}
 # Groups form at once: nothing here has to wait for a fleet to come up.
 group.initial.rebalance.delay.ms=0
 # A misspelt topic must fail, not appear.
@@ -91,7 +122,7 @@ async function format(program: KafkaProgram, folder: string, signal: AbortSignal
           ...args,
           join(folder, 'server.properties'),
         ])
-      : dockerCommand(program, folder, undefined, ['kafka-storage.sh', ...args, '/engine/server.properties']);
+      : dockerCommand(program, folder, [], ['kafka-storage.sh', ...args, '/engine/server.properties']);
   await runLong(command, {
     name: 'formatting the Kafka storage',
     logFile: join(folder, 'format.log'),
@@ -131,11 +162,11 @@ function javaCommand(
 function dockerCommand(
   { docker, image }: KafkaProgram & { kind: 'docker' },
   folder: string,
-  ports: Record<KafkaPort, number> | undefined,
+  ports: readonly number[],
   [script, ...args]: readonly [string, ...string[]],
 ): Command {
   const user = `${process.getuid?.() ?? 0}:${process.getgid?.() ?? 0}`;
-  const publish = ports === undefined ? [] : ['--publish', `127.0.0.1:${ports.broker}:${ports.broker}`];
+  const publish = ports.flatMap((port) => ['--publish', `127.0.0.1:${port}:${port}`]);
   const run = ['run', '--rm', '--init', '--user', user, '--volume', `${folder}:/engine`, ...publish];
   const heap = ['--env', 'KAFKA_HEAP_OPTS=-Xmx512m', '--env', 'LOG_DIR=/tmp'];
   return { file: docker, args: [...run, ...heap, '--entrypoint', `/opt/kafka/bin/${script}`, image, ...args] };

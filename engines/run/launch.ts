@@ -8,8 +8,8 @@ import { GuardedProcess, type Ending } from '../process/guarded-process.js';
 import type { ServerPlan } from './server-plan.js';
 
 export interface LaunchOptions {
-  /** `preferred`: the well-known ports where they are free. `free`: any. */
-  readonly ports: 'preferred' | 'free';
+  /** `preferred`: the plan's ports where they are free. `free`: any. `exact`: the plan's and no others. */
+  readonly ports: 'preferred' | 'free' | 'exact';
   readonly log: Log;
   readonly signal: AbortSignal | undefined;
   /** Called as soon as the process is there, before it answers. */
@@ -72,6 +72,10 @@ async function launchOnce<P extends string>(plan: ServerPlan<P>, options: Launch
 async function choosePorts<P extends string>(plan: ServerPlan<P>, options: LaunchOptions): Promise<Record<P, number>> {
   const chosen: [string, number][] = [];
   for (const [name, preferred] of Object.entries<number>(plan.preferredPorts)) {
+    if (options.ports === 'exact') {
+      chosen.push([name, preferred]);
+      continue;
+    }
     const host = '127.0.0.1';
     const exclude = chosen.map(([, port]) => port);
     if (options.ports === 'free') {

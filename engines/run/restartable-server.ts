@@ -1,0 +1,46 @@
+import type { Log } from '../fetch/progress.js';
+import { launch, type Launched } from './launch.js';
+import type { ServerPlan } from './server-plan.js';
+
+export interface RestartOptions {
+  readonly log: Log;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** A server that can be killed, and started again on the same data and the same ports: for tests of faults. */
+export class RestartableServer<P extends string> {
+  private constructor(
+    private readonly plan: ServerPlan<P>,
+    private readonly options: RestartOptions,
+    private launched: Launched<P>,
+  ) {}
+
+  /** @throws EngineStartError */
+  static async start<P extends string>(plan: ServerPlan<P>, options: RestartOptions): Promise<RestartableServer<P>> {
+    const launched = await launch(plan, { ...options, ports: 'free', temporary: false });
+    return new RestartableServer(plan, options, launched);
+  }
+
+  get ports(): Readonly<Record<P, number>> {
+    return this.launched.ports;
+  }
+
+  /** SIGKILL; resolves once the process is gone. */
+  async kill(): Promise<void> {
+    await this.launched.process.signal('SIGKILL');
+    await this.launched.process.ended;
+  }
+
+  /**
+   * Starts it again after a kill, and waits until it answers.
+   * @throws EngineStartError, also when another program has taken one of its ports
+   */
+  async startAgain(): Promise<void> {
+    const plan = { ...this.plan, preferredPorts: this.ports };
+    this.launched = await launch(plan, { ...this.options, ports: 'exact', temporary: false });
+  }
+
+  async stop(): Promise<void> {
+    await this.launched.process.stop();
+  }
+}
