@@ -1,0 +1,38 @@
+import type { ChaosProgress } from './chaos-run.js';
+import type { RunEvent } from './run-log.js';
+
+const number = new Intl.NumberFormat('en');
+/** Where there is no terminal, a line of progress this often. */
+const LINE_EVERY_MS = 30_000;
+
+/** Shows how a run goes: in one line that changes on a terminal, a line now and then elsewhere. */
+export class ChaosDisplay {
+  #shown = false;
+  #lineAt = 0;
+
+  progress({ elapsedMs, counts, faults, cutovers, rollbacks }: ChaosProgress): void {
+    const line = [
+      `${(elapsedMs / 1_000).toFixed(0).padStart(5)} s`,
+      `ok ${number.format(counts.ok)}, failed ${number.format(counts.failed)}, unknown ${number.format(counts.unknown)}`,
+      `${faults} faults`,
+      `${cutovers} cutovers, ${rollbacks} rollbacks`,
+    ].join('  ');
+    if (process.stdout.isTTY) {
+      process.stdout.write(`\r\x1b[2K${line.slice(0, process.stdout.columns - 1)}`);
+      this.#shown = true;
+    } else if (elapsedMs >= this.#lineAt) {
+      this.#lineAt = elapsedMs + LINE_EVERY_MS;
+      this.line(line);
+    }
+  }
+
+  event({ at, what, ...details }: RunEvent): void {
+    this.line(`${Math.round(at)} ${what} ${JSON.stringify(details)}`);
+  }
+
+  /** A line of its own. */
+  line(text: string): void {
+    process.stdout.write(`${this.#shown ? '\r\x1b[2K' : ''}${text}\n`);
+    this.#shown = false;
+  }
+}
