@@ -7,7 +7,7 @@ import { readLegs } from './checker/read-legs.js';
 import { Controller } from './control/controller.js';
 import { FleetSteps } from './control/fleet-steps.js';
 import { RouteHistory } from './control/route-history.js';
-import { faults, type FaultKind } from './faults/fault.js';
+import { faults } from './faults/fault.js';
 import { Injector } from './faults/injector.js';
 import type { Pace } from './pace.js';
 import { PublisherFleet } from './publishers/publisher-fleet.js';
@@ -202,7 +202,7 @@ class Run {
     return reportOf({
       options: this.options,
       elapsedMs: performance.now() - this.#begunAt,
-      faults: Object.fromEntries(this.#injector.counts) as Partial<Record<FaultKind, number>>,
+      faults: Object.fromEntries(this.#injector.counts),
       history: this.#history,
       publications: all,
       audit: this.#audit?.progress,

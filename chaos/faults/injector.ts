@@ -13,7 +13,8 @@ export interface InjectorOptions {
   readonly fleet: PublisherFleet;
   readonly controller: Pick<Controller, 'primary' | 'copying'>;
   readonly audit: AuditProcess | undefined;
-  readonly faults: Iterator<Fault>;
+  /** Endless. */
+  readonly faults: Iterable<Fault>;
   readonly leaseMs: number;
   readonly log: RunLog;
   /** Ends the run at once. */
@@ -33,7 +34,7 @@ export class Injector {
   readonly #active = new Map<Fault, Promise<void>>();
   readonly #taken = new Set<string>();
   readonly #stop = new AbortController();
-  #failed: unknown;
+  #failed: Error | undefined;
 
   constructor(options: InjectorOptions) {
     this.#options = options;
@@ -47,13 +48,12 @@ export class Injector {
   async run(): Promise<void> {
     const { faults } = this.#options;
     try {
-      while (!this.#stopping) {
-        const { value: fault, done } = faults.next();
-        if (done === true) break;
+      for (const fault of faults) {
         await this.#pause(fault.gapMs);
         const free = () => this.#active.size < AT_ONCE && resourcesOf(fault).every((name) => !this.#taken.has(name));
         while (!this.#stopping && !free()) await this.#pause(POLL_MS);
-        if (!this.#stopping) this.#begin(fault);
+        if (this.#stopping) break;
+        this.#begin(fault);
       }
     } finally {
       await Promise.all(this.#active.values());
@@ -77,7 +77,7 @@ export class Injector {
         this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
       })
       .catch((error: unknown) => {
-        this.#failed ??= error;
+        this.#failed ??= error instanceof Error ? error : new Error(String(error));
         this.#stop.abort();
       })
       .finally(() => {
