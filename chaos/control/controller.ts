@@ -45,6 +45,8 @@ export class Controller {
   readonly #random: Random;
   readonly #stop = new AbortController();
   #state: RoutingState;
+  /** Cuts the present wait short, for a fence. */
+  #hurry = new AbortController();
 
   constructor(options: ControllerOptions) {
     this.#options = options;
@@ -106,6 +108,11 @@ export class Controller {
   /** Ends `run()` at its next step. */
   stop(): void {
     this.#stop.abort();
+  }
+
+  /** Has a fence stand as soon as the step in hand is done: a switch, or a pause of the fleet. */
+  fenceSoon(): void {
+    this.#hurry.abort();
   }
 
   /** With no publisher left and every fault healed: a last fence, and everything proven up to it. */
@@ -235,11 +242,17 @@ export class Controller {
   async #dwell(range: readonly [number, number]): Promise<void> {
     const { signal } = this.#options;
     const ms = this.#random.within(range);
+    const hurry = this.#hurry.signal;
     try {
-      await delay(ms, undefined, { signal: AbortSignal.any([signal, this.#stop.signal]) });
+      await delay(ms, undefined, { signal: AbortSignal.any([signal, this.#stop.signal, hurry]) });
     } catch (error) {
       signal.throwIfAborted();
-      if (!this.#stopping) throw error;
+      if (!this.#stopping && !hurry.aborted) throw error;
     }
+    if (!hurry.aborted) return;
+    this.#hurry = new AbortController();
+    // Half of the time the next step does: in the warm time that is the way back.
+    if (this.#state.primary === 'kafka' || this.#random.share() < 0.5)
+      await this.#tried('fence', () => this.#pauseFleet());
   }
 }

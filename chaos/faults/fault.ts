@@ -9,6 +9,11 @@ export const faultKinds = [
   'kill-between-legs',
   /** SIGSTOP past the lease, then SIGCONT. */
   'freeze-publisher',
+  /**
+   * The same with writes under way on a slow link, and a fence meanwhile: they arrive after the lease is over, when the
+   * fence may stand already.
+   */
+  'freeze-mid-write',
   /** SIGKILL of the broker, and a start on the same data. */
   'restart-kafka',
   /** The same of OwlMQ. */
@@ -69,6 +74,7 @@ export function resourcesOf({ kind, publisher, leg }: Fault): string[] {
     case 'freeze-publisher':
       return [`publisher-${publisher}`];
     case 'kill-between-legs':
+    case 'freeze-mid-write':
       return [`publisher-${publisher}`, `kafka-${publisher}`, `owlmq-${publisher}`, 'kafka', 'owlmq'];
     case 'restart-kafka':
       return ['kafka'];

@@ -3,7 +3,7 @@ import type { AuditProcess } from '../audit/audit-process.js';
 import type { Controller } from '../control/controller.js';
 import type { PublisherFleet } from '../publishers/publisher-fleet.js';
 import type { Rig } from '../rig/rig.js';
-import type { Links } from '../rig/toxiproxy.js';
+import type { Links, Toxic } from '../rig/toxiproxy.js';
 import type { RunLog } from '../run-log.js';
 import { resourcesOf, type Fault, type FaultKind } from './fault.js';
 import { toxicsOf } from './link-faults.js';
@@ -11,7 +11,7 @@ import { toxicsOf } from './link-faults.js';
 export interface InjectorOptions {
   readonly rig: Rig;
   readonly fleet: PublisherFleet;
-  readonly controller: Pick<Controller, 'primary' | 'copying'>;
+  readonly controller: Pick<Controller, 'primary' | 'copying' | 'fenceSoon'>;
   readonly audit: AuditProcess | undefined;
   /** Endless. */
   readonly faults: Iterable<Fault>;
@@ -25,6 +25,10 @@ const AT_ONCE = 2;
 const POLL_MS = 20;
 /** How long a targeted kill waits for the acknowledgement that it is to follow. */
 const TARGET_MS = 4_000;
+/** Time for a batch to leave. */
+const UNDER_WAY_MS = 300;
+/** How much later than the lease's end a held-back write arrives. */
+const LATE_MS = 4_000;
 
 /** Begins faults one after the other, at most two at a time, and heals each. */
 export class Injector {
@@ -110,6 +114,9 @@ export class Injector {
           await fleet.thaw(publisher);
         }
         return;
+      case 'freeze-mid-write':
+        await this.#freezeMidWrite(fault);
+        return;
       case 'restart-kafka':
         await rig.kafka.kill();
         await this.#pause(deadMs);
@@ -131,6 +138,23 @@ export class Injector {
       default:
         await link.during(toxicsOf(kind, fault), () => this.#pause(lastsMs));
     }
+  }
+
+  /** A link holds back what is sent for longer than the lease lasts; the fleet is fenced while its sender is frozen. */
+  async #freezeMidWrite({ publisher, lastsMs }: Fault): Promise<void> {
+    const { fleet, controller, leaseMs, signal } = this.#options;
+    const heldBackMs = leaseMs + LATE_MS;
+    const slow: Toxic = { type: 'latency', stream: 'upstream', attributes: { latency: heldBackMs } };
+    await this.#links(publisher)[controller.primary].during([slow], async () => {
+      await this.#pause(UNDER_WAY_MS);
+      await fleet.freeze(publisher);
+      controller.fenceSoon();
+      try {
+        await delay(heldBackMs + lastsMs, undefined, { signal });
+      } finally {
+        await fleet.thaw(publisher);
+      }
+    });
   }
 
   /** Whatever the primary leg acknowledges while the mirror's link is silent is on that leg alone when the process dies. */
