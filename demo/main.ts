@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 import { randomInt } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
-import { constants, tmpdir } from 'node:os';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { tmpdir } from 'node:os';
+import { Command, Option } from 'commander';
 import { DiskFullError, EngineConfigError, EngineStartError, EngineUnavailableError } from '../engines/errors.js';
 import { Progress as FetchProgress } from '../engines/fetch/progress.js';
 import { findTemporalCli } from '../engines/find/temporal-cli.js';
 import { makeOwnedFolder } from '../engines/process/owned-folder.js';
 import { startEngines } from '../engines/start-engines.js';
+import { positive, runProgram, untilInterrupted, whole } from './command-line.js';
 import { ProgressDisplay, reportText } from './display.js';
 import { FleetProcessEndedError } from './fleet.js';
 import { rollbackPhases, Trial, TrialError, type RollbackPhase } from './trial.js';
@@ -109,56 +110,18 @@ Engines, worker and traffic stay up. Ctrl-C ends all.${uiUrl === undefined ? '' 
   });
 }
 
-function positive(text: string): number {
-  const value = Number(text);
-  if (!Number.isFinite(value) || value <= 0) throw new InvalidArgumentError('must be a number above 0.');
-  return value;
-}
-
-function integer(text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('must be a whole number from 0.');
-  return value;
-}
-
-class Interrupted extends Error {
-  override readonly name = 'Interrupted';
-  constructor(readonly signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP') {
-    super(`ended by ${signal}`);
-  }
-}
-
 const expected = [
   ...[EngineUnavailableError, EngineStartError, EngineConfigError, DiskFullError],
   ...[TrialError, FleetProcessEndedError],
 ];
-const abort = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  // A terminal sends its Ctrl-C to npm too, which passes it on: it may come twice.
-  process.on(signal, () => {
-    if (!abort.signal.aborted) log('\nEnding everything that was started …');
-    abort.abort(new Interrupted(signal));
-  });
-}
-
+const signal = untilInterrupted(log);
 const program = new Command('demo')
   .description('A whole migration from Kafka to OwlMQ under traffic, in about a minute, on engines of its own.')
   .addOption(new Option('--json <file>', 'write the report to a file'))
   .addOption(new Option('--rollback-at <phase>', 'roll back in this phase').choices(rollbackPhases))
   .option('--keep', 'leave engines, worker and traffic up afterwards', false)
   .option('--rate <n>', 'messages a second', positive, 400)
-  .option('--seed <n>', 'seed of keys and values', integer, randomInt(1_000_000))
-  .action((options: DemoOptions) => demo(options, abort.signal));
+  .option('--seed <n>', 'seed of keys and values', whole, randomInt(1_000_000))
+  .action((options: DemoOptions) => demo(options, signal));
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  // What was asked for is the reason, whichever wait it cut short.
-  const reason: unknown = abort.signal.aborted ? abort.signal.reason : error;
-  if (!(reason instanceof Interrupted)) {
-    const known = expected.some((type) => reason instanceof type);
-    log(`\n${reason instanceof Error ? ((known ? reason.message : reason.stack) ?? reason.message) : String(reason)}`);
-  }
-  process.exitCode = reason instanceof Interrupted ? 128 + constants.signals[reason.signal] : 1;
-}
-if (abort.signal.aborted) log('Nothing is left running.');
+await runProgram(program, { signal, expected, log });
