@@ -19,8 +19,8 @@ export interface ChaosOptions {
   readonly seed: number;
   /** The run goes on for at least this long, … */
   readonly forMs: number;
-  /** … and until so many faults were injected (default 0). */
-  readonly atLeastFaults?: number;
+  /** … and until so much has happened. */
+  readonly atLeast?: { readonly faults: number; readonly rollbacks: number };
   readonly publishers: number;
   /** Messages a second of all publishers together. */
   readonly rate: number;
@@ -95,8 +95,8 @@ class Run {
       ...{ steps: this.#steps, audit: this.#audit, history: this.#history },
     });
     this.#injector = new Injector({
-      ...{ rig, signal, log: runLog, leaseMs: pace.leaseMs },
-      ...{ fleet: this.#fleet, controller: this.#controller, audit: this.#audit },
+      ...{ rig, signal, log: runLog, pace },
+      ...{ fleet: this.#fleet, controller: this.#controller, audit: this.#audit, steps: this.#steps },
       faults: faults(seed, options.publishers, pace),
     });
   }
@@ -143,13 +143,14 @@ class Run {
   }
 
   async #untilOver(): Promise<void> {
-    const { forMs, atLeastFaults = 0, signal } = this.options;
+    const { forMs, atLeast = { faults: 0, rollbacks: 0 }, signal } = this.options;
     const begun = performance.now();
     for (;;) {
       const elapsed = performance.now() - begun;
-      if (elapsed >= forMs && this.#injector.injected >= atLeastFaults) return;
+      const [faults, rollbacks] = [this.#injector.injected, this.#history.rollbacks];
+      if (elapsed >= forMs && faults >= atLeast.faults && rollbacks >= atLeast.rollbacks) return;
       if (elapsed >= forMs + MOST_OVERTIME_MS) {
-        this.#problems.push(`only ${this.#injector.injected} of ${atLeastFaults} faults were injected in time`);
+        this.#problems.push(`only ${faults} faults were injected and ${rollbacks} rollbacks done in time`);
         return;
       }
       await delay(100, undefined, { signal });
@@ -195,10 +196,10 @@ class Run {
 
   async #judge(): Promise<ChaosReport> {
     const legs = await readLegs({ ...this.rig.direct, topics: TOPICS });
-    const { publications, crashes } = this.#fleet;
+    const { publications, crashes, silences } = this.#fleet;
     const { all, closed } = publications;
     const { routes, fences } = this.#history;
-    const result = check({ publications: all, closed, routes, fences, ...legs });
+    const result = check({ publications: all, closed, routes, fences, silences, ...legs });
     return reportOf({
       options: this.options,
       elapsedMs: performance.now() - this.#begunAt,

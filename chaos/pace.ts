@@ -8,6 +8,8 @@ export interface Pace {
   gapMs: Range;
   /** How long a fault lasts that can last. */
   faultMs: Range;
+  /** How much later than its sender's lease a held-back write arrives. */
+  lateMs: number;
   /** How long a process stays dead. */
   deadMs: Range;
   /** How long each step of the ratio lasts. */
@@ -23,6 +25,7 @@ export const briefPace: Pace = {
   leaseMs: 2_000,
   gapMs: [200, 600],
   faultMs: [800, 2_000],
+  lateMs: 2_500,
   deadMs: [200, 600],
   rampMs: [600, 1_200],
   warmMs: [2_500, 4_000],
@@ -34,6 +37,7 @@ export const longPace: Pace = {
   leaseMs: 3_000,
   gapMs: [500, 5_000],
   faultMs: [1_000, 9_000],
+  lateMs: 4_000,
   deadMs: [200, 3_000],
   rampMs: [1_500, 6_000],
   warmMs: [8_000, 25_000],

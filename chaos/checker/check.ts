@@ -1,9 +1,11 @@
 import type { Route, StandingFence } from '../control/route-history.js';
 import type { Publication } from '../publishers/publications.js';
+import type { Silence } from '../publishers/silence.js';
 import { Anomalies, type Anomaly, type AnomalyKind } from './anomalies.js';
 import { checkCopyDecisions } from './copy-decisions.js';
 import { checkEpochs } from './epochs.js';
 import { checkOrder } from './order.js';
+import { staleRecords } from './late-arrivals.js';
 import { checkPresence } from './presence.js';
 import type { StoredRecord } from './stored-record.js';
 
@@ -14,6 +16,7 @@ export interface Evidence {
   closed: ReadonlySet<string>;
   routes: ReadonlyMap<number, Route>;
   fences: readonly StandingFence[];
+  silences: readonly Silence[];
   /** Each partition in the order of its offsets. */
   kafka: readonly StoredRecord[];
   owlmq: readonly StoredRecord[];
@@ -36,6 +39,10 @@ export interface Counts {
   repairedOnOwlmq: number;
   /** Those among them behind a later message of their key. */
   repairedOutOfOrder: number;
+  /** Writes begun under a lease that the network delivered behind a fence, while their process was dead or frozen. */
+  heldBack: number;
+  /** Those among them, of unknown outcome, that arrived on one leg after nobody proved copies from there any more. */
+  heldBackOnOneLeg: number;
   /** Messages under a ratio between 0 and 1, by ratio: all, and copied. */
   shares: Record<string, { messages: number; copied: number }>;
 }
@@ -50,18 +57,22 @@ export interface CheckResult {
 /** Compares what publishers were told with what is on both legs. Any anomaly is a defect of what was tested. */
 export function check(evidence: Evidence): CheckResult {
   const anomalies = new Anomalies();
-  const presence = checkPresence(evidence, anomalies);
+  const { kafka, owlmq, fences, silences } = evidence;
+  const stale = staleRecords([...kafka, ...owlmq], fences, silences);
+  const heldBack = new Set(stale.flatMap(({ record, heldBack: held }) => (held ? [record] : [])));
+  const presence = checkPresence(evidence, heldBack, anomalies);
   const order = checkOrder(evidence, anomalies);
-  checkEpochs(evidence, anomalies);
+  checkEpochs(evidence, stale, anomalies);
   const shares = checkCopyDecisions(evidence, anomalies);
   const byAudit = (records: readonly StoredRecord[]): number => records.filter((record) => record.byAudit).length;
   return {
     counts: {
       ...presence,
-      onKafka: evidence.kafka.length,
-      onOwlmq: evidence.owlmq.length,
-      repairedOnKafka: byAudit(evidence.kafka),
-      repairedOnOwlmq: byAudit(evidence.owlmq),
+      onKafka: kafka.length,
+      onOwlmq: owlmq.length,
+      repairedOnKafka: byAudit(kafka),
+      repairedOnOwlmq: byAudit(owlmq),
+      heldBack: heldBack.size,
       repairedOutOfOrder: order.repairedOutOfOrder,
       shares,
     },

@@ -1,11 +1,16 @@
-import type { StandingFence } from '../control/route-history.js';
 import type { Anomalies } from './anomalies.js';
 import type { Evidence } from './check.js';
+import type { StaleRecord } from './late-arrivals.js';
 import { placeOf, type StoredRecord } from './stored-record.js';
 
 /** Epochs only rise, and nothing of a lower one is written behind a fence that stood. What audits write is exempt. */
-export function checkEpochs(evidence: Evidence, anomalies: Anomalies): void {
-  const fences = [...evidence.fences].sort((a, b) => a.epoch - b.epoch);
+export function checkEpochs(evidence: Evidence, stale: readonly StaleRecord[], anomalies: Anomalies): void {
+  for (const { record, fence, heldBack } of stale) {
+    if (heldBack) continue;
+    const silent = fence.silent.includes(record.instance);
+    const kind = silent ? 'write-past-expired-lease' : 'write-past-acknowledged-fence';
+    anomalies.note(kind, record.id, `${placeOf(record)}, of ${record.instance}, behind the fence of ${fence.epoch}`);
+  }
   for (const records of [evidence.kafka, evidence.owlmq]) {
     const highest = new Map<string, StoredRecord>();
     for (const record of records) {
@@ -13,17 +18,6 @@ export function checkEpochs(evidence: Evidence, anomalies: Anomalies): void {
       const route = evidence.routes.get(record.epoch);
       if (route === undefined) anomalies.note('unknown-epoch', record.id, placeOf(record));
       else if (route.fenced) anomalies.note('written-under-fence', record.id, placeOf(record));
-
-      const fence = lastFenceBefore(record, fences);
-      if (fence !== undefined && record.epoch < fence.epoch) {
-        const silent = fence.silent.includes(record.instance);
-        const kind = silent ? 'write-past-expired-lease' : 'write-past-acknowledged-fence';
-        anomalies.note(
-          kind,
-          record.id,
-          `${placeOf(record)}, of ${record.instance}, behind the fence of ${fence.epoch}`,
-        );
-      }
       const name = `${record.topic}/${record.partition}/${record.instance}`;
       const before = highest.get(name);
       if (before !== undefined && record.epoch < before.epoch) {
@@ -33,9 +27,4 @@ export function checkEpochs(evidence: Evidence, anomalies: Anomalies): void {
       }
     }
   }
-}
-
-/** The newest fence at whose time the record was not there yet. */
-function lastFenceBefore(record: StoredRecord, fences: readonly StandingFence[]): StandingFence | undefined {
-  return fences.findLast((fence) => record.offset >= (fence[record.leg][record.topic]?.[record.partition] ?? Infinity));
 }

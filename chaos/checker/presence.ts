@@ -4,14 +4,28 @@ import type { Anomalies } from './anomalies.js';
 import type { Counts, Evidence } from './check.js';
 import { placeOf, type StoredRecord } from './stored-record.js';
 
-type PresenceCounts = Pick<Counts, 'ok' | 'failed' | 'unknown' | 'unknownPresent' | 'duplicatesOnKafka'>;
+type PresenceCounts = Pick<
+  Counts,
+  'ok' | 'failed' | 'unknown' | 'unknownPresent' | 'duplicatesOnKafka' | 'heldBackOnOneLeg'
+>;
 
 /** Is on each leg what must be there, and nothing else? */
-export function checkPresence(evidence: Evidence, anomalies: Anomalies): PresenceCounts {
+export function checkPresence(
+  evidence: Evidence,
+  heldBack: ReadonlySet<StoredRecord>,
+  anomalies: Anomalies,
+): PresenceCounts {
   const { publications, routes, closed } = evidence;
   const kafka = byId(evidence.kafka);
   const owlmq = byId(evidence.owlmq);
-  const counts: PresenceCounts = { ok: 0, failed: 0, unknown: 0, unknownPresent: 0, duplicatesOnKafka: 0 };
+  const counts: PresenceCounts = {
+    ok: 0,
+    failed: 0,
+    unknown: 0,
+    unknownPresent: 0,
+    duplicatesOnKafka: 0,
+    heldBackOnOneLeg: 0,
+  };
 
   for (const record of [...evidence.kafka, ...evidence.owlmq]) {
     const publication = publications.get(record.id);
@@ -32,7 +46,9 @@ export function checkPresence(evidence: Evidence, anomalies: Anomalies): Presenc
     for (const [id, [record]] of mine) {
       const copy = others.get(id)?.[0];
       if (record === undefined) continue;
-      if (record.copied && copy === undefined) {
+      if (record.copied && copy === undefined && heldBack.has(record) && !isAcknowledged(publications.get(id))) {
+        counts.heldBackOnOneLeg++;
+      } else if (record.copied && copy === undefined) {
         const told = toldOf(publications.get(id));
         anomalies.note('missing-copy', id, `${placeOf(record)}, not on ${other}; ${told}`);
       }
@@ -96,6 +112,10 @@ function checkAcknowledged(
   if (!places.kafka.concat(places.owlmq).some((record) => record.epoch === epoch)) {
     anomalies.note('wrong-epoch', id, `${told}; ${places.kafka.concat(places.owlmq).map(placeOf).join(', ')}`);
   }
+}
+
+function isAcknowledged(publication: Publication | undefined): boolean {
+  return publication?.outcome === 'ok';
 }
 
 function toldOf(publication: Publication | undefined): string {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
+import { clockMs } from '../../demo/event-log.js';
 import { AuditTimeoutError, type AuditProcess } from '../audit/audit-process.js';
 import type { Pace } from '../pace.js';
 import { Random } from '../random.js';
@@ -177,9 +178,10 @@ export class Controller {
     await this.#write({ fence: { reason } }, `fence: ${reason}`);
     const { epoch } = this.#state;
     const fleet = await steps.awaitPublishers(epoch, true, timeoutMs);
+    const stoodAt = clockMs();
     const [kafka, owlmq] = [await steps.ends('kafka', timeoutMs), await steps.ends('owlmq', timeoutMs)];
     const fence: StandingFence = {
-      ...{ epoch, kafka, owlmq, acknowledged: fleet.acknowledged, silent: fleet.silent },
+      ...{ epoch, stoodAt, kafka, owlmq, acknowledged: fleet.acknowledged, silent: fleet.silent },
       ...{ waitedMs: Math.round(performance.now() - begun), longestHoldMs: fleet.longestHoldMs },
     };
     history.fences.push(fence);

@@ -6,6 +6,8 @@ export type Route = Pick<RoutingState, 'epoch' | 'primary' | 'ratio'> & { fenced
 /** A fence that stood: every publisher had acknowledged it, or its lease was over. */
 export interface StandingFence {
   epoch: number;
+  /** ms on the machine's monotonic clock. */
+  stoodAt: number;
   /** Ends of both legs while it stood. */
   kafka: TopicOffsets;
   owlmq: TopicOffsets;

@@ -71,8 +71,9 @@ export function* faults(seed: number, publishers: number, pace: Pace): Generator
 export function resourcesOf({ kind, publisher, leg }: Fault): string[] {
   switch (kind) {
     case 'kill-publisher':
-    case 'freeze-publisher':
       return [`publisher-${publisher}`];
+    case 'freeze-publisher':
+      return [`publisher-${publisher}`, `kafka-${publisher}`, `owlmq-${publisher}`];
     case 'kill-between-legs':
     case 'freeze-mid-write':
       return [`publisher-${publisher}`, `kafka-${publisher}`, `owlmq-${publisher}`, 'kafka', 'owlmq'];

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AuditProcess } from '../audit/audit-process.js';
 import type { Controller } from '../control/controller.js';
+import type { FleetSteps } from '../control/fleet-steps.js';
+import type { Pace } from '../pace.js';
 import type { PublisherFleet } from '../publishers/publisher-fleet.js';
 import type { Rig } from '../rig/rig.js';
 import type { Links, Toxic } from '../rig/toxiproxy.js';
@@ -12,10 +14,11 @@ export interface InjectorOptions {
   readonly rig: Rig;
   readonly fleet: PublisherFleet;
   readonly controller: Pick<Controller, 'primary' | 'copying' | 'fenceSoon'>;
+  readonly steps: Pick<FleetSteps, 'ends'>;
   readonly audit: AuditProcess | undefined;
   /** Endless. */
   readonly faults: Iterable<Fault>;
-  readonly leaseMs: number;
+  readonly pace: Pace;
   readonly log: RunLog;
   /** Ends the run at once. */
   readonly signal: AbortSignal;
@@ -25,10 +28,10 @@ const AT_ONCE = 2;
 const POLL_MS = 20;
 /** How long a targeted kill waits for the acknowledgement that it is to follow. */
 const TARGET_MS = 4_000;
+/** Bound on reading the ends of a leg, which may be away. */
+const ENDS_MS = 2_000;
 /** Time for a batch to leave. */
 const UNDER_WAY_MS = 300;
-/** How much later than the lease's end a held-back write arrives. */
-const LATE_MS = 4_000;
 
 /** Begins faults one after the other, at most two at a time, and heals each. */
 export class Injector {
@@ -93,7 +96,7 @@ export class Injector {
   }
 
   async #inject(fault: Fault): Promise<void> {
-    const { rig, fleet, audit, leaseMs } = this.#options;
+    const { rig, fleet, audit, pace } = this.#options;
     const { kind, publisher, leg, lastsMs, deadMs } = fault;
     const link = this.#links(publisher)[leg];
     switch (kind) {
@@ -106,13 +109,7 @@ export class Injector {
         await this.#killBetweenLegs(fault);
         return;
       case 'freeze-publisher':
-        await fleet.freeze(publisher);
-        try {
-          // Past the lease in any case, also when the run is about to end.
-          await delay(leaseMs + lastsMs, undefined, { signal: this.#options.signal });
-        } finally {
-          await fleet.thaw(publisher);
-        }
+        await this.#freeze(publisher, pace.leaseMs + lastsMs);
         return;
       case 'freeze-mid-write':
         await this.#freezeMidWrite(fault);
@@ -142,19 +139,32 @@ export class Injector {
 
   /** A link holds back what is sent for longer than the lease lasts; the fleet is fenced while its sender is frozen. */
   async #freezeMidWrite({ publisher, lastsMs }: Fault): Promise<void> {
-    const { fleet, controller, leaseMs, signal } = this.#options;
-    const heldBackMs = leaseMs + LATE_MS;
+    const { controller, pace } = this.#options;
+    const heldBackMs = pace.leaseMs + pace.lateMs;
     const slow: Toxic = { type: 'latency', stream: 'upstream', attributes: { latency: heldBackMs } };
     await this.#links(publisher)[controller.primary].during([slow], async () => {
       await this.#pause(UNDER_WAY_MS);
-      await fleet.freeze(publisher);
       controller.fenceSoon();
-      try {
-        await delay(heldBackMs + lastsMs, undefined, { signal });
-      } finally {
-        await fleet.thaw(publisher);
-      }
+      await this.#freeze(publisher, heldBackMs + lastsMs);
     });
+  }
+
+  /** For the whole time, also when the run is about to end. */
+  async #freeze(publisher: number, ms: number): Promise<void> {
+    const { fleet, steps, signal, log } = this.#options;
+    await fleet.frozenDuring(
+      publisher,
+      () => delay(ms, undefined, { signal }),
+      async () => {
+        try {
+          const [kafka, owlmq] = await Promise.all([steps.ends('kafka', ENDS_MS), steps.ends('owlmq', ENDS_MS)]);
+          return { kafka, owlmq };
+        } catch (error) {
+          log.write('ends could not be read', { reason: String(error) });
+          return undefined;
+        }
+      },
+    );
   }
 
   /** Whatever the primary leg acknowledges while the mirror's link is silent is on that leg alone when the process dies. */

@@ -5,6 +5,7 @@ import type { StoredRecord } from '../../chaos/checker/stored-record.js';
 import type { Route, StandingFence } from '../../chaos/control/route-history.js';
 import { incarnationOf, valueOf } from '../../chaos/publishers/message.js';
 import type { Publication } from '../../chaos/publishers/publications.js';
+import type { Silence } from '../../chaos/publishers/silence.js';
 
 const TOPIC = 'orders';
 const routes: Route[] = [
@@ -21,14 +22,23 @@ class Trace {
   readonly publications = new Map<string, Publication>();
   readonly closed = new Set<string>();
   readonly fences: StandingFence[] = [];
+  readonly silences: Silence[] = [];
   readonly kafka: StoredRecord[] = [];
   readonly owlmq: StoredRecord[] = [];
   #serial = 0;
   readonly #numbers = new Map<string, number>();
 
   get evidence(): Evidence {
-    const { publications, closed, fences, kafka, owlmq } = this;
-    return { publications, closed, fences, kafka, owlmq, routes: new Map(routes.map((route) => [route.epoch, route])) };
+    const { publications, closed, fences, silences, kafka, owlmq } = this;
+    return {
+      publications,
+      closed,
+      fences,
+      silences,
+      kafka,
+      owlmq,
+      routes: new Map(routes.map((route) => [route.epoch, route])),
+    };
   }
 
   get kinds(): AnomalyKind[] {
@@ -67,7 +77,7 @@ class Trace {
   fence(epoch: number, silent: string[] = []): void {
     const ends = (records: readonly StoredRecord[]) => ({ [TOPIC]: [records.length] });
     const waits = { acknowledged: 1, silent, waitedMs: 1, longestHoldMs: 1 };
-    this.fences.push({ epoch, kafka: ends(this.kafka), owlmq: ends(this.owlmq), ...waits });
+    this.fences.push({ epoch, stoodAt: 100, kafka: ends(this.kafka), owlmq: ends(this.owlmq), ...waits });
   }
 
   static clean(): Trace {
@@ -102,6 +112,24 @@ it('counts repeated records on Kafka, and what audits wrote, apart', () => {
   const { anomalies, counts } = check({ ...trace.evidence, fences: [] });
   expect(anomalies).toEqual({});
   expect(counts).toMatchObject({ duplicatesOnKafka: 1, repairedOnOwlmq: 1, repairedOnKafka: 0, repairedOutOfOrder: 1 });
+});
+
+it('does not blame a frozen process for what the network held back', () => {
+  const trace = Trace.clean();
+  trace.fences.length = 0;
+  trace.fence(5, ['p1.1']);
+  trace.store('owlmq', { ...trace.call('k', 'unknown', undefined, 'p1.1'), epoch: 4 });
+  const ends = { kafka: { [TOPIC]: [trace.kafka.length] }, owlmq: { [TOPIC]: [trace.owlmq.length] } };
+  const silence = { incarnation: 'p1.1', from: 50, ends };
+  const held = check({ ...trace.evidence, silences: [silence] });
+  expect(held.anomalies).toEqual({});
+  expect(held.counts).toMatchObject({ heldBack: 1, heldBackOnOneLeg: 1 });
+  // Stored after it went on, or by one that fell silent only after the fence.
+  const stale = { 'write-past-expired-lease': 1, 'missing-copy': 1 };
+  const before = { kafka: { [TOPIC]: [0] }, owlmq: { [TOPIC]: [0] } };
+  for (const other of [{ ends: before }, { ends: undefined }, { from: 150 }]) {
+    expect(check({ ...trace.evidence, silences: [{ ...silence, ...other }] }).anomalies).toEqual(stale);
+  }
 });
 
 /** For each anomaly, the defect that must show it, and nothing else. */

@@ -1,0 +1,53 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { runChaos } from '../../chaos/chaos-run.js';
+import { faultKinds } from '../../chaos/faults/fault.js';
+import { briefPace } from '../../chaos/pace.js';
+import { reportText, type ChaosReport } from '../../chaos/report.js';
+import { checkoutRoot } from '../../engines/checkout.js';
+
+// The short form of `npm run chaos`, on engines of its own: it kills them. Publishers run as built, see `npm test`.
+
+/** Another one with CHAOS_SEED. */
+const seed = Number(process.env.CHAOS_SEED ?? 117);
+
+async function brief(options: { audit: boolean; forMs: number; faults: number; rollbacks: number }) {
+  const { audit, forMs, faults, rollbacks } = options;
+  expect(existsSync(join(checkoutRoot, 'dist', 'chaos', 'publishers', 'publisher.js')), 'npm run build').toBe(true);
+  console.info(`seed ${seed}`);
+  const folder = await mkdtemp(join(tmpdir(), 'kafka-to-owlmq-chaos-test-'));
+  try {
+    const report = await runChaos({
+      ...{ seed, audit, forMs, folder, atLeast: { faults, rollbacks }, publishers: 3, rate: 150, pace: briefPace },
+      log: (line) => {
+        console.info(line);
+      },
+      onEvent: () => undefined,
+      onProgress: () => undefined,
+      signal: AbortSignal.timeout(200_000),
+    });
+    console.info(reportText(report));
+    return report;
+  } finally {
+    await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  }
+}
+
+function anomaliesOf({ anomalies, problems }: ChaosReport) {
+  return { anomalies, problems };
+}
+
+it('keeps every promise under a fault of each kind', { timeout: 240_000 }, async () => {
+  const report = await brief({ audit: true, forMs: 10_000, faults: faultKinds.length, rollbacks: 1 });
+  expect(anomaliesOf(report)).toEqual({ anomalies: {}, problems: [] });
+  expect(Object.keys(report.faults).sort()).toEqual([...faultKinds].sort());
+  expect(report.counts.ok).toBeGreaterThan(500);
+});
+
+it('misses copies once the audit is off', { timeout: 240_000 }, async () => {
+  const report = await brief({ audit: false, forMs: 6_000, faults: 4, rollbacks: 0 });
+  expect(report.anomalies['missing-copy']).toBeGreaterThan(0);
+});
