@@ -19,8 +19,10 @@ export interface ChaosOptions {
   readonly seed: number;
   /** The run goes on for at least this long, … */
   readonly forMs: number;
-  /** … and until so much has happened. */
-  readonly atLeast?: { readonly faults: number; readonly rollbacks: number };
+  /** … or until so many rollbacks are done, if that takes longer (default 0). */
+  readonly rollbacks?: number;
+  /** How many faults are injected at the most; all of them are, whatever the time. Default: for as long as it goes on. */
+  readonly faults?: number;
   readonly publishers: number;
   /** Messages a second of all publishers together. */
   readonly rate: number;
@@ -97,7 +99,7 @@ class Run {
     this.#injector = new Injector({
       ...{ rig, signal, log: runLog, pace },
       ...{ fleet: this.#fleet, controller: this.#controller, audit: this.#audit, steps: this.#steps },
-      faults: faults(seed, options.publishers, pace),
+      faults: faults(seed, options.publishers, pace, options.faults),
     });
   }
 
@@ -143,14 +145,14 @@ class Run {
   }
 
   async #untilOver(): Promise<void> {
-    const { forMs, atLeast = { faults: 0, rollbacks: 0 }, signal } = this.options;
+    const { forMs, rollbacks = 0, faults: wanted = 0, signal } = this.options;
     const begun = performance.now();
     for (;;) {
       const elapsed = performance.now() - begun;
-      const [faults, rollbacks] = [this.#injector.injected, this.#history.rollbacks];
-      if (elapsed >= forMs && faults >= atLeast.faults && rollbacks >= atLeast.rollbacks) return;
+      const [injected, done] = [this.#injector.injected, this.#history.rollbacks];
+      if (elapsed >= forMs && injected >= wanted && done >= rollbacks) return;
       if (elapsed >= forMs + MOST_OVERTIME_MS) {
-        this.#problems.push(`only ${faults} faults were injected and ${rollbacks} rollbacks done in time`);
+        this.#problems.push(`only ${injected} faults were injected and ${done} rollbacks done in time`);
         return;
       }
       await delay(100, undefined, { signal });

@@ -50,11 +50,11 @@ export interface Fault {
   strength: number;
 }
 
-/** Endless faults: kinds are dealt from a shuffled deck, so that each comes up in every round. */
-export function* faults(seed: number, publishers: number, pace: Pace): Generator<Fault> {
+/** Faults, up to a number: kinds are dealt from a shuffled deck, so that each comes up in every round. */
+export function* faults(seed: number, publishers: number, pace: Pace, most = Infinity): Generator<Fault> {
   const deck = new Random(seed, 'faults');
   let left: FaultKind[] = [];
-  for (let index = 0; ; index++) {
+  for (let index = 0; index < most; index++) {
     if (left.length === 0) left = deck.shuffled(faultKinds);
     const kind = left.shift();
     if (kind === undefined) return;

@@ -16,7 +16,6 @@ export interface InjectorOptions {
   readonly controller: Pick<Controller, 'primary' | 'copying' | 'fenceSoon'>;
   readonly steps: Pick<FleetSteps, 'ends'>;
   readonly audit: AuditProcess | undefined;
-  /** Endless. */
   readonly faults: Iterable<Fault>;
   readonly pace: Pace;
   readonly log: RunLog;
@@ -51,7 +50,7 @@ export class Injector {
     return [...this.counts.values()].reduce((sum, count) => sum + count, 0);
   }
 
-  /** Injects until `stop()`; resolves when all is healed. @throws what a fault could not be healed for. */
+  /** Injects until `stop()`, or all; resolves when all is healed. @throws what a fault could not be healed for. */
   async run(): Promise<void> {
     const { faults } = this.#options;
     try {

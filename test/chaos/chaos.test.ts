@@ -21,7 +21,7 @@ async function brief(options: { audit: boolean; forMs: number; faults: number; r
   const folder = await mkdtemp(join(tmpdir(), 'kafka-to-owlmq-chaos-test-'));
   try {
     const report = await runChaos({
-      ...{ seed, audit, forMs, folder, atLeast: { faults, rollbacks }, publishers: 3, rate: 150, pace: briefPace },
+      ...{ seed, audit, forMs, folder, faults, rollbacks, publishers: 3, rate: 150, pace: briefPace },
       log: (line) => {
         console.info(line);
       },
