@@ -20,6 +20,7 @@ import { fetchIntoCache } from '../engines/fetch/cache.js';
 import { Progress } from '../engines/fetch/progress.js';
 import { findTemporalCli } from '../engines/find/temporal-cli.js';
 import { findTestServer } from '../engines/find/test-server.js';
+import { findToxiproxy } from '../engines/find/toxiproxy.js';
 import { identify } from '../engines/process/process-identity.js';
 import { onPath } from '../engines/process/run-command.js';
 import { requireFreeSpace } from '../engines/run/disk-space.js';
@@ -367,7 +368,14 @@ describe('when nothing works', () => {
   beforeEach(() => {
     vi.stubEnv('PATH', join(folder, 'empty'));
     vi.stubEnv('ENGINES_CACHE', join(folder, 'cache'));
-    for (const name of ['GOBIN', 'KAFKA_HOME', 'JAVA_HOME', 'TEMPORAL_CLI', 'TEMPORAL_TEST_SERVER']) {
+    for (const name of [
+      'GOBIN',
+      'KAFKA_HOME',
+      'JAVA_HOME',
+      'TEMPORAL_CLI',
+      'TEMPORAL_TEST_SERVER',
+      'TOXIPROXY_SERVER',
+    ]) {
       vi.stubEnv(name, undefined);
     }
     vi.stubEnv('GOPATH', join(folder, 'go'));
@@ -413,6 +421,18 @@ describe('when nothing works', () => {
     ]);
     expect(testServer?.at(-1)).toBe('Maven, io.temporal:temporal-test-server:1.35.0');
     expect(await readdir(join(folder, 'cache'))).toEqual([]);
+  });
+
+  test('Toxiproxy: one that is too old is not taken, and the error says what to install', async () => {
+    vi.stubEnv('PATH', await pathOf({ 'toxiproxy-server': 'echo toxiproxy-server version 2.1.4' }));
+    const failure = await findToxiproxy(quiet).catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(EngineUnavailableError);
+    expect((failure as EngineUnavailableError).attempts).toMatchObject([
+      { way: '`toxiproxy-server` on PATH', outcome: expect.stringContaining('older than') as string },
+      { way: `cache ${join(folder, 'cache')}` },
+      { way: 'go install github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0', outcome: 'Go is not on PATH' },
+    ]);
+    expect((failure as Error).message).toContain('TOXIPROXY_SERVER');
   });
 });
 
