@@ -116,6 +116,10 @@ export function reportText(report: ChaosReport): string {
     ],
     ['OwlMQ', `${number.format(counts.onOwlmq)} records, ${counts.repairedOnOwlmq} by the audit`],
     ['repaired', `${counts.repairedOutOfOrder} behind a later message of their key`],
+    [
+      'held back',
+      `${counts.heldBack} writes of dead or frozen publishers arrived behind a fence, ${counts.heldBackOnOneLeg} of them, of unknown outcome, on one leg alone`,
+    ],
     ['share copied', `of messages without a key, by ratio: ${listed(shares)}`],
   ];
   const width = Math.max(...rows.map(([name]) => name.length)) + 2;
