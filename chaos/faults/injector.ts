@@ -41,9 +41,15 @@ export class Injector {
   readonly #taken = new Set<string>();
   readonly #stop = new AbortController();
   #failed: Error | undefined;
+  #finished = false;
 
   constructor(options: InjectorOptions) {
     this.#options = options;
+  }
+
+  /** No more will begin, and all are healed. */
+  get finished(): boolean {
+    return this.#finished;
   }
 
   get injected(): number {
@@ -52,9 +58,10 @@ export class Injector {
 
   /** Injects until `stop()`, or all; resolves when all is healed. @throws what a fault could not be healed for. */
   async run(): Promise<void> {
-    const { faults } = this.#options;
+    const { faults, audit } = this.#options;
     try {
       for (const fault of faults) {
+        if (fault.kind === 'kill-auditor' && audit === undefined) continue;
         await this.#pause(fault.gapMs);
         const free = () => this.#active.size < AT_ONCE && resourcesOf(fault).every((name) => !this.#taken.has(name));
         while (!this.#stopping && !free()) await this.#pause(POLL_MS);
@@ -63,6 +70,7 @@ export class Injector {
       }
     } finally {
       await Promise.all(this.#active.values());
+      this.#finished = true;
     }
     if (this.#failed !== undefined) throw this.#failed;
   }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -8,6 +8,7 @@ import { faultKinds } from '../../chaos/faults/fault.js';
 import { briefPace } from '../../chaos/pace.js';
 import { reportText, type ChaosReport } from '../../chaos/report.js';
 import { checkoutRoot } from '../../engines/checkout.js';
+import { makeOwnedFolder } from '../../engines/process/owned-folder.js';
 
 // The short form of `npm run chaos`, on engines of its own: it kills them. Publishers run as built, see `npm test`.
 
@@ -18,7 +19,7 @@ async function brief(options: { audit: boolean; forMs: number; faults: number; r
   const { audit, forMs, faults, rollbacks } = options;
   expect(existsSync(join(checkoutRoot, 'dist', 'chaos', 'publishers', 'publisher.js')), 'npm run build').toBe(true);
   console.info(`seed ${seed}`);
-  const folder = await mkdtemp(join(tmpdir(), 'kafka-to-owlmq-chaos-test-'));
+  const folder = await makeOwnedFolder(tmpdir(), 'kafka-to-owlmq-chaos-test');
   try {
     const report = await runChaos({
       ...{ seed, audit, forMs, folder, faults, rollbacks, publishers: 3, rate: 150, pace: briefPace },
