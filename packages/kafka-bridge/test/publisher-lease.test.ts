@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { DualPublisher, type DualPublisherOptions, type PublisherEvent } from '../src/index.js';
+import { MemberRoster } from '../src/members/member-roster.js';
 import { readProvenance } from '../src/message/headers.js';
 import type { RoutingState } from '../src/routing/routing-state.js';
 import { RoutingWriter } from '../src/routing/routing-writer.js';
@@ -150,4 +151,135 @@ describe('a lease that is lost', () => {
       expect(events).toContainEqual({ type: 'held', reason: 'lease-lost' });
     },
   );
+
+  it('is told by the monotonic clock alone: a wall clock that jumps hours either way changes nothing', async () => {
+    await route(1);
+    const { publisher, events } = publisherOf();
+    // Kafka itself refuses messages whose time is more than an hour ahead.
+    const options = { key: 'k', timestamp: Date.now() };
+    await publisher.publish(legs.topic, '0', options);
+    vi.useFakeTimers({ toFake: ['Date'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    let sent = 1;
+    for (const hours of [5, -5, 48, -48]) {
+      vi.setSystemTime(Date.now() + hours * 3_600_000);
+      // Longer than a lease after each jump.
+      const until = performance.now() + LEASE_MS + 200;
+      while (performance.now() < until) await publisher.publish(legs.topic, `${sent++}`, options);
+      expect(publisher.status().state).toBe('publishing');
+    }
+    expect(events.filter(({ type }) => type === 'held' || type === 'error')).toEqual([]);
+    legs.kafkaLink.blackhole();
+    const lostAfter = performance.now();
+    vi.setSystemTime(Date.now() - 5 * 3_600_000);
+    await until('the lease is lost', () => publisher.status().state === 'lease-lost');
+    expect(performance.now() - lostAfter).toBeLessThan(LEASE_MS + 1_000);
+    legs.kafkaLink.restore();
+    expect(valuesByKey(await legs.kafkaRecords()).get('k')).toEqual(Array.from({ length: sent }, (_, n) => `${n}`));
+  });
+});
+
+describe('close()', () => {
+  const outcomesOf = async (calls: Promise<unknown>[]): Promise<string[]> =>
+    (await Promise.allSettled(calls)).map((outcome) =>
+      outcome.status === 'fulfilled' ? 'published' : (outcome.reason as Error).name,
+    );
+
+  async function closing(
+    prepare: (publisher: DualPublisher) => Promise<Promise<unknown>[]>,
+    change: Partial<RoutingState> = {},
+  ) {
+    await route(1, change);
+    const publisher = new DualPublisher({
+      ...legs.options,
+      kafka: { brokers: [legs.kafkaLink.address] },
+      migration: legs.migration,
+    });
+    await publisher.publish(legs.topic, 'first', { key: 'k' });
+    const calls = await prepare(publisher);
+    const outcomes = outcomesOf(calls);
+    const started = performance.now();
+    await publisher.close({ timeoutMs: 500 });
+    const tookMs = performance.now() - started;
+    // Nothing goes on behind it.
+    const records = [await legs.kafkaRecords(), await legs.owlmqRecords()].map(({ length }) => length);
+    const roster = new MemberRoster({ connection: { brokers: testBrokers() }, clientId: 'closing' });
+    await roster.start();
+    const state = roster.members(legs.migration)[0]?.report.state;
+    await roster.stop();
+    return { outcomes: await outcomes, tookMs, state, records };
+  }
+
+  const publishAll = (publisher: DualPublisher): Promise<unknown>[] =>
+    ['a', 'b'].map((value) => publisher.publish(legs.topic, value, { key: 'k' }));
+
+  it('fails what a fence holds, unsent, and says that it leaves', async () => {
+    const closed = await closing(async (publisher) => {
+      await route(2, { fence: { reason: 'test' } });
+      await until('it is fenced', () => publisher.status().state === 'fenced');
+      return publishAll(publisher);
+    });
+    expect(closed).toMatchObject({ outcomes: ['PublisherClosedError', 'PublisherClosedError'], state: 'left' });
+    expect(closed.tookMs).toBeLessThan(5_000);
+    expect(closed.records).toEqual([1, 0]);
+  });
+
+  it('fails what a lost lease holds, unsent, in bounded time', async () => {
+    const closed = await closing(async (publisher) => {
+      legs.kafkaLink.blackhole();
+      await until('the lease is lost', () => publisher.status().state === 'lease-lost');
+      return publishAll(publisher);
+    });
+    expect(closed).toMatchObject({ outcomes: ['PublisherClosedError', 'PublisherClosedError'] });
+    expect(closed.tookMs).toBeLessThan(20_000);
+    expect(closed.records).toEqual([1, 0]);
+  });
+
+  it('tells what is under way to a dead Kafka as unknown, in bounded time', async () => {
+    const closed = await closing(async (publisher) => {
+      legs.kafkaLink.blackhole();
+      const calls = publishAll(publisher);
+      await until('they are under way', () => publisher.status().inFlight > 0);
+      return calls;
+    });
+    expect(new Set(closed.outcomes)).toEqual(new Set(['PublishOutcomeUnknownError']));
+    expect(closed.tookMs).toBeLessThan(20_000);
+    expect(closed.records).toEqual([1, 0]);
+  });
+
+  it('leaves copies for a dead OwlMQ to the audit, and says that it leaves', async () => {
+    const closed = await closing(
+      async (publisher) => {
+        await publisher.flush();
+        legs.owlmqLink.blackhole();
+        const calls = publishAll(publisher);
+        await Promise.all(calls);
+        return calls;
+      },
+      { ratio: 1 },
+    );
+    expect(closed).toMatchObject({ outcomes: ['published', 'published'], state: 'left' });
+    expect(closed.tookMs).toBeLessThan(10_000);
+    expect(closed.records).toEqual([3, 1]);
+  });
+
+  it('tells what is under way to a dead OwlMQ as unknown after the cutover, and says that it leaves', async () => {
+    const closed = await closing(
+      async (publisher) => {
+        legs.owlmqLink.blackhole();
+        const calls = publishAll(publisher);
+        await until('they are under way', () => publisher.status().inFlight > 0);
+        return calls;
+      },
+      { primary: 'owlmq', live: 'owlmq' },
+    );
+    expect(closed).toMatchObject({
+      outcomes: ['PublishOutcomeUnknownError', 'PublishOutcomeUnknownError'],
+      state: 'left',
+    });
+    expect(closed.tookMs).toBeLessThan(15_000);
+    expect(closed.records).toEqual([1, 1]);
+  });
 });

@@ -217,7 +217,7 @@ describe('members', () => {
       (instance) =>
         new MemberReporter({
           ...{ connection, migration, instance, intervalMs: 100 },
-          report: () => reportOf(migration, instance, { epoch }),
+          report: () => reportOf(migration, instance, { epoch, leaseMs: 400 }),
         }),
     );
     const [a, b] = reporters;

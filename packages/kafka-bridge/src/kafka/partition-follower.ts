@@ -98,7 +98,9 @@ export class PartitionFollower {
     const inTime = <T>(work: Promise<T>): Promise<T> => bounded(work, timeoutMs, () => new FetchTimeoutError(topic));
 
     if (this.#position === undefined) {
-      this.#position = (await inTime(reader.bounds(topic)))[0]?.beginOffset ?? 0;
+      const bounds = await unlessAborted(inTime(reader.bounds(topic)), signal);
+      if (bounds === undefined) return;
+      this.#position = bounds[0]?.beginOffset ?? 0;
       this.#fromBegin = true;
     }
     const fetchStartedAt = performance.now();

@@ -110,12 +110,14 @@ export class ReplaceableProducer {
     const writes = session.writes;
     const attempt = async (): Promise<T> => {
       await session.connected();
-      for (const endsAt = performance.now() + timeoutMs; ; await pause(RETRY_MS)) {
+      const endsAt = performance.now() + timeoutMs;
+      for (;;) {
         try {
           return await work(session.producer);
         } catch (error) {
           const again = this.#options.keepTrying === true && session === this.#session && isConnectionLost(error);
           if (!again || performance.now() + RETRY_MS > endsAt) throw error;
+          await pause(RETRY_MS);
         }
       }
     };

@@ -1,4 +1,4 @@
-import { asError } from '../async/bounded.js';
+import { asError, bounded } from '../async/bounded.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
 import { MEMBERS_TOPIC, type MemberReport } from './member-report.js';
@@ -9,19 +9,28 @@ export interface MemberReporterOptions {
   instance: string;
   /** Asked for the report right before each is sent. */
   report: () => MemberReport;
-  /** Time between reports, ms (default 1,000). */
+  /** Time between reports while something changes, ms (default 1,000, or a quarter of the lease if that is less). */
   intervalMs?: number;
   /** Told of reports that could not be sent. The next is sent all the same. */
   onError?: (error: Error) => void;
 }
 
 const SEND_TIMEOUT_MS = 15_000;
+const LEAVE_TIMEOUT_MS = 3_000;
+const INTERVAL_MS = 1_000;
+/** Who does not report for a lease reads as silent: this share of it passes between two reports at most. */
+const LEASE_SHARE = 4;
 
-/** Writes what an instance says of itself to the members topic: at intervals, and at once when asked. */
+/**
+ * Writes what an instance says of itself to the members topic: at once when asked, every second while it changes, and
+ * every quarter of the lease while it does not, so that a large fleet at rest costs little.
+ */
 export class MemberReporter {
   readonly #options: MemberReporterOptions;
   readonly #producer: ReplaceableProducer;
   #timer: NodeJS.Timeout | undefined;
+  /** Without its time: what was acknowledged last, and when. */
+  #last: { text: string; at: number } | undefined;
   #sending: Promise<void> | undefined;
   /** The report after the one under way; whoever asks meanwhile shares it. */
   #next: Promise<void> | undefined;
@@ -68,13 +77,20 @@ export class MemberReporter {
     await this.#next;
   }
 
-  /** Sends the last report and ends. A failure to send it goes to `onError`: the instance will read as silent. */
+  /** Sends the last report and ends, in bounded time. A failure to send it goes to `onError`: it reads as silent then. */
   async stop(last: MemberReport): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    try {
+    const leave = async (): Promise<void> => {
       await this.#sending?.catch(() => undefined);
       await this.#send(() => last);
+    };
+    try {
+      await bounded(
+        leave(),
+        LEAVE_TIMEOUT_MS,
+        () => new Error(`Kafka did not take the last report of ${last.instance}.`),
+      );
     } catch (error) {
       this.#options.onError?.(asError(error));
     }
@@ -82,15 +98,25 @@ export class MemberReporter {
   }
 
   #schedule(): void {
-    this.#timer = setTimeout(() => {
-      this.now()
-        .catch((error: unknown) => {
-          this.#options.onError?.(asError(error));
-        })
-        .finally(() => {
-          if (!this.#stopped) this.#schedule();
-        });
-    }, this.#options.intervalMs ?? 1_000).unref();
+    const { report, intervalMs = INTERVAL_MS } = this.#options;
+    this.#timer = setTimeout(
+      () => {
+        (this.#isDue(report(), intervalMs) ? this.now() : Promise.resolve())
+          .catch((error: unknown) => {
+            this.#options.onError?.(asError(error));
+          })
+          .finally(() => {
+            if (!this.#stopped) this.#schedule();
+          });
+      },
+      Math.min(intervalMs, report().leaseMs / LEASE_SHARE),
+    ).unref();
+  }
+
+  /** Whether it says something new, or would be late at the next look. */
+  #isDue(report: MemberReport, intervalMs: number): boolean {
+    if (this.#last === undefined || withoutTime(report) !== this.#last.text) return true;
+    return performance.now() + intervalMs > this.#last.at + report.leaseMs / LEASE_SHARE;
   }
 
   async #send(report: () => MemberReport): Promise<void> {
@@ -110,9 +136,14 @@ export class MemberReporter {
         { topicMessages: [{ topic: MEMBERS_TOPIC, messages: [message] }] },
         SEND_TIMEOUT_MS,
       );
+      this.#last = { text: withoutTime(report), at: performance.now() };
     } catch (error) {
       await this.#producer.giveUp();
       throw error;
     }
   }
+}
+
+function withoutTime(report: MemberReport): string {
+  return JSON.stringify({ ...report, at: '' });
 }

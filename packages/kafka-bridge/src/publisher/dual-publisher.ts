@@ -30,6 +30,7 @@ export interface BatchMessage extends PublishOptions {
 
 const DEFAULT_FLUSH_TIMEOUT_MS = 30_000;
 const LOOK_TIMEOUT_MS = 5_000;
+const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /**
  * Publishes to Kafka and OwlMQ.
@@ -370,11 +371,17 @@ export class DualPublisher {
     await this.#dispatcher.close(new PublisherClosedError());
     this.#left = true;
     const { migration } = this.#options;
-    if (migration !== undefined) await this.#reporter?.stop(this.#report(migration));
-    await this.#follower?.stop();
-    await Promise.all([this.#kafka.close(), this.#partitions.close()]);
+    const left = migration === undefined ? undefined : this.#reporter?.stop(this.#report(migration));
+    await Promise.all([left, this.#follower?.stop()]);
+    const closed = Promise.all([this.#kafka.close(), this.#partitions.close()]);
+    await bounded(closed, DISCONNECT_TIMEOUT_MS, () => new Error('Kafka was not disconnected in time.')).catch(
+      (error: unknown) => {
+        this.#emit({ type: 'error', error: asError(error) });
+      },
+    );
     if (this.#owlmq?.own === true) {
-      await bounded(this.#owlmq.api.close(), 5_000, () => new Error('The OwlMQ client did not close in time.'));
+      const ended = this.#owlmq.api.close();
+      await bounded(ended, DISCONNECT_TIMEOUT_MS, () => new Error('The OwlMQ client did not close in time.'));
     }
   }
 
