@@ -56,6 +56,8 @@ export { observationSchema, OBSERVATIONS_TOPIC, type Observation, type Observing
 export { CanaryLostError, proveKafka, proveOwlmq } from './kafka/canary.js';
 export { RoutingWriter } from './routing/routing-writer.js';
 export { EpochSupersededError } from './routing/routing-errors.js';
+export { RoutingFollower } from './routing/routing-follower.js';
+export { MemberReporter } from './members/member-reporter.js';
 export { MemberRoster } from './members/member-roster.js';
 export type { ConsumerReport, MemberReport, PublisherReport } from './members/member-report.js';
 export { OwlmqClient } from './owlmq/owlmq-client.js';

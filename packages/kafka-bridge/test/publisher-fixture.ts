@@ -6,6 +6,7 @@ import { startOwlmqLocal, type OwlmqLocal } from '../../owlmq-local/src/index.js
 import { ClusterAdmin } from '../src/kafka/cluster-admin.js';
 import { LogReader } from '../src/kafka/log-reader.js';
 import type { LogRecord } from '../src/kafka/log-record.js';
+import type { PublisherReport } from '../src/members/member-report.js';
 import type { OwlmqStoredRecord } from '../src/owlmq/owlmq-api.js';
 import { OwlmqClient } from '../src/owlmq/owlmq-client.js';
 import type { RoutingState } from '../src/routing/routing-state.js';
@@ -38,6 +39,21 @@ export function routingState(change: Partial<RoutingState> & Pick<RoutingState, 
     leaseMs: 10_000,
     writtenAt: '2026-01-01T00:00:00.000Z',
     reason: 'test',
+    ...change,
+  };
+}
+
+/** A member report with what a test does not care about. */
+export function publisherReport(
+  migration: string,
+  instance: string,
+  change: Partial<PublisherReport> = {},
+): PublisherReport {
+  const leg = { messages: 0, bytes: 0 };
+  return {
+    ...{ version: 1, role: 'publisher', migration, instance, epoch: 0, leaseMs: 10_000, at: '', state: 'publishing' },
+    ...{ inFlight: 0, held: 0, longestHoldMs: 0, backlog: 0, dropped: 0, kafka: leg, owlmq: leg },
+    ...{ mirrorDegraded: false, topics: [] },
     ...change,
   };
 }

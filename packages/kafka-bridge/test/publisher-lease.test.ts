@@ -163,7 +163,7 @@ describe('a lease that is lost', () => {
       vi.useRealTimers();
     });
     let sent = 1;
-    for (const hours of [5, -5, 48, -48]) {
+    for (const hours of [5, -48]) {
       vi.setSystemTime(Date.now() + hours * 3_600_000);
       // Longer than a lease after each jump.
       const until = performance.now() + LEASE_MS + 200;

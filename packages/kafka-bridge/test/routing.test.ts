@@ -1,15 +1,15 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { MEMBERS_TOPIC } from '../src/members/member-report.js';
 import { MemberReporter } from '../src/members/member-reporter.js';
 import { MemberRoster } from '../src/members/member-roster.js';
-import type { PublisherReport } from '../src/members/member-report.js';
 import { EpochSupersededError, RoutingUnavailableError } from '../src/routing/routing-errors.js';
 import { RoutingFollower } from '../src/routing/routing-follower.js';
 import { decodeRoutingRecord, newerState, RoutingRecordError } from '../src/routing/routing-log.js';
 import { ROUTING_TOPIC, type RoutingState } from '../src/routing/routing-state.js';
 import { RoutingWriter } from '../src/routing/routing-writer.js';
 import { ReplaceableProducer } from '../src/kafka/replaceable-producer.js';
-import { routingState, testBrokers, uniqueName, until } from './publisher-fixture.js';
+import { publisherReport, routingState, testBrokers, uniqueName, until } from './publisher-fixture.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 const connection = { brokers: [] as string[] };
@@ -197,16 +197,6 @@ describe('RoutingFollower', () => {
 });
 
 describe('members', () => {
-  function reportOf(migration: string, instance: string, change: Partial<PublisherReport> = {}): PublisherReport {
-    const leg = { messages: 0, bytes: 0 };
-    return {
-      ...{ version: 1, role: 'publisher', migration, instance, epoch: 0, leaseMs: 10_000, at: '', state: 'publishing' },
-      ...{ inFlight: 0, held: 0, longestHoldMs: 0, backlog: 0, dropped: 0, kafka: leg, owlmq: leg },
-      ...{ mirrorDegraded: false, topics: [] },
-      ...change,
-    };
-  }
-
   it('report at intervals and at once, and the roster knows the last of each', async () => {
     const migration = uniqueName('members');
     const roster = new MemberRoster({ connection, clientId: 'roster' });
@@ -217,7 +207,7 @@ describe('members', () => {
       (instance) =>
         new MemberReporter({
           ...{ connection, migration, instance, intervalMs: 100 },
-          report: () => reportOf(migration, instance, { epoch, leaseMs: 400 }),
+          report: () => publisherReport(migration, instance, { epoch, leaseMs: 400 }),
         }),
     );
     const [a, b] = reporters;
@@ -231,11 +221,34 @@ describe('members', () => {
     await roster.readToEnd();
     expect(roster.members(migration)[0]?.report.epoch).toBe(7);
     await until('b reports by itself', () => roster.members(migration)[1]?.report.epoch === 7);
-    await a.stop(reportOf(migration, 'a', { epoch, state: 'left' }));
+    await a.stop(publisherReport(migration, 'a', { epoch, state: 'left' }));
     await roster.readToEnd();
     expect(roster.members(migration)[0]?.report).toMatchObject({ state: 'left' });
     await until('a is silent', () => (roster.members(migration)[0]?.silentMs ?? 0) > 300);
     expect(roster.members(migration)[1]?.silentMs).toBeLessThan(roster.members(migration)[0]?.silentMs ?? 0);
-    await b.stop(reportOf(migration, 'b', { state: 'left' }));
+    await b.stop(publisherReport(migration, 'b', { state: 'left' }));
+  });
+
+  it('that crash read as silent, and as themselves again when their name is used again', async () => {
+    const migration = uniqueName('crashed');
+    const roster = new MemberRoster({ connection, clientId: 'roster' });
+    await roster.start();
+    onTestFinished(() => roster.stop());
+    const send = async (epoch: number): Promise<void> => {
+      const producer = new ReplaceableProducer({ connection, clientId: 'a' });
+      const value = JSON.stringify(publisherReport(migration, 'a', { epoch, leaseMs: 500 }));
+      const messages = [{ key: `${migration}/a`, value, partition: 0 }];
+      await producer.sendBatch({ topicMessages: [{ topic: MEMBERS_TOPIC, messages }] }, 10_000);
+      await producer.close();
+      await roster.readToEnd();
+    };
+    await send(3);
+    await until('it is silent past its lease', () => (roster.members(migration)[0]?.silentMs ?? 0) > 500);
+    expect(roster.members(migration)[0]?.report).toMatchObject({ epoch: 3, state: 'publishing' });
+    await send(4);
+    const [again, ...others] = roster.members(migration);
+    expect(others).toEqual([]);
+    expect(again?.report.epoch).toBe(4);
+    expect(again?.silentMs).toBeLessThan(500);
   });
 });

@@ -11,13 +11,20 @@ const VISIBLE_WITHIN_MS = 10_000;
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
 
+/**
+ * Records get the broker's time: it would refuse those of an instance whose clock is an hour ahead, which could then
+ * neither register nor report. What is said of times stands in the records.
+ */
+const BROKER_TIME = { 'message.timestamp.type': 'LogAppendTime' };
+
 /** The topics that the bridge itself needs. Replication and `min.insync.replicas` are the cluster's own defaults. */
 const bridgeTopics: readonly { topic: string; configs: Record<string, string> }[] = [
-  { topic: ROUTING_TOPIC, configs: { 'cleanup.policy': 'compact' } },
+  { topic: ROUTING_TOPIC, configs: { ...BROKER_TIME, 'cleanup.policy': 'compact' } },
   {
     // A report a second from each instance: compacted soon, and instances that are gone for a week are forgotten.
     topic: MEMBERS_TOPIC,
     configs: {
+      ...BROKER_TIME,
       'cleanup.policy': 'compact,delete',
       'retention.ms': String(7 * DAY_MS),
       'segment.ms': String(10 * MINUTE_MS),
@@ -27,7 +34,7 @@ const bridgeTopics: readonly { topic: string; configs: Record<string, string> }[
   },
   {
     topic: OBSERVATIONS_TOPIC,
-    configs: { 'cleanup.policy': 'delete', 'retention.ms': String(7 * DAY_MS) },
+    configs: { ...BROKER_TIME, 'cleanup.policy': 'delete', 'retention.ms': String(7 * DAY_MS) },
   },
 ];
 

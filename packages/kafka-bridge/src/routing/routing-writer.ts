@@ -3,7 +3,7 @@ import { EpochSupersededError } from './routing-errors.js';
 import { decodeRoutingRecord, newerState, RoutingRecordError, sameState } from './routing-log.js';
 import { ROUTING_TOPIC, routingStateSchema, type RoutingState } from './routing-state.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { LogReader } from '../kafka/log-reader.js';
+import { LogReader, UnknownTopicError } from '../kafka/log-reader.js';
 import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
 
 const WRITE_TIMEOUT_MS = 20_000;
@@ -51,7 +51,8 @@ export class RoutingWriter {
   }
 
   /**
-   * Writes a state, and reads back that it stands. Safe to repeat: a state that stands already is not written again.
+   * Writes a state, and reads back that it stands. Safe to repeat: a state that stands already is not written again. A
+   * routing topic that was deleted is made anew for it.
    *
    * @throws {EpochSupersededError} when a higher epoch, or another state with this epoch, stands.
    */
@@ -69,7 +70,7 @@ export class RoutingWriter {
 
   async #write(state: RoutingState): Promise<void> {
     for (let attempt = 1; ; attempt++) {
-      const topic = await this.#readTopic();
+      const topic = await this.#readOrMakeTopic();
       const standing = topic.standing.get(state.migration);
       if (standing !== undefined && (standing.epoch > state.epoch || standing.epoch === state.epoch)) {
         // Another writer's lower epoch may have come behind the one that stands. Members ignore it, but compaction
@@ -83,6 +84,16 @@ export class RoutingWriter {
         throw new EpochSupersededError(state, standing);
       }
       await this.#send(state);
+    }
+  }
+
+  async #readOrMakeTopic(): Promise<Topic> {
+    try {
+      return await this.#readTopic();
+    } catch (error) {
+      if (!(error instanceof UnknownTopicError)) throw error;
+      await this.ensureTopics();
+      return await this.#readTopic();
     }
   }
 

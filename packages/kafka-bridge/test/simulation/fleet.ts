@@ -13,7 +13,7 @@ const MIGRATION = 'migration';
 
 export const LIMITS = {
   deliveryTimeoutMs: 3_000,
-  holdTimeoutMs: 6_000,
+  holdTimeoutMs: 3_000,
   bufferTimeoutMs: 2_000,
   mirrorTimeoutMs: 500,
   maxBufferedMessages: 12,
