@@ -8,7 +8,7 @@ export interface ForwardFigures {
   kafka: { messages: number; bytes: number };
   /** Those among them that OwlMQ is proven to hold. */
   owlmq: { messages: number; bytes: number };
-  /** Records of the library whose copy was intended, all of them proven. */
+  /** Records of the library whose copy was intended and is proven: all of them, where the audit repairs. */
   copied: number;
   /** Records of the library whose copy was not intended (ratio below 1). */
   notCopied: number;
@@ -30,7 +30,7 @@ export interface ForwardFigures {
 
 /** What a mirror audit counted of a topic since its first start, over all restarts. */
 export interface MirrorFigures {
-  /** OwlMQ records that the audit has passed, all of them proven, and the bytes of their keys and values. */
+  /** OwlMQ records that the audit has passed, and the bytes of their keys and values. */
   owlmq: { messages: number; bytes: number };
   /** Kafka records that it has passed. */
   kafka: { messages: number; bytes: number };
@@ -42,7 +42,7 @@ export interface MirrorFigures {
   missing: number;
   /** Those among the missing that the audit wrote. */
   repaired: number;
-  /** Those among the repaired that were in Kafka alone: of a publisher that missed the cutover. */
+  /** Those among the missing that were in Kafka alone: of a publisher that missed the cutover. */
   late: number;
   /** Foreign records of Kafka: without the library's id, or with the headers of another record. */
   foreign: number;

@@ -49,6 +49,8 @@ export interface MirrorAuditOptions {
    * Kafka copy it is counted from when this audit first missed it: a held `publish()` has an old message time.
    */
   graceMs: number;
+  /** False: nothing is written. What is missing after the grace is counted as missing, and passed. */
+  repair?: boolean;
   clientId?: string;
 }
 
@@ -98,6 +100,8 @@ const PAGE_BYTES = 256 * 1024;
 const MAX_IDLE_READS = 20;
 const REPAIR_BATCH = 200;
 const REPAIR_BYTES = 4 * 1024 * 1024;
+/** What an OwlMQ record counts as once it is passed. */
+const PASSED_AS = { copied: 'copied', 'from kafka': 'fromKafka', missing: 'missing' } as const;
 
 /**
  * Keeps both legs equal after cutover. OwlMQ is written first: a record of it whose copy does not reach Kafka is
@@ -113,6 +117,7 @@ export class MirrorAudit {
   readonly #kafkaCopies: KafkaCopies;
   readonly #topics: readonly string[];
   readonly #graceMs: number;
+  readonly #repairs: boolean;
   readonly #partitions: PartitionState[];
   readonly #figures: Record<string, MirrorFigures>;
   /** Where the audit began; partitions that are not its own stay there. */
@@ -123,6 +128,7 @@ export class MirrorAudit {
     this.#owlmq = options.owlmq;
     this.#topics = options.topics;
     this.#graceMs = options.graceMs;
+    this.#repairs = options.repair ?? true;
     this.#reader = new LogReader(options.connection, { clientId });
     this.#kafkaCopies = new KafkaCopies(options.connection, clientId);
     const { figures, ...start } = openMirrorCheckpoint(
@@ -229,12 +235,12 @@ export class MirrorAudit {
       if (window.owlmqNext < goal.owlmqEnd && window.held < MAX_WINDOW) {
         progress = await this.#readOwlmq(state, signal);
       }
-      if (window.kafkaNext < goal.kafka && canReadKafka(window)) {
+      if (window.kafkaNext < goal.kafka && this.#canReadKafka(state)) {
         progress = (await this.#readKafka(state, goal, signal)) || progress;
       }
       progress = (await this.#forward(state, graceMs, signal)) || progress;
       // Before the rest of Kafka was read, what looks missing mostly is not.
-      if (window.kafkaNext >= goal.kafka || !canReadKafka(window) || window.held >= MAX_WINDOW) {
+      if (window.kafkaNext >= goal.kafka || !this.#canReadKafka(state) || window.held >= MAX_WINDOW) {
         progress = (await this.#repair(state, goal, graceMs, signal)) || progress;
       }
       this.#pass(state);
@@ -291,6 +297,7 @@ export class MirrorAudit {
       foreign: 0,
       forwarded: 0,
       duplicates: 0,
+      missing: 0,
     };
     for (const { record, id, foreign, copyOf } of read) {
       const bytes = record.payloadBytes;
@@ -299,7 +306,7 @@ export class MirrorAudit {
       page.bytes += bytes;
       if (foreign) {
         page.foreign++;
-        // Once the page is passed, they are on OwlMQ.
+        // Once the page is passed, they are on OwlMQ, unless it turns out that they are missing there.
         page.forwarded++;
       }
       const place = places.get(id);
@@ -318,13 +325,23 @@ export class MirrorAudit {
     return true;
   }
 
-  /** Forwards the strays that waited long enough, in Kafka's order: ids make it safe to be too early. */
+  /**
+   * Whether there is room for more of Kafka. Strays that are to be forwarded make room for themselves: ids make it
+   * safe to be too early. To call one missing too early would be wrong, so others are waited for.
+   */
+  #canReadKafka(state: PartitionState): boolean {
+    const { window } = state;
+    if (!this.#repairs && hasManyStrays(state)) return false;
+    return window.ahead < MAX_WINDOW && window.pages < MAX_PAGES;
+  }
+
+  /** Forwards the strays that waited long enough, in Kafka's order, or counts them. */
   async #forward(state: PartitionState, graceMs: number, signal: AbortSignal | undefined): Promise<boolean> {
-    const full = state.strays.length > MAX_STRAYS || state.strayBytes > MAX_STRAY_BYTES;
+    const full = this.#repairs && hasManyStrays(state);
     const young = state.strays.findIndex((stray) => age(state, stray.record.timestamp, stray.since) < graceMs);
     const due = state.strays.slice(0, full || young === -1 ? state.strays.length : young);
     if (due.length === 0) return false;
-    const { topic, partition } = state;
+    const { topic } = state;
     const arrived = await lookupAll(
       this.#owlmq,
       topic,
@@ -332,13 +349,12 @@ export class MirrorAudit {
       signal,
     );
     const missing = due.filter(({ id }) => !arrived.has(id));
-    const written = await copyToOwlmq(this.#owlmq, topic, partition, missing, signal);
-    const figures = this.#topicFigures(topic);
-    for (const { id, foreign } of missing) {
-      if (foreign || written.get(id)?.written !== true) continue;
-      figures.missing++;
-      figures.repaired++;
-      figures.late++;
+    if (this.#repairs) await this.#copyStrays(state, missing, signal);
+    else {
+      for (const { page, foreign } of missing) {
+        if (foreign) page.forwarded--;
+        else page.missing++;
+      }
     }
     for (const { page, record } of due) {
       page.open--;
@@ -348,7 +364,22 @@ export class MirrorAudit {
     return true;
   }
 
-  /** Writes to Kafka, in OwlMQ's order, the copies that are missing after the grace. */
+  async #copyStrays(
+    { topic, partition }: PartitionState,
+    missing: readonly Stray[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const written = await copyToOwlmq(this.#owlmq, topic, partition, missing, signal);
+    const figures = this.#topicFigures(topic);
+    for (const { id, foreign } of missing) {
+      if (foreign || written.get(id)?.written !== true) continue;
+      figures.missing++;
+      figures.repaired++;
+      figures.late++;
+    }
+  }
+
+  /** Writes to Kafka, in OwlMQ's order, the copies that are missing after the grace, or counts them. */
   async #repair(state: PartitionState, goal: Goal, graceMs: number, signal: AbortSignal | undefined): Promise<boolean> {
     const { window, topic, partition } = state;
     const due: WindowEntry[] = [];
@@ -360,9 +391,13 @@ export class MirrorAudit {
       bytes += entry.bytes;
     }
     if (due.length === 0) return false;
-    const records = await this.#owlmqRecords(state, due, signal);
+    const records = this.#repairs ? await this.#owlmqRecords(state, due, signal) : [];
     // Once more, directly before writing: copies may have arrived, or lie beyond what was read.
     await this.#findInKafka(state, goal, due, signal);
+    if (!this.#repairs) {
+      for (const { id } of due) window.markMissing(id);
+      return true;
+    }
     const waiting = new Set([...window.waiting()].map(({ id }) => id));
     const missing = records.filter(({ id }) => waiting.has(id));
     const figures = this.#topicFigures(topic);
@@ -391,7 +426,7 @@ export class MirrorAudit {
         throw new LogReadStalledError(`Kafka ${topic}/${partition}: no records at ${offset}, and the end is ${end}.`);
       }
     };
-    while (window.kafkaNext < end && canReadKafka(window)) {
+    while (window.kafkaNext < end && this.#canReadKafka(state)) {
       const before = window.kafkaNext;
       await this.#readKafka(state, goal, signal);
       stalled(before, window.kafkaNext);
@@ -463,7 +498,7 @@ export class MirrorAudit {
     for (const { bytes, state } of entries) {
       figures.owlmq.messages++;
       figures.owlmq.bytes += bytes;
-      figures[state === 'from kafka' ? 'fromKafka' : 'copied']++;
+      if (state !== 'waiting') figures[PASSED_AS[state]]++;
     }
     for (const page of pages) {
       figures.kafka.messages += page.messages;
@@ -471,6 +506,8 @@ export class MirrorAudit {
       figures.foreign += page.foreign;
       figures.forwarded += page.forwarded;
       figures.duplicates += page.duplicates;
+      figures.missing += page.missing;
+      figures.late += page.missing;
     }
   }
 
@@ -505,8 +542,8 @@ export class MirrorAudit {
   }
 }
 
-function canReadKafka(window: MirrorWindow): boolean {
-  return window.ahead < MAX_WINDOW && window.pages < MAX_PAGES;
+function hasManyStrays({ strays, strayBytes }: PartitionState): boolean {
+  return strays.length > MAX_STRAYS || strayBytes > MAX_STRAY_BYTES;
 }
 
 function isComplete({ window, strays }: PartitionState, goal: Goal): boolean {

@@ -4,8 +4,8 @@ export interface WindowEntry {
   /** On OwlMQ. */
   offset: number;
   bytes: number;
-  /** `from kafka`: it came from there and needs no copy. */
-  state: 'waiting' | 'copied' | 'from kafka';
+  /** `from kafka`: it came from there and needs no copy. `missing`: it has none, and is passed without. */
+  state: 'waiting' | 'copied' | 'from kafka' | 'missing';
   /** Kafka offset of its copy, where known. */
   copyOffset: number | undefined;
   page: KafkaPage | undefined;
@@ -22,6 +22,8 @@ export interface KafkaPage {
   foreign: number;
   forwarded: number;
   duplicates: number;
+  /** Records of the library that OwlMQ lacks, and that are passed without. */
+  missing: number;
 }
 
 /**
@@ -108,6 +110,12 @@ export class MirrorWindow {
     if (entry?.state !== 'waiting') return;
     entry.state = 'copied';
     entry.copyOffset = copyOffset;
+  }
+
+  /** Notes that a waiting record has no copy in Kafka and gets none. */
+  markMissing(id: string): void {
+    const entry = this.#entries.get(id);
+    if (entry?.state === 'waiting') entry.state = 'missing';
   }
 
   /** Waiting records in the order of OwlMQ. */
