@@ -63,3 +63,4 @@ export type { ConsumerReport, MemberReport, PublisherReport } from './members/me
 export { OwlmqClient } from './owlmq/owlmq-client.js';
 export type { OwlmqApi } from './owlmq/owlmq-api.js';
 export type { KafkaConnection } from './kafka/kafka-connection.js';
+export { kafkaFromSettings, owlmqFromSettings } from './environment/connection-settings.js';
