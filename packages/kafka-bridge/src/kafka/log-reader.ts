@@ -139,6 +139,21 @@ export class LogReader {
   }
 
   /**
+   * Offset of each partition's first record at or after a time (Unix ms), by index; the end offset where there is none.
+   *
+   * @throws {UnknownTopicError}
+   */
+  async offsetsForTime(topic: string, time: number): Promise<number[]> {
+    const ends = await this.ends(topic);
+    const partitions = { [topic]: ends.map((_, partition) => partition) };
+    const found = await this.#consumer.listOffsets({ topics: [topic], partitions, timestamp: BigInt(time) });
+    return ends.map((end, partition) => {
+      const offset = Number(found.get(topic)?.[partition] ?? -1n);
+      return offset < 0 ? end : offset;
+    });
+  }
+
+  /**
    * One fetch from each given partition, one request a leader. Partitions without news have an empty slice.
    *
    * @throws {OffsetOutOfRangeError} when a position is outside of the log.

@@ -54,11 +54,12 @@ export class RoutingWriter {
    * Writes a state, and reads back that it stands. Safe to repeat: a state that stands already is not written again. A
    * routing topic that was deleted is made anew for it.
    *
-   * @throws {EpochSupersededError} when a higher epoch, or another state with this epoch, stands.
+   * @param options `over`: the epoch that must stand when it is written, for states whose epoch is not the next one.
+   * @throws {EpochSupersededError} when a higher epoch, or another state with this epoch, stands; or not `over`.
    */
-  async write(state: RoutingState): Promise<void> {
+  async write(state: RoutingState, options: { over?: number } = {}): Promise<void> {
     const checked = routingStateSchema.parse(state);
-    const writing = this.#writing.then(() => this.#write(checked));
+    const writing = this.#writing.then(() => this.#write(checked, options.over));
     this.#writing = writing.catch(() => undefined);
     await writing;
   }
@@ -68,7 +69,7 @@ export class RoutingWriter {
     await Promise.all([this.#producer.close(), this.#reader.close()]);
   }
 
-  async #write(state: RoutingState): Promise<void> {
+  async #write(state: RoutingState, over: number | undefined): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       const topic = await this.#readOrMakeTopic();
       const standing = topic.standing.get(state.migration);
@@ -81,6 +82,9 @@ export class RoutingWriter {
           continue;
         }
         if (sameState(standing, state)) return;
+        throw new EpochSupersededError(state, standing);
+      }
+      if (over !== undefined && standing !== undefined && standing.epoch !== over) {
         throw new EpochSupersededError(state, standing);
       }
       await this.#send(state);
