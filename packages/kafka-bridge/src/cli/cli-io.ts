@@ -1,0 +1,58 @@
+import { createInterface } from 'node:readline/promises';
+
+/** What a command sees of the world around it besides Kafka and OwlMQ. */
+export interface CliIo {
+  /** Results, on standard output. */
+  out: (text: string) => void;
+  /** Notes, warnings and failures, on standard error. */
+  err: (text: string) => void;
+  /** Width of the terminal that results go to; undefined when they go elsewhere. */
+  readonly columns: number | undefined;
+  /** Asks a person and resolves with the answer; undefined when there is nobody to ask. */
+  readonly ask: ((question: string) => Promise<string>) | undefined;
+  /** Calls the listener at each Ctrl-C. Returns a function that ends it. */
+  onInterrupt: (listener: () => void) => () => void;
+}
+
+/** The process's own. */
+export function processIo(): CliIo {
+  const { stdin, stdout, stderr } = process;
+  return {
+    out: (text) => {
+      stdout.write(text);
+    },
+    err: (text) => {
+      stderr.write(text);
+    },
+    get columns() {
+      return stdout.isTTY ? stdout.columns : undefined;
+    },
+    ask: stdin.isTTY && stderr.isTTY ? askOnTerminal : undefined,
+    onInterrupt: (listener) => {
+      process.on('SIGINT', listener);
+      process.on('SIGTERM', listener);
+      return () => {
+        process.off('SIGINT', listener);
+        process.off('SIGTERM', listener);
+      };
+    },
+  };
+}
+
+/** Ctrl-C and Ctrl-D answer with nothing. */
+async function askOnTerminal(question: string): Promise<string> {
+  const ended = new AbortController();
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  terminal.once('close', () => {
+    ended.abort();
+  });
+  try {
+    return await terminal.question(question, { signal: ended.signal });
+  } catch (error) {
+    if (!ended.signal.aborted) throw error;
+    process.stderr.write('\n');
+    return '';
+  } finally {
+    terminal.close();
+  }
+}

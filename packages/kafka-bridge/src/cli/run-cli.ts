@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { addAudit } from './audit/command.js';
+import { failureOf } from './cli-error.js';
+import type { CliIo } from './cli-io.js';
+import { EXIT, type ExitCode } from './exit-codes.js';
+import { addSet } from './routing/set.js';
+import { addShow } from './routing/show.js';
+
+/**
+ * Runs the command with the arguments behind its name, and resolves with its exit code. Flags that are not given are
+ * taken from the environment of the process.
+ */
+export async function runCli(args: readonly string[], io: CliIo): Promise<ExitCode> {
+  let exitCode: ExitCode = EXIT.ok;
+  const program = kafkaBridge(io, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    // Commander has said what is wrong with the arguments, or printed the help that was asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.input;
+    const failure = failureOf(error);
+    io.err(`kafka-bridge: ${failure.message}\n`);
+    return failure.exitCode;
+  }
+}
+
+function kafkaBridge(io: CliIo, end: (exitCode: ExitCode) => void): Command {
+  const program = new Command('kafka-bridge')
+    .description('Tools for a migration from Kafka to OwlMQ, for when it must be looked at or moved by hand.')
+    .version(version())
+    .exitOverride()
+    .configureOutput({ writeOut: io.out, writeErr: io.err })
+    .configureHelp({ showGlobalOptions: false })
+    .showHelpAfterError('Add --help to see what there is.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  kafka-bridge routing show migrate-orders          what the fleet obeys, and who does
+  kafka-bridge routing set migrate-orders --help    break-glass, with Temporal down
+  kafka-bridge audit --topics orders.created        does OwlMQ have every copy?
+
+Connections come from flags or the environment; those of the worker are understood: KAFKA_BROKERS, KAFKA_TLS…, KAFKA_SASL_…,
+OWLMQ_URL, OWLMQ_API_KEY. Every command has --help, with its exit codes.`,
+    );
+  const routing = program.command('routing').description('the state that the fleet obeys: show it, or set it by hand');
+  addShow(routing, io, end);
+  addSet(routing, io, end);
+  addAudit(program, io, end);
+  return program;
+}
+
+function version(): string {
+  const file = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}
