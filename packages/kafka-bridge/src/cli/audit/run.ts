@@ -79,8 +79,8 @@ export class AuditRun {
       await this.#save(true);
       this.#print(ends, complete);
     }
-    if (!Object.values(legs.parity()).every(isAtParity)) return EXIT.differences;
-    return complete || follow ? EXIT.ok : EXIT.interrupted;
+    if (!complete && !follow) return EXIT.interrupted;
+    return Object.values(legs.parity()).every(isAtParity) ? EXIT.ok : EXIT.differences;
   }
 
   async #ends(): Promise<LegEnds> {
