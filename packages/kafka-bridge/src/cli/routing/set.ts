@@ -325,7 +325,9 @@ function answerLines({ following, behind, silent }: FleetAnswer): string[] {
   }
   return [
     behind.length === 0
-      ? `All living members follow: ${plural(following.length, 'member')}.`
+      ? following.length === 0
+        ? 'No living member reports to this migration.'
+        : `All living members follow: ${plural(following.length, 'member')}.`
       : `${plural(following.length, 'member')} of ${following.length + behind.length} follow. NOT yet:`,
     ...behind.map((line) => `  - ${line}`),
     ...(silent.length === 0
