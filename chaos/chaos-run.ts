@@ -98,7 +98,7 @@ class Run {
     });
     this.#injector = new Injector({
       ...{ rig, signal, log: runLog, pace },
-      ...{ fleet: this.#fleet, controller: this.#controller, audit: this.#audit, steps: this.#steps },
+      ...{ fleet: this.#fleet, controller: this.#controller, audit: this.#audit },
       faults: faults(seed, options.publishers, pace, options.faults),
     });
   }
@@ -200,10 +200,10 @@ class Run {
 
   async #judge(): Promise<ChaosReport> {
     const legs = await readLegs({ ...this.rig.direct, topics: TOPICS });
-    const { publications, crashes, silences } = this.#fleet;
+    const { publications, crashes } = this.#fleet;
     const { all, closed } = publications;
     const { routes, fences } = this.#history;
-    const result = check({ publications: all, closed, routes, fences, silences, ...legs });
+    const result = check({ publications: all, closed, routes, fences, ...legs });
     return reportOf({
       options: this.options,
       elapsedMs: performance.now() - this.#begunAt,

@@ -118,7 +118,7 @@ export function reportText(report: ChaosReport): string {
     ['repaired', `${counts.repairedOutOfOrder} behind a later message of their key`],
     [
       'held back',
-      `${counts.heldBack} writes of dead or frozen publishers arrived behind a fence, ${counts.heldBackOnOneLeg} of them, of unknown outcome, on one leg alone`,
+      `${counts.heldBack} writes arrived behind a fence that were sent before, ${counts.heldBackOnOneLeg} of them, of unknown outcome, on one leg alone`,
     ],
     ['share copied', `of messages without a key, by ratio: ${listed(shares)}`],
   ];

@@ -1,6 +1,5 @@
 import type { Route, StandingFence } from '../control/route-history.js';
 import type { Publication } from '../publishers/publications.js';
-import type { Silence } from '../publishers/silence.js';
 import { Anomalies, type Anomaly, type AnomalyKind } from './anomalies.js';
 import { checkCopyDecisions } from './copy-decisions.js';
 import { checkEpochs } from './epochs.js';
@@ -16,7 +15,6 @@ export interface Evidence {
   closed: ReadonlySet<string>;
   routes: ReadonlyMap<number, Route>;
   fences: readonly StandingFence[];
-  silences: readonly Silence[];
   /** Each partition in the order of its offsets. */
   kafka: readonly StoredRecord[];
   owlmq: readonly StoredRecord[];
@@ -39,7 +37,7 @@ export interface Counts {
   repairedOnOwlmq: number;
   /** Those among them behind a later message of their key. */
   repairedOutOfOrder: number;
-  /** Writes begun under a lease that the network delivered behind a fence, while their process was dead or frozen. */
+  /** Writes that were sent before a fence stood, and that the network delivered behind it. */
   heldBack: number;
   /** Those among them, of unknown outcome, that arrived on one leg after nobody proved copies from there any more. */
   heldBackOnOneLeg: number;
@@ -57,12 +55,12 @@ export interface CheckResult {
 /** Compares what publishers were told with what is on both legs. Any anomaly is a defect of what was tested. */
 export function check(evidence: Evidence): CheckResult {
   const anomalies = new Anomalies();
-  const { kafka, owlmq, fences, silences } = evidence;
-  const stale = staleRecords([...kafka, ...owlmq], fences, silences);
+  const { kafka, owlmq } = evidence;
+  const stale = staleRecords(evidence);
   const heldBack = new Set(stale.flatMap(({ record, heldBack: held }) => (held ? [record] : [])));
   const presence = checkPresence(evidence, heldBack, anomalies);
-  const order = checkOrder(evidence, anomalies);
-  checkEpochs(evidence, stale, anomalies);
+  const order = checkOrder(evidence, heldBack, anomalies);
+  checkEpochs(evidence, stale, heldBack, anomalies);
   const shares = checkCopyDecisions(evidence, anomalies);
   const byAudit = (records: readonly StoredRecord[]): number => records.filter((record) => record.byAudit).length;
   return {

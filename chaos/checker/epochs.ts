@@ -4,9 +4,14 @@ import type { StaleRecord } from './late-arrivals.js';
 import { placeOf, type StoredRecord } from './stored-record.js';
 
 /** Epochs only rise, and nothing of a lower one is written behind a fence that stood. What audits write is exempt. */
-export function checkEpochs(evidence: Evidence, stale: readonly StaleRecord[], anomalies: Anomalies): void {
-  for (const { record, fence, heldBack } of stale) {
-    if (heldBack) continue;
+export function checkEpochs(
+  evidence: Evidence,
+  stale: readonly StaleRecord[],
+  heldBack: ReadonlySet<StoredRecord>,
+  anomalies: Anomalies,
+): void {
+  for (const { record, fence } of stale) {
+    if (heldBack.has(record)) continue;
     const silent = fence.silent.includes(record.instance);
     const kind = silent ? 'write-past-expired-lease' : 'write-past-acknowledged-fence';
     anomalies.note(kind, record.id, `${placeOf(record)}, of ${record.instance}, behind the fence of ${fence.epoch}`);
@@ -14,7 +19,7 @@ export function checkEpochs(evidence: Evidence, stale: readonly StaleRecord[], a
   for (const records of [evidence.kafka, evidence.owlmq]) {
     const highest = new Map<string, StoredRecord>();
     for (const record of records) {
-      if (record.byAudit) continue;
+      if (record.byAudit || heldBack.has(record)) continue;
       const route = evidence.routes.get(record.epoch);
       if (route === undefined) anomalies.note('unknown-epoch', record.id, placeOf(record));
       else if (route.fenced) anomalies.note('written-under-fence', record.id, placeOf(record));

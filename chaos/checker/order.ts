@@ -14,7 +14,11 @@ interface Latest {
  * Per key and process start, numbers must rise on each leg. Repetitions do not count, and records that an audit wrote lie
  * behind later ones by design: those are counted apart.
  */
-export function checkOrder(evidence: Evidence, anomalies: Anomalies): { repairedOutOfOrder: number } {
+export function checkOrder(
+  evidence: Evidence,
+  heldBack: ReadonlySet<StoredRecord>,
+  anomalies: Anomalies,
+): { repairedOutOfOrder: number } {
   let repairedOutOfOrder = 0;
   for (const records of [evidence.kafka, evidence.owlmq]) {
     const seen = new Set<string>();
@@ -33,6 +37,8 @@ export function checkOrder(evidence: Evidence, anomalies: Anomalies): { repaired
       }
       if (before !== undefined && n < before.published.n) {
         const primary = evidence.routes.get(record.epoch)?.primary === record.leg;
+        // The network's doing, unless its call was told that it is there.
+        if (heldBack.has(record) && !(primary && outcome === 'ok')) continue;
         const { published } = before;
         const detail = `number ${n} of ${key} (${outcome}) at ${placeOf(record)}, behind number ${published.n}, ${published.record.id} at ${placeOf(published.record)}`;
         anomalies.note(primary ? 'reordered' : 'mirror-reordered', record.id, detail);

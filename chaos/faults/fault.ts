@@ -71,9 +71,8 @@ export function* faults(seed: number, publishers: number, pace: Pace, most = Inf
 export function resourcesOf({ kind, publisher, leg }: Fault): string[] {
   switch (kind) {
     case 'kill-publisher':
-      return [`publisher-${publisher}`];
     case 'freeze-publisher':
-      return [`publisher-${publisher}`, `kafka-${publisher}`, `owlmq-${publisher}`];
+      return [`publisher-${publisher}`];
     case 'kill-between-legs':
     case 'freeze-mid-write':
       return [`publisher-${publisher}`, `kafka-${publisher}`, `owlmq-${publisher}`, 'kafka', 'owlmq'];

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AuditProcess } from '../audit/audit-process.js';
 import type { Controller } from '../control/controller.js';
-import type { FleetSteps } from '../control/fleet-steps.js';
 import type { Pace } from '../pace.js';
 import type { PublisherFleet } from '../publishers/publisher-fleet.js';
 import type { Rig } from '../rig/rig.js';
@@ -14,7 +13,6 @@ export interface InjectorOptions {
   readonly rig: Rig;
   readonly fleet: PublisherFleet;
   readonly controller: Pick<Controller, 'primary' | 'copying' | 'fenceSoon'>;
-  readonly steps: Pick<FleetSteps, 'ends'>;
   readonly audit: AuditProcess | undefined;
   readonly faults: Iterable<Fault>;
   readonly pace: Pace;
@@ -27,8 +25,6 @@ const AT_ONCE = 2;
 const POLL_MS = 20;
 /** How long a targeted kill waits for the acknowledgement that it is to follow. */
 const TARGET_MS = 4_000;
-/** Bound on reading the ends of a leg, which may be away. */
-const ENDS_MS = 2_000;
 /** Time for a batch to leave. */
 const UNDER_WAY_MS = 300;
 
@@ -158,20 +154,13 @@ export class Injector {
 
   /** For the whole time, also when the run is about to end. */
   async #freeze(publisher: number, ms: number): Promise<void> {
-    const { fleet, steps, signal, log } = this.#options;
-    await fleet.frozenDuring(
-      publisher,
-      () => delay(ms, undefined, { signal }),
-      async () => {
-        try {
-          const [kafka, owlmq] = await Promise.all([steps.ends('kafka', ENDS_MS), steps.ends('owlmq', ENDS_MS)]);
-          return { kafka, owlmq };
-        } catch (error) {
-          log.write('ends could not be read', { reason: String(error) });
-          return undefined;
-        }
-      },
-    );
+    const { fleet, signal } = this.#options;
+    await fleet.freeze(publisher);
+    try {
+      await delay(ms, undefined, { signal });
+    } finally {
+      await fleet.thaw(publisher);
+    }
   }
 
   /** Whatever the primary leg acknowledges while the mirror's link is silent is on that leg alone when the process dies. */

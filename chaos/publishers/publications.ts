@@ -11,6 +11,8 @@ export interface Publication extends ChaosMessage {
   kafka: readonly [number, number] | undefined;
   owlmq: readonly [number, number] | undefined;
   error: string | undefined;
+  /** When it was handed to the system last, to be sent to each leg. */
+  sentAt: { kafka: number; owlmq: number };
   /** ms on the machine's monotonic clock. */
   calledAt: number;
   settledAt: number | undefined;
@@ -33,14 +35,20 @@ export class Publications {
       } else if (event.event === 'intent') {
         const { id, topic, key, n, at } = event;
         const open = { epoch: undefined, kafka: undefined, owlmq: undefined, error: undefined, settledAt: undefined };
-        this.all.set(id, { id, topic, key, n, outcome: 'none', ...open, calledAt: at });
+        const sentAt = { kafka: -Infinity, owlmq: -Infinity };
+        this.all.set(id, { id, topic, key, n, outcome: 'none', ...open, sentAt, calledAt: at });
+      } else if (event.event === 'sent') {
+        for (const id of event.ids) {
+          const publication = this.all.get(id);
+          if (publication !== undefined) publication.sentAt[event.leg] = event.at;
+        }
       } else {
         this.#settle(publisher, event);
       }
     }
   }
 
-  #settle(publisher: number, event: Exclude<PublishEvent, { event: 'closed' | 'intent' }>): void {
+  #settle(publisher: number, event: Exclude<PublishEvent, { event: 'closed' | 'intent' | 'sent' }>): void {
     const publication = this.all.get(event.id);
     if (publication === undefined) throw new Error(`The outcome of ${event.id} comes before its call.`);
     publication.outcome = event.event;

@@ -20,6 +20,13 @@ export const publishEventSchema = z.discriminatedUnion('event', [
   /** By its error it is on no leg. */
   z.strictObject({ event: z.literal('failed'), ...base, error: z.string() }),
   z.strictObject({ event: z.literal('unknown'), ...base, error: z.string() }),
+  /** A request with these messages was handed to the system, to be sent to a leg. */
+  z.strictObject({
+    event: z.literal('sent'),
+    leg: z.enum(['kafka', 'owlmq']),
+    ids: z.array(z.string()),
+    at: z.number(),
+  }),
   /** The process has settled every call and ends. */
   z.strictObject({ event: z.literal('closed'), at: z.number() }),
 ]);

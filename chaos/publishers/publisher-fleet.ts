@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { clockMs, EventLogReader } from '../../demo/event-log.js';
+import { EventLogReader } from '../../demo/event-log.js';
 import { checkoutRoot } from '../../engines/checkout.js';
 import type { Log } from '../../engines/fetch/progress.js';
 import type { GuardedProcess } from '../../engines/process/guarded-process.js';
@@ -10,7 +10,6 @@ import type { Links } from '../rig/toxiproxy.js';
 import { Publications } from './publications.js';
 import { publishEventSchema, type PublishEvent } from './publish-log.js';
 import type { PublisherEnvironment } from './publisher-settings.js';
-import type { Silence } from './silence.js';
 
 export interface PublisherFleetOptions {
   readonly migration: string;
@@ -45,8 +44,6 @@ export class PublisherFleet {
   readonly publications = new Publications();
   /** Ends that nobody wanted, in words. */
   readonly crashes: string[] = [];
-  /** When processes could not write. */
-  readonly silences: Silence[] = [];
   readonly #options: PublisherFleetOptions;
   readonly #running: (Running | undefined)[] = [];
   readonly #incarnations: number[];
@@ -110,26 +107,15 @@ export class PublisherFleet {
     running.ending = true;
     await running.process.signal('SIGKILL');
     await running.process.ended;
-    this.silences.push({ incarnation: `p${publisher}.${running.incarnation}`, from: clockMs(), ends: 'dead' });
     this.#running[publisher] = undefined;
   }
 
-  /** SIGSTOP while the work goes on, then SIGCONT. `ends` is asked right before that. */
-  async frozenDuring(
-    publisher: number,
-    work: () => Promise<void>,
-    ends: () => Promise<Silence['ends']>,
-  ): Promise<void> {
-    const running = this.#running[publisher];
-    if (running === undefined) return;
-    await running.process.signal('SIGSTOP');
-    const from = clockMs();
-    try {
-      await work();
-      this.silences.push({ incarnation: `p${publisher}.${running.incarnation}`, from, ends: await ends() });
-    } finally {
-      await running.process.signal('SIGCONT');
-    }
+  async freeze(publisher: number): Promise<void> {
+    await this.#running[publisher]?.process.signal('SIGSTOP');
+  }
+
+  async thaw(publisher: number): Promise<void> {
+    await this.#running[publisher]?.process.signal('SIGCONT');
   }
 
   /** SIGTERM: each settles what it has and ends. */

@@ -14,6 +14,7 @@ import { clockMs, EventLog } from '../../demo/event-log.js';
 import { messages, valueOf, type ChaosMessage } from './message.js';
 import type { PublishEvent } from './publish-log.js';
 import { publisherSettings } from './publisher-settings.js';
+import { watchedKafka, watchedOwlmq } from './watched-legs.js';
 
 /** Errors that say that the message is on no leg; all others leave it open. */
 const notPublished = [
@@ -26,9 +27,15 @@ const MOST_OUTSTANDING = 2_000;
 
 const settings = publisherSettings();
 const log = new EventLog<PublishEvent>(settings.CHAOS_LOG);
+const sent = (leg: 'kafka' | 'owlmq', ids: string[]): void => {
+  // Members' reports are writes too.
+  if (ids.length > 0) log.write({ event: 'sent', leg, ids, at: clockMs() });
+};
+const owlmq = watchedOwlmq(sent);
 // Bounds short enough that faults outlast them.
 const publisher = new DualPublisher({
-  kafka: { brokers: settings.KAFKA_BROKERS.split(',') },
+  kafka: watchedKafka(settings.KAFKA_BROKERS.split(','), sent),
+  owlmq: { client: owlmq },
   migration: settings.MIGRATION,
   deliveryTimeoutMs: 5_000,
   holdTimeoutMs: 20_000,
@@ -103,5 +110,6 @@ await stopped;
 clearInterval(ticks);
 await publisher.close({ timeoutMs: 10_000 });
 await Promise.all(outstanding);
+await owlmq.close();
 log.write({ event: 'closed', at: clockMs() });
 log.close();
