@@ -28,6 +28,7 @@ export {
   type MirrorReport,
   type MirrorStepOptions,
 } from './audit/mirror-audit.js';
+export { parityRates, type FiguresByTopic, type LegRate, type Parity } from './audit/parity.js';
 export { importToKafka, importToOwlmq, OffsetsRefusedError, type ImportReport } from './offsets/import.js';
 export type { GroupTranslation, TranslateOptions } from './offsets/translate-options.js';
 export { translateToKafka, type TranslateToKafkaOptions } from './offsets/translate-to-kafka.js';

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { AuditPositionLostError } from '../src/audit/audit-errors.js';
 import { MirrorAudit, type MirrorAuditOptions } from '../src/audit/mirror-audit.js';
 import { foreignMessageId, readProvenance } from '../src/message/headers.js';
 import { Legs, messages } from './audit-legs.js';
@@ -251,7 +250,7 @@ describe('MirrorAudit', () => {
     expect(checkpoint.figures[topic]?.kafka).toEqual(checkpoint.figures[topic]?.owlmq);
   });
 
-  it('fails closed when retention passed a position, or OwlMQ lost what Kafka has copies of', async () => {
+  it('fails closed when retention passed a position, or OwlMQ ends before it', async () => {
     const topic = await legs.topic();
     const all = messages(6);
     await legs.toKafka(topic, all, await legs.toOwlmq(topic, all));
@@ -262,13 +261,19 @@ describe('MirrorAudit', () => {
       position: 0,
       beginOffset: 4,
     });
-    const emptied = await legs.topic();
-    await legs.toKafka(emptied, all, [0, 1, 2, 3, 4, 5]);
-    const failure: unknown = await audit(emptied)
-      .step()
-      .catch((error: unknown) => error);
-    expect(failure).toBeInstanceOf(AuditPositionLostError);
-    expect(failure).toMatchObject({ leg: 'owlmq', topic: emptied });
-    expect(await legs.owlmqRecords(emptied)).toHaveLength(0);
+    const shorter = await legs.topic();
+    const beyond = audit(shorter, { owlmqPositions: { [shorter]: [3] } });
+    await expect(beyond.step()).rejects.toMatchObject({ name: 'AuditPositionLostError', leg: 'owlmq', position: 3 });
+  });
+
+  it('gives OwlMQ back what it lost and Kafka has copies of', async () => {
+    const topic = await legs.topic();
+    const all = messages(6);
+    await legs.toKafka(topic, all, [0, 1, 2, 3, 4, 5]);
+    const report = await audit(topic).step();
+    expect(report).toMatchObject({ complete: true });
+    expect(report.checkpoint.figures[topic]).toMatchObject({ missing: 6, repaired: 6, late: 6, foreign: 0 });
+    expect((await legs.owlmqRecords(topic)).map(({ id }) => id)).toEqual(all.map(({ id }) => id));
+    expect(await legs.kafkaRecords(topic)).toHaveLength(6);
   });
 });

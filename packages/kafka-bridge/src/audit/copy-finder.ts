@@ -1,8 +1,9 @@
 import type { RecordHead } from '../contract/index.js';
 import type { FetchedRecord } from '../kafka/fetched-record.js';
 import { HEADER, parsePosition } from '../message/headers.js';
-import type { OwlmqApi, OwlmqStoredRecord, PartitionOffset } from '../owlmq/owlmq-api.js';
+import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
 import { lookupAll } from './owlmq-copies.js';
+import { asMessage, asStoredMessage, isSameMessage } from './same-message.js';
 
 /** A Kafka record, and the id that its copy on OwlMQ has. */
 export interface Wanted {
@@ -77,7 +78,41 @@ export class CopyFinder {
     }
     // Copies are elsewhere than expected: look again where the next page's are.
     if (budget <= 0) this.#next = undefined;
-    await this.#lookUp(open, found, signal);
+    for (const [offset, copy] of await this.lookUp(open, signal)) found.set(offset, copy);
+    return found;
+  }
+
+  /** As `find`, in any order and by id alone. */
+  async lookUp(wanted: readonly Wanted[], signal?: AbortSignal): Promise<Map<number, Found>> {
+    const found = new Map<number, Found>();
+    if (wanted.length === 0) return found;
+    const places = await lookupAll(
+      this.#owlmq,
+      this.#topic,
+      wanted.map(({ id }) => id),
+      signal,
+    );
+    const heads = new Pages(async (partition, offset) => {
+      return (await this.#read(partition, offset, VERIFY_PAGE, signal)).heads;
+    });
+    const records = new Pages(async (partition, offset) => {
+      const call = { maxRecords: COMPARE_PAGE, ...(signal === undefined ? {} : { signal }) };
+      return (await this.#owlmq.read(this.#topic, partition, offset, call)).records;
+    });
+    const placed = wanted.flatMap(({ record, id }) => {
+      const place = places.get(id);
+      return place === undefined ? [] : [{ record, place }];
+    });
+    // In OwlMQ's order, so that a page serves its neighbours.
+    placed.sort((one, other) => one.place.offset - other.place.offset);
+    for (const { record, place } of placed) {
+      const source = parsePosition((await heads.at(place)).header);
+      const isOwn = source?.leg === 'kafka' && source.partition === record.partition && source.offset === record.offset;
+      let as: Found['as'] = 'copy';
+      if (!isOwn && !isSameMessage(asMessage(record), asStoredMessage(await records.at(place)))) as = 'other';
+      else if (!isOwn && source !== undefined) as = 'duplicate';
+      found.set(record.offset, { ...place, as });
+    }
     return found;
   }
 
@@ -111,37 +146,6 @@ export class CopyFinder {
     });
   }
 
-  async #lookUp(open: readonly Wanted[], found: Map<number, Found>, signal: AbortSignal | undefined): Promise<void> {
-    if (open.length === 0) return;
-    const places = await lookupAll(
-      this.#owlmq,
-      this.#topic,
-      open.map(({ id }) => id),
-      signal,
-    );
-    const heads = new Pages(async (partition, offset) => {
-      return (await this.#read(partition, offset, VERIFY_PAGE, signal)).heads;
-    });
-    const records = new Pages(async (partition, offset) => {
-      const call = { maxRecords: COMPARE_PAGE, ...(signal === undefined ? {} : { signal }) };
-      return (await this.#owlmq.read(this.#topic, partition, offset, call)).records;
-    });
-    const placed = open.flatMap(({ record, id }) => {
-      const place = places.get(id);
-      return place === undefined ? [] : [{ record, place }];
-    });
-    // In OwlMQ's order, so that a page serves its neighbours.
-    placed.sort((one, other) => one.place.offset - other.place.offset);
-    for (const { record, place } of placed) {
-      const source = parsePosition((await heads.at(place)).header);
-      const isOwn = source?.leg === 'kafka' && source.partition === record.partition && source.offset === record.offset;
-      let as: Found['as'] = 'copy';
-      if (!isOwn && !isSameMessage(record, await records.at(place))) as = 'other';
-      else if (!isOwn && source !== undefined) as = 'duplicate';
-      found.set(record.offset, { ...place, as });
-    }
-  }
-
   #read(
     partition: number,
     offset: number,
@@ -154,28 +158,6 @@ export class CopyFinder {
       ...(signal === undefined ? {} : { signal }),
     });
   }
-}
-
-const SEQUENCE = [Buffer.from(HEADER.sequence)];
-
-/**
- * Whether two records with one id hold one message. A publisher that had to repeat itself wrote the same again; one that
- * numbered the second anew was given the id by its caller, who says so. Else an application took over the headers of
- * an old message for a new one.
- */
-export function isSameMessage(record: FetchedRecord, stored: OwlmqStoredRecord): boolean {
-  const [sequence] = record.headerTexts(SEQUENCE);
-  const other = stored.headers.find(([name]) => name === HEADER.sequence)?.[1].toString();
-  if (sequence !== other) return true;
-  return (
-    record.timestamp === stored.timestamp &&
-    isSameBytes(record.key, stored.key) &&
-    isSameBytes(record.value, stored.value)
-  );
-}
-
-function isSameBytes(one: Buffer | null, other: Buffer | null): boolean {
-  return one === null || other === null ? one === other : one.equals(other);
 }
 
 /** What is at given places of OwlMQ, read by the page. */

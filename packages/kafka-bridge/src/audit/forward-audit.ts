@@ -14,6 +14,7 @@ import { missedOf, MissedSince } from './missed-since.js';
 import { copyToOwlmq, lookupAll, type MissingCopy } from './owlmq-copies.js';
 import { ownedPartitions } from './partitions.js';
 import { placeId, readMarks } from './record-marks.js';
+import { asMessage, isSameMessage } from './same-message.js';
 
 /** What a step of an audit leaves behind. */
 export interface AuditReport {
@@ -275,33 +276,46 @@ export class ForwardAudit {
     const { expected, found } = await this.#find(state, records, signal);
     for (const { timestamp } of records) state.newestTimestamp = Math.max(state.newestTimestamp, timestamp);
 
-    const missing: MissingCopy[] = [];
+    const missing = new Map<string, MissingCopy>();
+    const repeated = new Set<number>();
     let stopped: number | undefined;
     state.waiting = 0;
     state.oldestUnprovenMs = undefined;
-    for (const { record, id, copied, foreign } of expected) {
-      if (!copied || found.has(record.offset)) continue;
+    for (const [index, one] of expected.entries()) {
+      const { record, id } = one;
+      if (!one.copied || found.has(record.offset)) continue;
       state.missed.note(record.offset + 1);
       if (stopped === undefined) {
         // Nobody else copies a foreign record.
-        const age = foreign ? Number.POSITIVE_INFINITY : this.#age(state, record);
-        if (age >= graceMs) {
-          missing.push({ id, record, foreign });
-          continue;
+        const age = one.foreign ? Number.POSITIVE_INFINITY : this.#age(state, record);
+        const twin = missing.get(id);
+        if (twin !== undefined && isSameMessage(asMessage(twin.record), asMessage(record))) {
+          repeated.add(record.offset);
+        } else if (twin !== undefined) {
+          const foreign = (expected[index] = this.#foreign(record));
+          if (foreign.copied) missing.set(foreign.id, foreign);
+        } else if (age >= graceMs) {
+          missing.set(id, one);
+        } else {
+          stopped = record.offset;
+          state.oldestUnprovenMs = age;
+          state.waiting++;
         }
-        stopped = record.offset;
-        state.oldestUnprovenMs = age;
+      } else {
+        state.waiting++;
       }
-      state.waiting++;
     }
-    const repaired = await this.#settle(state, missing, signal);
+    const repaired = await this.#settle(state, [...missing.values()], signal);
     const figures = this.#figures(state.topic);
     for (const one of expected) {
-      const { record, id } = one;
+      const { record, id, copied } = one;
       if (stopped !== undefined && record.offset >= stopped) break;
-      this.#count(state, figures, one, found.get(record.offset) ?? (one.copied ? repaired.get(id) : undefined));
+      const written = copied ? repaired.get(id) : undefined;
+      const place =
+        found.get(record.offset) ?? (written && { ...written, as: repeated.has(record.offset) ? 'duplicate' : 'copy' });
+      this.#count(state, figures, one, place);
     }
-    for (const { id, foreign } of missing) {
+    for (const { id, foreign } of missing.values()) {
       const copy = repaired.get(id);
       // Where nothing is repaired, one that came at the last moment is not called missing.
       if (foreign || (!this.#repairs && copy !== undefined)) continue;
@@ -363,7 +377,7 @@ export class ForwardAudit {
     state: PartitionState,
     figures: ForwardFigures,
     { record, copied, foreign }: Expected,
-    copy: (PartitionOffset & Partial<Found>) | undefined,
+    copy: Found | undefined,
   ): void {
     const bytes = record.payloadBytes;
     figures.kafka.messages++;

@@ -71,8 +71,8 @@ function kafkaCopy(record: OwlmqStoredRecord): Message {
   const headers: IHeaders = groupHeaders(
     record.headers.filter(([name]) => name !== HEADER.source && name !== HEADER.via),
   );
-  // A record that was published to OwlMQ alone may lack it; the join needs it.
-  headers[HEADER.id] ??= record.id;
+  // OwlMQ's own id, also where the record has another one in its headers, or none: the join goes by it.
+  headers[HEADER.id] = record.id;
   headers[HEADER.source] = formatPosition({ leg: 'owlmq', partition: record.partition, offset: record.offset });
   headers[HEADER.via] = VIA.audit;
   return {

@@ -1,19 +1,22 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { LogReader, OffsetOutOfRangeError, type PartitionBounds } from '../kafka/log-reader.js';
+import { LogReader, OffsetOutOfRangeError, type PartitionBounds, type PartitionSlice } from '../kafka/log-reader.js';
 import type { FetchedRecord } from '../kafka/fetched-record.js';
 import { HEADER, parsePosition } from '../message/headers.js';
+import type { RecordHead } from '../contract/index.js';
 import type { OwlmqApi, OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
 import { AuditPartitionsError, AuditPositionLostError, LogReadStalledError, throwAll } from './audit-errors.js';
 import { eachLimited } from './each-limited.js';
 import { KafkaCopies } from './kafka-copies.js';
-import { MirrorWindow, type KafkaPage, type WindowEntry } from './mirror-window.js';
+import { isCopyOf, MirrorWindow, type ClaimedCopy, type KafkaPage, type WindowEntry } from './mirror-window.js';
 import { ownedPartitions } from './partitions.js';
-import { copyToOwlmq, lookupAll, payloadBytes } from './owlmq-copies.js';
+import { CopyFinder, type Wanted } from './copy-finder.js';
+import { copyToOwlmq, payloadBytes, type MissingCopy } from './owlmq-copies.js';
 import { noMirrorFigures, openMirrorCheckpoint, type MirrorCheckpoint, type MirrorFigures } from './checkpoints.js';
 import { missedOf, MissedSince } from './missed-since.js';
 import { placeId, readMarks } from './record-marks.js';
+import { asMessage, isSameMessage } from './same-message.js';
 
 /** What a step leaves behind. */
 export interface MirrorReport {
@@ -75,6 +78,7 @@ interface PartitionState {
   topic: string;
   partition: number;
   window: MirrorWindow;
+  copies: CopyFinder;
   missed: MissedSince;
   strays: Stray[];
   strayBytes: number;
@@ -148,6 +152,7 @@ export class MirrorAudit {
         topic,
         partition,
         window: new MirrorWindow(owlmqOffsets[partition] ?? 0, kafkaOffsets[partition] ?? 0),
+        copies: new CopyFinder(options.owlmq, topic, partition),
         missed: new MissedSince(options.graceMs, missed?.[topic]?.[partition]),
         strays: [],
         strayBytes: 0,
@@ -170,7 +175,7 @@ export class MirrorAudit {
    * Checks both legs from their positions to their ends, or OwlMQ exactly to `until`. Without `until` a counterpart
    * younger than the grace is left to a later step; with it the step waits for it.
    *
-   * @throws {AuditPositionLostError} when retention passed a position, or OwlMQ lost records that Kafka has copies of.
+   * @throws {AuditPositionLostError} when retention passed a position, or OwlMQ ends before it.
    * @throws {AuditPartitionsError} when a topic has other partitions than the positions.
    * @throws {AuditRepairError} when a leg refuses a record.
    * @throws {AggregateError} of these when several partitions failed.
@@ -252,45 +257,71 @@ export class MirrorAudit {
   }
 
   async #readOwlmq(state: PartitionState, signal: AbortSignal | undefined): Promise<boolean> {
-    const { window, topic, partition } = state;
+    const { window, topic, partition, missed } = state;
     const { heads } = await this.#owlmq.readHeads(topic, partition, window.owlmqNext, HEADER.source, {
       maxRecords: PAGE_RECORDS,
       ...(signal === undefined ? {} : { signal }),
     });
-    for (const { id, offset, timestamp, keyLength, valueLength, header } of heads) {
+    const fromKafka = await this.#provenSources(state, heads);
+    const disputed: { offset: number; page: KafkaPage }[] = [];
+    for (const head of heads) {
+      const { id, offset, timestamp } = head;
       state.newestTimestamp = Math.max(state.newestTimestamp, timestamp);
-      window.addOwlmq({
-        id,
-        offset,
-        bytes: Math.max(0, keyLength) + Math.max(0, valueLength),
-        fromKafka: parsePosition(header)?.leg === 'kafka',
-      });
+      const bytes = Math.max(0, head.keyLength) + Math.max(0, head.valueLength);
+      const other = window.addOwlmq({ id, offset, timestamp, bytes, fromKafka: fromKafka.has(offset) });
+      if (other !== undefined) disputed.push(other);
     }
-    state.missed.note(window.owlmqNext);
+    missed.note(window.owlmqNext);
+    for (const { offset, page } of disputed) {
+      const record = await this.#kafkaRecord(state, offset);
+      page.open--;
+      if (record !== undefined) await this.#takeFirst(state, [{ record, id: readMarks(record).id }], page, signal);
+    }
     return heads.length > 0;
   }
 
+  /**
+   * Which of OwlMQ's records came from Kafka, by offset: those that name a Kafka record which has their id. What names
+   * another one took over the headers of an old message, and has to be copied like any other.
+   */
+  async #provenSources(state: PartitionState, heads: readonly RecordHead[]): Promise<Set<number>> {
+    const named = heads.flatMap(({ id, offset, header }) => {
+      const source = parsePosition(header);
+      return source?.leg === 'kafka' && source.partition === state.partition
+        ? [{ id, offset, kafka: source.offset }]
+        : [];
+    });
+    const proven = new Set<number>();
+    if (named.length === 0) return proven;
+    const bound = (await this.#reader.bounds(state.topic))[state.partition];
+    const { beginOffset = 0, endOffset = 0 } = bound ?? {};
+    let slice: PartitionSlice | undefined;
+    for (const { id, offset, kafka } of named.sort((one, other) => one.kafka - other.kafka)) {
+      if (kafka >= endOffset) continue;
+      if (kafka >= beginOffset && (slice === undefined || kafka >= slice.nextOffset)) {
+        slice = await this.#kafkaSlice(state, kafka);
+      }
+      const record = kafka < beginOffset ? undefined : slice?.records.find((one) => one.offset === kafka);
+      // What retention or compaction took cannot be looked at: then the header is believed.
+      if (record === undefined || readMarks(record).id === id || placeId(record) === id) proven.add(offset);
+    }
+    return proven;
+  }
+
+  async #kafkaRecord(state: PartitionState, offset: number): Promise<FetchedRecord | undefined> {
+    const { records } = await this.#kafkaSlice(state, offset);
+    return records.find((record) => record.offset === offset);
+  }
+
+  /** Reads the next page of Kafka, no further than the goal. */
   async #readKafka(state: PartitionState, goal: Goal, signal: AbortSignal | undefined): Promise<boolean> {
     const { window, topic, partition } = state;
-    const { records, nextOffset } = await this.#kafkaSlice(state, window.kafkaNext);
-    if (nextOffset === window.kafkaNext) return false;
-    const read = records.map((record) => {
-      const { id, source } = readMarks(record);
-      const copyOf = source?.leg === 'owlmq' && source.partition === partition ? source.offset : undefined;
-      return { record, foreign: id === undefined, id: id ?? placeId(record), copyOf };
-    });
-    const places = await lookupAll(
-      this.#owlmq,
-      topic,
-      read.flatMap(({ id, copyOf }) => (copyOf === undefined ? [id] : [])),
-      signal,
-    );
-    const lost = read.find(({ copyOf, record }) => record.offset < goal.kafka && (copyOf ?? -1) >= goal.owlmqEnd);
-    if (lost?.copyOf !== undefined) {
-      throw new AuditPositionLostError('owlmq', topic, partition, lost.copyOf, 0, goal.owlmqEnd);
-    }
+    const slice = await this.#kafkaSlice(state, window.kafkaNext);
+    // Beyond it are copies of OwlMQ records that were not there when its end was looked up.
+    const end = Math.min(slice.nextOffset, goal.kafka);
+    if (end <= window.kafkaNext) return false;
     const page: KafkaPage = {
-      end: nextOffset,
+      end,
       open: 0,
       messages: 0,
       bytes: 0,
@@ -299,28 +330,26 @@ export class MirrorAudit {
       duplicates: 0,
       missing: 0,
     };
-    for (const { record, id, foreign, copyOf } of read) {
-      const bytes = record.payloadBytes;
+    const first: { record: FetchedRecord; id: string | undefined }[] = [];
+    const late: { record: FetchedRecord; id: string; copyOf: number }[] = [];
+    for (const record of slice.records) {
+      if (record.offset >= end) break;
+      const { id, source } = readMarks(record);
       state.newestTimestamp = Math.max(state.newestTimestamp, record.timestamp);
       page.messages++;
-      page.bytes += bytes;
-      if (foreign) {
-        page.foreign++;
-        // Once the page is passed, they are on OwlMQ, unless it turns out that they are missing there.
-        page.forwarded++;
+      page.bytes += record.payloadBytes;
+      const copyOf = source?.leg === 'owlmq' && source.partition === partition ? source.offset : undefined;
+      if (id === undefined || copyOf === undefined || copyOf >= goal.owlmqEnd) {
+        first.push({ record, id });
+        continue;
       }
-      const place = places.get(id);
-      if (copyOf !== undefined) {
-        window.addCopy(id, copyOf, record.offset, page);
-      } else if (place === undefined) {
-        state.strays.push({ id, record: record.detached, foreign, since: performance.now(), page });
-        state.strayBytes += bytes;
-        page.open++;
-      } else if (place.partition === partition) {
-        // Both may have been written first, by a publisher that tried again over the cutover.
-        window.addCopy(id, place.offset, record.offset, page);
-      }
+      const taken = window.addCopy(claimOf(record, id), copyOf, page);
+      if (taken === 'passed') late.push({ record, id, copyOf });
+      else if (!taken) first.push({ record, id });
     }
+    first.push(...(await this.#strangers(topic, partition, late, signal)));
+    first.sort((one, other) => one.record.offset - other.record.offset);
+    await this.#takeFirst(state, first, page, signal);
     window.addPage(page);
     return true;
   }
@@ -335,23 +364,92 @@ export class MirrorAudit {
     return window.ahead < MAX_WINDOW && window.pages < MAX_PAGES;
   }
 
+  /** Those that say to be copies of OwlMQ records which were passed, and are not. */
+  async #strangers(
+    topic: string,
+    partition: number,
+    late: readonly { record: FetchedRecord; id: string; copyOf: number }[],
+    signal: AbortSignal | undefined,
+  ): Promise<{ record: FetchedRecord; id: string }[]> {
+    const strangers: { record: FetchedRecord; id: string }[] = [];
+    const call = { maxRecords: PAGE_RECORDS, ...(signal === undefined ? {} : { signal }) };
+    let heads = new Map<number, RecordHead>();
+    for (const { record, id, copyOf } of [...late].sort((one, other) => one.copyOf - other.copyOf)) {
+      if (!heads.has(copyOf)) {
+        const read = await this.#owlmq.readHeads(topic, partition, copyOf, HEADER.source, call);
+        heads = new Map(read.heads.map((head) => [head.offset, head]));
+      }
+      const head = heads.get(copyOf);
+      const bytes = Math.max(0, head?.keyLength ?? 0) + Math.max(0, head?.valueLength ?? 0);
+      if (head === undefined || !isCopyOf(claimOf(record, id), { ...head, bytes })) strangers.push({ record, id });
+    }
+    return strangers;
+  }
+
+  /** Takes Kafka records that are no copies: those that OwlMQ does not have wait to be forwarded. */
+  async #takeFirst(
+    state: PartitionState,
+    records: readonly { record: FetchedRecord; id: string | undefined }[],
+    page: KafkaPage,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const foreign: Wanted[] = [];
+    const ours: Wanted[] = [];
+    for (const { record, id } of records) {
+      if (id === undefined) foreign.push({ record, id: placeId(record) });
+      else ours.push({ record, id });
+    }
+    const found = await state.copies.lookUp(ours, signal);
+    const open: Omit<Stray, 'since' | 'page'>[] = [];
+    for (const { record, id } of ours) {
+      const copy = found.get(record.offset);
+      if (copy === undefined) open.push({ record, id, foreign: false });
+      else if (copy.as === 'other') foreign.push({ record, id: placeId(record) });
+      else if (copy.as === 'duplicate') page.duplicates++;
+      else if (copy.partition === state.partition) {
+        // Both may have been written first, by a publisher that tried again over the cutover.
+        state.window.addCopy({ id, offset: record.offset }, copy.offset, page);
+      }
+    }
+    page.foreign += foreign.length;
+    // Once the page is passed, they are on OwlMQ, unless it turns out that they are missing there.
+    page.forwarded += foreign.length;
+    const forwarded = await state.copies.lookUp(foreign, signal);
+    for (const { record, id } of foreign) if (!forwarded.has(record.offset)) open.push({ record, id, foreign: true });
+    open.sort((one, other) => one.record.offset - other.record.offset);
+    for (const { record, id, foreign: isForeign } of open) {
+      state.strays.push({ id, record: record.detached, foreign: isForeign, since: performance.now(), page });
+      state.strayBytes += record.payloadBytes;
+      page.open++;
+    }
+  }
+
   /** Forwards the strays that waited long enough, in Kafka's order, or counts them. */
   async #forward(state: PartitionState, graceMs: number, signal: AbortSignal | undefined): Promise<boolean> {
     const full = this.#repairs && hasManyStrays(state);
-    const young = state.strays.findIndex((stray) => age(state, stray.record.timestamp, stray.since) < graceMs);
+    const young = state.strays.findIndex((stray) => age(state, stray) < graceMs);
     const due = state.strays.slice(0, full || young === -1 ? state.strays.length : young);
     if (due.length === 0) return false;
-    const { topic } = state;
-    const arrived = await lookupAll(
-      this.#owlmq,
-      topic,
-      due.map(({ id }) => id),
-      signal,
-    );
-    const missing = due.filter(({ id }) => !arrived.has(id));
-    if (this.#repairs) await this.#copyStrays(state, missing, signal);
+    const arrived = await state.copies.lookUp(due, signal);
+    const missing = new Map<string, Omit<Stray, 'since'>>();
+    for (const { id, record, foreign, page } of due) {
+      const copy = arrived.get(record.offset);
+      const twin = missing.get(id);
+      const other =
+        twin === undefined ? copy?.as === 'other' : !isSameMessage(asMessage(twin.record), asMessage(record));
+      if (other) {
+        page.foreign++;
+        page.forwarded++;
+        missing.set(placeId(record), { id: placeId(record), record, foreign: true, page });
+      } else if (twin !== undefined) {
+        page.duplicates++;
+      } else if (copy === undefined) {
+        missing.set(id, { id, record, foreign, page });
+      }
+    }
+    if (this.#repairs) await this.#copyStrays(state, [...missing.values()], signal);
     else {
-      for (const { page, foreign } of missing) {
+      for (const { page, foreign } of missing.values()) {
         if (foreign) page.forwarded--;
         else page.missing++;
       }
@@ -366,7 +464,7 @@ export class MirrorAudit {
 
   async #copyStrays(
     { topic, partition }: PartitionState,
-    missing: readonly Stray[],
+    missing: readonly MissingCopy[],
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const written = await copyToOwlmq(this.#owlmq, topic, partition, missing, signal);
@@ -395,15 +493,15 @@ export class MirrorAudit {
     // Once more, directly before writing: copies may have arrived, or lie beyond what was read.
     await this.#findInKafka(state, goal, due, signal);
     if (!this.#repairs) {
-      for (const { id } of due) window.markMissing(id);
+      for (const { offset } of due) window.markMissing(offset);
       return true;
     }
-    const waiting = new Set([...window.waiting()].map(({ id }) => id));
-    const missing = records.filter(({ id }) => waiting.has(id));
+    const waiting = new Set([...window.waiting()].map(({ offset }) => offset));
+    const missing = records.filter(({ offset }) => waiting.has(offset));
     const figures = this.#topicFigures(topic);
     for (const batch of byBytes(missing)) {
       await this.#kafkaCopies.write(topic, partition, batch);
-      for (const { id } of batch) window.markCopied(id);
+      for (const { offset } of batch) window.markCopied(offset);
       figures.missing += batch.length;
       figures.repaired += batch.length;
     }
@@ -418,7 +516,11 @@ export class MirrorAudit {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { window, topic, partition } = state;
+    // Kafka first: then every copy below its end is of a record below OwlMQ's end.
     const end = (await this.#reader.bounds(topic))[partition]?.endOffset ?? 0;
+    const described = await this.#owlmq.describeTopic(topic, signal === undefined ? {} : { signal });
+    const owlmqEnd = described?.partitions.find((bound) => bound.partition === partition)?.endOffset ?? goal.owlmqEnd;
+    const now: Goal = { ...goal, kafka: Math.max(goal.kafka, end), owlmqEnd };
     let idle = 0;
     const stalled = (offset: number, next: number): void => {
       idle = next === offset ? idle + 1 : 0;
@@ -428,17 +530,20 @@ export class MirrorAudit {
     };
     while (window.kafkaNext < end && this.#canReadKafka(state)) {
       const before = window.kafkaNext;
-      await this.#readKafka(state, goal, signal);
+      await this.#readKafka(state, now, signal);
       stalled(before, window.kafkaNext);
     }
     // What there is no room to remember is looked through for these alone.
-    const wanted = new Set(due.filter((entry) => entry.state === 'waiting').map(({ id }) => id));
+    const wanted = new Map(due.filter((entry) => entry.state === 'waiting').map((entry) => [entry.id, entry]));
     for (let offset = window.kafkaNext; offset < end && wanted.size > 0;) {
       signal?.throwIfAborted();
       const { records, nextOffset } = await this.#kafkaSlice(state, offset);
       for (const record of records) {
         const { id } = readMarks(record);
-        if (id !== undefined && wanted.delete(id)) window.markCopied(id, record.offset);
+        const entry = id === undefined ? undefined : wanted.get(id);
+        if (id === undefined || entry === undefined || !isCopyOf(claimOf(record, id), entry)) continue;
+        wanted.delete(id);
+        window.markCopied(entry.offset, record.offset);
       }
       stalled(offset, nextOffset);
       offset = nextOffset;
@@ -467,14 +572,15 @@ export class MirrorAudit {
     return found;
   }
 
-  async #kafkaSlice(state: PartitionState, offset: number): Promise<{ records: FetchedRecord[]; nextOffset: number }> {
+  async #kafkaSlice(state: PartitionState, offset: number): Promise<PartitionSlice> {
     const { topic, partition } = state;
     try {
       const [slice] = await this.#reader.read(topic, [{ partition, offset }], {
         maxWaitMs: 100,
         maxBytesPerPartition: PAGE_BYTES,
       });
-      return slice ?? { records: [], nextOffset: offset };
+      if (slice === undefined) throw new LogReadStalledError(`Kafka answers nothing of ${topic}/${partition}.`);
+      return slice;
     } catch (error) {
       if (!(error instanceof OffsetOutOfRangeError)) throw error;
       const bound = (await this.#reader.bounds(topic))[partition];
@@ -523,9 +629,9 @@ export class MirrorAudit {
         waiting++;
         oldest = Math.max(oldest ?? 0, state.missed.ms(offset));
       }
-      for (const { record, since } of state.strays) {
+      for (const stray of state.strays) {
         waiting++;
-        oldest = Math.max(oldest ?? 0, age(state, record.timestamp, since));
+        if (!stray.foreign) oldest = Math.max(oldest ?? 0, age(state, stray));
       }
     }
     return {
@@ -552,10 +658,16 @@ function isComplete({ window, strays }: PartitionState, goal: Goal): boolean {
 
 /**
  * Of a record that OwlMQ lacks: by its time against the newest known one, or by how long it is missed, whichever is
- * more. Message ids make it harmless to be too early there.
+ * more. Message ids make it harmless to be too early there. Nobody else copies a foreign record.
  */
-function age(state: PartitionState, timestamp: number, since: number): number {
-  return Math.max(Math.max(Date.now(), state.newestTimestamp) - timestamp, performance.now() - since);
+function age(state: PartitionState, { foreign, record, since }: Stray): number {
+  if (foreign) return Number.POSITIVE_INFINITY;
+  return Math.max(Math.max(Date.now(), state.newestTimestamp) - record.timestamp, performance.now() - since);
+}
+
+function claimOf(record: FetchedRecord, id: string): ClaimedCopy {
+  const { offset, payloadBytes: bytes, timestamp, appendTime } = record;
+  return { id, offset, bytes, timestamp: appendTime ? undefined : timestamp };
 }
 
 function assertInLog(

@@ -3,12 +3,26 @@ export interface WindowEntry {
   id: string;
   /** On OwlMQ. */
   offset: number;
+  /** Message time, Unix ms. */
+  timestamp: number;
+  /** Of key and value together. */
   bytes: number;
   /** `from kafka`: it came from there and needs no copy. `missing`: it has none, and is passed without. */
   state: 'waiting' | 'copied' | 'from kafka' | 'missing';
   /** Kafka offset of its copy, where known. */
   copyOffset: number | undefined;
   page: KafkaPage | undefined;
+}
+
+/** A Kafka record that says to be the copy of an OwlMQ record. */
+export interface ClaimedCopy {
+  id: string;
+  /** On Kafka. */
+  offset: number;
+  /** Message time, Unix ms; undefined where Kafka sets times itself, or it is known to be the same message. */
+  timestamp?: number | undefined;
+  /** Of key and value; undefined where it is known to be the same message. */
+  bytes?: number;
 }
 
 /** What one read of Kafka brought: passed when nothing in it is open any more. */
@@ -31,10 +45,10 @@ export interface KafkaPage {
  * places, no payloads. Both low marks only rise; reading again from them after a crash comes to the same result.
  */
 export class MirrorWindow {
-  /** OwlMQ records from the low mark on, by id, in the order of their offsets. */
-  readonly #entries = new Map<string, WindowEntry>();
-  /** Kafka copies of OwlMQ records that were not read yet, by id. */
-  readonly #ahead = new Map<string, { copyOffset: number; page: KafkaPage }>();
+  /** OwlMQ records from the low mark on, by offset, in its order. */
+  readonly #entries = new Map<number, WindowEntry>();
+  /** Kafka copies of OwlMQ records that were not read yet, by their offset. */
+  readonly #ahead = new Map<number, { copy: ClaimedCopy; page: KafkaPage }>();
   readonly #pages: KafkaPage[] = [];
 
   constructor(
@@ -60,20 +74,25 @@ export class MirrorWindow {
     return this.#pages.length;
   }
 
-  /** Takes the next OwlMQ record. */
-  addOwlmq(record: { id: string; offset: number; bytes: number; fromKafka: boolean }): void {
-    const copy = this.#ahead.get(record.id);
-    this.#ahead.delete(record.id);
-    this.#entries.set(record.id, {
-      id: record.id,
-      offset: record.offset,
-      bytes: record.bytes,
-      state: record.fromKafka ? 'from kafka' : copy === undefined ? 'waiting' : 'copied',
-      copyOffset: copy?.copyOffset,
+  /**
+   * Takes the next OwlMQ record. Gives back the Kafka record that said to be its copy and is not; its page stays open.
+   */
+  addOwlmq(
+    record: Pick<WindowEntry, 'id' | 'offset' | 'timestamp' | 'bytes'> & { fromKafka: boolean },
+  ): { offset: number; page: KafkaPage } | undefined {
+    const { fromKafka, ...told } = record;
+    const claimed = this.#ahead.get(record.offset);
+    this.#ahead.delete(record.offset);
+    const copied = claimed !== undefined && isCopyOf(claimed.copy, record);
+    this.#entries.set(record.offset, {
+      ...told,
+      state: fromKafka ? 'from kafka' : copied ? 'copied' : 'waiting',
+      copyOffset: copied ? claimed.copy.offset : undefined,
       // Its record stays open until the low mark has passed it.
-      page: copy?.page,
+      page: copied ? claimed.page : undefined,
     });
     this.owlmqNext = record.offset + 1;
+    return claimed === undefined || copied ? undefined : { offset: claimed.copy.offset, page: claimed.page };
   }
 
   addPage(page: KafkaPage): void {
@@ -81,40 +100,47 @@ export class MirrorWindow {
     this.kafkaNext = page.end;
   }
 
-  /** Takes a Kafka record that has an OwlMQ counterpart at `owlmqOffset`. */
-  addCopy(id: string, owlmqOffset: number, kafkaOffset: number, page: KafkaPage): void {
-    if (owlmqOffset < this.owlmqLow) return;
-    const entry = this.#entries.get(id);
+  /**
+   * Takes a Kafka record that says to be the copy of the OwlMQ record at `owlmqOffset`. Says whether it is, as far as
+   * can be told now; `passed` when that record is behind the low mark.
+   */
+  addCopy(copy: ClaimedCopy, owlmqOffset: number, page: KafkaPage): boolean | 'passed' {
+    if (owlmqOffset < this.owlmqLow) return 'passed';
+    const entry = this.#entries.get(owlmqOffset);
     if (entry !== undefined) {
+      if (!isCopyOf(copy, entry)) return false;
       if (entry.state === 'waiting') {
         entry.state = 'copied';
-        entry.copyOffset = kafkaOffset;
+        entry.copyOffset = copy.offset;
         entry.page = page;
         page.open++;
-      } else if (entry.state === 'copied' && entry.copyOffset !== kafkaOffset) {
+      } else if (entry.state === 'copied' && entry.copyOffset !== copy.offset) {
         page.duplicates++;
       }
-    } else if (owlmqOffset >= this.owlmqNext) {
-      if (this.#ahead.has(id)) {
-        page.duplicates++;
-      } else {
-        this.#ahead.set(id, { copyOffset: kafkaOffset, page });
-        page.open++;
-      }
+      return true;
     }
+    const known = this.#ahead.get(owlmqOffset);
+    if (known === undefined) {
+      this.#ahead.set(owlmqOffset, { copy, page });
+      page.open++;
+      return true;
+    }
+    if (!isCopyOf(copy, known.copy)) return false;
+    page.duplicates++;
+    return true;
   }
 
   /** Notes that a waiting record's copy is in Kafka, at an offset where that is known. */
-  markCopied(id: string, copyOffset?: number): void {
-    const entry = this.#entries.get(id);
+  markCopied(owlmqOffset: number, copyOffset?: number): void {
+    const entry = this.#entries.get(owlmqOffset);
     if (entry?.state !== 'waiting') return;
     entry.state = 'copied';
     entry.copyOffset = copyOffset;
   }
 
   /** Notes that a waiting record has no copy in Kafka and gets none. */
-  markMissing(id: string): void {
-    const entry = this.#entries.get(id);
+  markMissing(owlmqOffset: number): void {
+    const entry = this.#entries.get(owlmqOffset);
     if (entry?.state === 'waiting') entry.state = 'missing';
   }
 
@@ -132,7 +158,7 @@ export class MirrorWindow {
         this.owlmqLow = entry.offset;
         break;
       }
-      this.#entries.delete(entry.id);
+      this.#entries.delete(entry.offset);
       if (entry.page !== undefined) entry.page.open--;
       entries.push(entry);
     }
@@ -142,3 +168,15 @@ export class MirrorWindow {
     return { entries, pages };
   }
 }
+
+/**
+ * Whether a record can be the copy of another: it has its id, size and time. An application that takes over the headers
+ * of an old message for a new one gives that another time.
+ */
+export function isCopyOf(copy: Claim, record: Claim): boolean {
+  const agree = (one: number | undefined, other: number | undefined): boolean =>
+    one === undefined || other === undefined || one === other;
+  return copy.id === record.id && agree(copy.bytes, record.bytes) && agree(copy.timestamp, record.timestamp);
+}
+
+type Claim = Omit<ClaimedCopy, 'offset'>;

@@ -9,6 +9,8 @@ export interface RecordLayout {
   valueStart: number;
   valueLength: number;
   headersStart: number;
+  /** Whether the broker set the time, and not the producer. */
+  appendTime: boolean;
 }
 
 /**
@@ -32,6 +34,11 @@ export class FetchedRecord implements LogRecord {
   get key(): Buffer | null {
     const { bytes, keyStart, keyLength } = this.#layout;
     return keyLength < 0 ? null : bytes.subarray(keyStart, keyStart + keyLength);
+  }
+
+  /** Whether the broker set the time, and not the producer. */
+  get appendTime(): boolean {
+    return this.#layout.appendTime;
   }
 
   /** The key as Latin-1 text, one character a byte, which is cheaper to hold and to compare. */
@@ -77,7 +84,7 @@ export class FetchedRecord implements LogRecord {
 
   /** The same record on bytes of its own. */
   get detached(): FetchedRecord {
-    const { bytes, keyStart, keyLength, valueStart, valueLength, headersStart } = this.#layout;
+    const { bytes, keyStart, keyLength, valueStart, valueLength, headersStart, appendTime } = this.#layout;
     let end = headersStart;
     for (const { valueEnd } of this.#headers()) end = valueEnd;
     if (end === headersStart) end = Math.min(bytes.length, headersStart + 5);
@@ -88,6 +95,7 @@ export class FetchedRecord implements LogRecord {
       valueStart: valueStart - keyStart,
       valueLength,
       headersStart: headersStart - keyStart,
+      appendTime,
     };
     return new FetchedRecord(this.topic, this.partition, this.offset, this.timestamp, layout);
   }

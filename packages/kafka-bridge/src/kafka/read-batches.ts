@@ -125,6 +125,7 @@ function readRecords(records: FetchedRecord[], batch: Batch): void {
         valueStart,
         valueLength,
         headersStart,
+        appendTime,
       }),
     );
   }
