@@ -58,7 +58,7 @@ export class UnknownTopicError extends Error {
 }
 
 /** Brokers answered a fetch with errors, and still did after a few attempts. */
-export class FetchFailedError extends Error {
+class FetchFailedError extends Error {
   override readonly name = 'FetchFailedError';
   constructor(topic: string, failed: readonly { partition: number; errorCode: number }[]) {
     super(

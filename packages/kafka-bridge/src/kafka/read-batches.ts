@@ -13,7 +13,7 @@ export interface FetchedBatches {
 }
 
 /** Records that this reader cannot take apart. Going on would skip them. */
-export class RecordFormatError extends Error {
+class RecordFormatError extends Error {
   override readonly name = 'RecordFormatError';
   constructor(topic: string, partition: number, offset: number, what: string, options?: ErrorOptions) {
     super(`Kafka ${topic}/${partition}: the batch at offset ${offset} ${what}.`, options);
