@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { CompressionTypes, type Message, type Producer } from 'kafkajs';
+import { CompressionTypes, ConfigResourceTypes, type Message, type Producer } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Legs } from './audit-legs.js';
 import { seeded } from './consumer-harness.js';
@@ -100,7 +100,11 @@ describe('LogReader on a real broker', () => {
     await legs.admin.alterConfigs({
       validateOnly: false,
       resources: [
-        { type: 2, name: topic, configEntries: [{ name: 'message.timestamp.type', value: 'LogAppendTime' }] },
+        {
+          type: ConfigResourceTypes.TOPIC,
+          name: topic,
+          configEntries: [{ name: 'message.timestamp.type', value: 'LogAppendTime' }],
+        },
       ],
     });
     const before = Date.now();

@@ -2,6 +2,8 @@
 export interface MissedMark {
   offset: number;
   ms: number;
+  /** For how long the mark has been there: one that is new takes in what is looked at next. */
+  openMs: number;
 }
 
 const MARKS = 8;
@@ -18,7 +20,7 @@ export class MissedSince {
 
   constructor(graceMs: number, marks: readonly MissedMark[] = [], now = performance.now()) {
     this.#graceMs = graceMs;
-    this.#marks = marks.map(({ offset, ms }) => ({ offset, opened: now - ms, at: now - ms }));
+    this.#marks = marks.map(({ offset, ms, openMs }) => ({ offset, opened: now - openMs, at: now - ms }));
   }
 
   /** Notes that every record before an offset has been looked at. */
@@ -47,7 +49,11 @@ export class MissedSince {
   }
 
   marks(now = performance.now()): MissedMark[] {
-    return this.#marks.map(({ offset, at }) => ({ offset, ms: Math.floor(now - at) }));
+    return this.#marks.map(({ offset, at, opened }) => ({
+      offset,
+      ms: Math.floor(now - at),
+      openMs: Math.ceil(now - opened),
+    }));
   }
 }
 
