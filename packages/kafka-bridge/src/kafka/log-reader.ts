@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Consumer } from '@platformatic/kafka';
 import { fetchBatches, isPassing } from './fetch-batches.js';
+import { asError } from '../async/bounded.js';
 import { directClientOptions, type KafkaConnection } from './kafka-connection.js';
 import type { FetchedRecord } from './fetched-record.js';
 import { recordsOf } from './read-batches.js';
@@ -122,10 +123,14 @@ export class LogReader {
   async bounds(topic: string): Promise<PartitionBounds[]> {
     const count = await this.partitionCount(topic);
     const partitions = { [topic]: Array.from({ length: count }, (_, index) => index) };
-    const [begin, end] = await Promise.all([
+    const asked = Promise.all([
       this.#consumer.listOffsets({ topics: [topic], partitions, timestamp: -2n }),
       this.#consumer.listOffsets({ topics: [topic], partitions, timestamp: -1n, isolationLevel: 1 }),
     ]);
+    const [begin, end] = await asked.catch((error: unknown) => {
+      // The metadata that is kept may name a topic that was deleted meanwhile.
+      throw isUnknownTopic(error) ? new UnknownTopicError(topic, { cause: error }) : asError(error);
+    });
     return Array.from({ length: count }, (_, partition) => ({
       partition,
       beginOffset: Number(begin.get(topic)?.[partition] ?? 0n),
