@@ -21,7 +21,9 @@ export class PrivateBroker {
 
   static async start(): Promise<PrivateBroker> {
     const folder = await mkdtemp(join(tmpdir(), 'private-broker-'));
-    const plan = kafkaPlan(await findKafka(new Progress(undefined)), join(folder, 'kafka'));
+    const program = await findKafka(new Progress(undefined));
+    // An orderly shutdown is not what is tested: it is given little time, then killed.
+    const plan = { ...kafkaPlan(program, join(folder, 'kafka')), graceMs: 1_000 };
     const running = await launch(plan, { ports: 'free', log: () => undefined, signal: undefined, temporary: true });
     const broker = new PrivateBroker(folder, plan, running.ports);
     broker.#running = running;
@@ -39,15 +41,13 @@ export class PrivateBroker {
 
   /** Resolves once it answers again. */
   async startAgain(): Promise<void> {
-    const plan = { ...this.plan, preferredPorts: this.ports };
-    const running = await launch(plan, {
-      ports: 'preferred',
-      log: () => undefined,
-      signal: undefined,
-      temporary: true,
-    });
-    this.#running = running;
-    if (running.ports.broker !== this.ports.broker) throw new Error('The port of the broker was taken meanwhile.');
+    // Ports that were in use a moment ago are not chosen again: they are given, whatever was chosen.
+    const plan: ServerPlan<Ports> = {
+      ...this.plan,
+      command: (_, signal) => this.plan.command(this.ports, signal),
+      probe: () => this.plan.probe(this.ports),
+    };
+    this.#running = await launch(plan, { ports: 'free', log: () => undefined, signal: undefined, temporary: true });
   }
 
   async remove(): Promise<void> {

@@ -1,6 +1,7 @@
 import { Kafka, logLevel, type Admin } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { DualPublisher, type DualPublisherOptions, type PublisherEvent } from '../src/index.js';
+import { DualPublisher, PublisherClosedError, type DualPublisherOptions, type PublisherEvent } from '../src/index.js';
+import { ClusterAdmin } from '../src/kafka/cluster-admin.js';
 import { LogReader } from '../src/kafka/log-reader.js';
 import { ReplaceableProducer } from '../src/kafka/replaceable-producer.js';
 import { MEMBERS_TOPIC } from '../src/members/member-report.js';
@@ -16,6 +17,7 @@ let broker: PrivateBroker;
 let writer: RoutingWriter;
 let reader: LogReader;
 let admin: Admin;
+let cluster: ClusterAdmin;
 const connection = { brokers: [] as string[] };
 
 beforeAll(async () => {
@@ -23,6 +25,7 @@ beforeAll(async () => {
   connection.brokers = broker.brokers;
   writer = new RoutingWriter({ connection, clientId: 'routing-faults' });
   reader = new LogReader(connection, { clientId: 'routing-faults' });
+  cluster = new ClusterAdmin(connection, { clientId: 'routing-faults' });
   admin = new Kafka({ ...connection, logLevel: logLevel.NOTHING }).admin();
   await admin.connect();
   await writer.ensureTopics();
@@ -30,14 +33,14 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await admin.disconnect();
-  await Promise.all([writer.close(), reader.close()]);
+  await Promise.all([writer.close(), reader.close(), cluster.close()]);
   await broker.remove();
 });
 
 async function migrationOf(change: Partial<RoutingState> = {}) {
   const migration = uniqueName('migration');
   const topic = uniqueName('orders');
-  await admin.createTopics({ topics: [{ topic, numPartitions: 1 }], waitForLeaders: true });
+  await cluster.createTopic(topic, { partitions: 1 });
   const state = (epoch: number, more: Partial<RoutingState> = {}): RoutingState =>
     routingState({ migration, epoch, topics: [topic], leaseMs: LEASE_MS, ...change, ...more });
   await writer.write(state(1));
@@ -67,8 +70,12 @@ function steadily(publisher: DualPublisher, topic: string) {
   const acknowledged: string[] = [];
   const failed: Error[] = [];
   const stopping = new AbortController();
+  // A closed publisher refuses at once: a loop that goes on would leave no turn to anybody.
+  onTestFinished(() => {
+    stopping.abort();
+  });
   const done = (async () => {
-    for (let n = 0; !stopping.signal.aborted; n++) {
+    for (let n = 0; !stopping.signal.aborted && !(failed.at(-1) instanceof PublisherClosedError); n++) {
       await publisher.publish(topic, String(n), { key: 'k' }).then(
         () => acknowledged.push(String(n)),
         (error: unknown) => failed.push(error as Error),
