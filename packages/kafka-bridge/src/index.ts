@@ -19,6 +19,7 @@ export { UncomparableOutputError } from './consumer/output-digest.js';
 export { DualPublisher, type BatchMessage } from './publisher/dual-publisher.js';
 export type { PublishOptions, PublishResult } from './publisher/outgoing.js';
 export {
+  PublishAbortedError,
   PublishBatchError,
   PublishBufferFullError,
   PublisherClosedError,
@@ -28,8 +29,12 @@ export {
   PublishHeldTimeoutError,
   PublishInputError,
   PublishOutcomeUnknownError,
+  type PublishError,
+  type PublisherError,
+  type Retriable,
 } from './publisher/publisher-errors.js';
 export type { PublisherEvent, PublisherStatus } from './publisher/publisher-events.js';
+export type { CopyCount, LegRequest, PublisherMetrics, SettledCall } from './publisher/publisher-metrics.js';
 export type { DualPublisherOptions } from './publisher/publisher-options.js';
 export type { KafkaConnection } from './kafka/kafka-connection.js';
 export { KafkaConnectError } from './kafka/replaceable-producer.js';

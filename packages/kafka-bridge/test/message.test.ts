@@ -96,7 +96,7 @@ describe('messages', () => {
     const made = message('x', { id: 'one', key: 'k', headers, partition: 3, timestamp: new Date(5) });
     made.partition = 3;
     made.sequence = 8;
-    made.routing = { epoch: 4, migrated: true, copied: true };
+    made.routing = { epoch: 4, migrated: true, primary: 'kafka', copied: true };
     const kafka = kafkaMessage(made, 'me');
     expect(kafka).toMatchObject({ key: Buffer.from('k'), partition: 3, timestamp: '5' });
     expect(

@@ -389,6 +389,9 @@ describe('DualPublisher', () => {
       await until('it is applied', async () => (await reports())[0]?.epoch === 1);
       await publisher.publish(legs.topic, 'x');
       await publisher.close();
+      const figures = (await reports())[0];
+      expect(figures).toMatchObject({ copyErrors: 0, oldestCopyMs: 0 });
+      expect(figures?.role === 'publisher' && figures.owlmqLatencyMs).toBeGreaterThan(0);
       expect(await reports()).toMatchObject([
         {
           role: 'publisher',
@@ -643,8 +646,11 @@ describe('DualPublisher', () => {
       for (let n = 0; n < 10; n++) await publish();
       await until('it is degraded', degraded);
       expect(publisher.status()).toMatchObject({ backlog: 10, dropped: 0, state: 'publishing' });
+      expect(publisher.status().copyErrors).toBeGreaterThan(0);
+      expect(publisher.status().oldestCopyMs).toBeGreaterThanOrEqual(5_000);
       legs.owlmqLink.restore();
       await until('copies flow again', () => !degraded() && publisher.status().backlog === 0);
+      expect(publisher.status().oldestCopyMs).toBe(0);
       // Dropped: at once, and until copies have flowed for a while.
       legs.owlmqLink.cut();
       for (let n = 0; n < 30; n++) await publish();

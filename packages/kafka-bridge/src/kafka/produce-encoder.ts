@@ -1,4 +1,5 @@
 import type { Kafka, Message } from 'kafkajs';
+import { onCluster } from './kafkajs-cluster.js';
 import { RecordBatch } from './record-batch.js';
 
 /**
@@ -6,22 +7,13 @@ import { RecordBatch } from './record-batch.js';
  * fraction of the time that kafkajs's own encoder does. All else stays kafkajs's: connections, retries, sequence
  * numbers, answers. Compressed batches are left to it too.
  *
- * kafkajs has no door for this: what is changed are methods of this one client's own objects, found by the names that
- * kafkajs 2.2.4 gives them, which is why the package pins that version. Where one is not as expected nothing is
- * changed, and kafkajs encodes. Other clients in the process are not touched.
+ * kafkajs has no door for this: what is changed are methods of this one client's own objects, see {@link onCluster}.
+ * Where one is not as expected nothing is changed, and kafkajs encodes. Other clients in the process are not touched.
  */
 export function encodeFast(kafka: Kafka): void {
-  const client = kafka as unknown as Record<symbol, unknown>;
-  const symbol = Object.getOwnPropertySymbols(kafka).find(
-    ({ description }) => description === 'private:Kafka:createCluster',
-  );
-  const createCluster = symbol === undefined ? undefined : client[symbol];
-  if (symbol === undefined || typeof createCluster !== 'function') return;
-  client[symbol] = (...options: unknown[]): unknown => {
-    const cluster: unknown = Reflect.apply(createCluster, kafka, options);
+  onCluster(kafka, (cluster) => {
     if (isCluster(cluster)) changeBrokers(cluster);
-    return cluster;
-  };
+  });
 }
 
 interface Cluster {

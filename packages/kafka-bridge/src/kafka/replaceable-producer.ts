@@ -2,8 +2,9 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, TLSSocket } from 'node:tls';
 import { Kafka, logLevel, Partitioners, type ISocketFactory, type Producer, type ProducerBatch } from 'kafkajs';
 import type { ProducerConfig, RecordMetadata } from 'kafkajs';
-import { asError, bounded, deferred, pause } from '../async/bounded.js';
+import { asError, backoffMs, bounded, deferred, pause } from '../async/bounded.js';
 import type { KafkaConnection } from './kafka-connection.js';
+import { LeaderView } from './kafkajs-cluster.js';
 import { encodeFast } from './produce-encoder.js';
 
 /** A send did not end within its bound; its records may or may not be stored. */
@@ -17,6 +18,8 @@ class KafkaSendTimeoutError extends Error {
 /** No connection to Kafka could be made; nothing was sent. */
 export class KafkaConnectError extends Error {
   override readonly name = 'KafkaConnectError';
+  readonly code = 'kafka-connect';
+  readonly retriable = 'safe';
 }
 
 /** The producer was given up while a send was under way; its records may or may not be stored. */
@@ -37,8 +40,13 @@ export interface ReplaceableProducerOptions {
    */
   mayWrite?: () => boolean;
   /**
-   * kafkajs stops trying within a second when no broker can be connected to. Whether the very same records are then
-   * sent again within the bound: by the same producer, with the same numbers, so that none is stored twice.
+   * Whether what may be repeated is repeated here, until the bound, instead of by kafkajs: each time in one call a
+   * broker, as the leaders are then. In place of kafkajs, because that
+   * - repeats a call of several brokers to all whose partitions have moved since, also what was acknowledged, and that
+   *   with new sequence numbers, so that it is stored twice;
+   * - stops within a second when no broker can be connected to.
+   *
+   * The same producer sends the very same records of a partition with the same numbers, so that none is stored twice.
    */
   keepTrying?: boolean;
   /** Told of failures to end a producer that was given up; nothing depends on them. */
@@ -71,10 +79,25 @@ export class ReplaceableProducer {
    *
    * @throws {KafkaConnectError} when nothing was sent.
    * @throws {KafkaSendTimeoutError} past the bound, and kafkajs's errors. Call {@link giveUp} then, unless the very
-   * same records are sent again.
+   * same records are sent again. When a part of it was acknowledged all the same, `acknowledged` is told of that first.
    */
-  async sendBatch(batch: ProducerBatch, timeoutMs: number): Promise<RecordMetadata[]> {
-    return await this.#withSession(timeoutMs, (producer) => producer.sendBatch(batch));
+  async sendBatch(
+    batch: ProducerBatch,
+    timeoutMs: number,
+    acknowledged: (answers: RecordMetadata[]) => void = () => undefined,
+  ): Promise<RecordMetadata[]> {
+    if (this.#options.keepTrying !== true) {
+      return await this.#withSession(timeoutMs, ({ producer }) => producer.sendBatch(batch));
+    }
+    const answers: RecordMetadata[] = [];
+    const endsAt = performance.now() + timeoutMs;
+    try {
+      await this.#withSession(timeoutMs, (session) => this.#sendParts(session, batch, endsAt, answers));
+    } catch (error) {
+      if (answers.length > 0) acknowledged(answers);
+      throw error;
+    }
+    return answers;
   }
 
   /**
@@ -104,22 +127,42 @@ export class ReplaceableProducer {
     await this.giveUp();
   }
 
-  async #withSession<T>(timeoutMs: number, work: (producer: Producer) => Promise<T>): Promise<T> {
+  /** Until all is acknowledged, or what is not cannot be repeated. */
+  async #sendParts(
+    session: ProducerSession,
+    batch: ProducerBatch,
+    endsAt: number,
+    answers: RecordMetadata[],
+  ): Promise<void> {
+    let left = batch.topicMessages ?? [];
+    let failed: { error: unknown } | undefined;
+    await session.leaders.learn(left.map(({ topic }) => topic));
+    for (let attempt = 0; ; attempt++) {
+      const parts = session.leaders.parts(left);
+      const sent = parts.map((topicMessages) => session.producer.sendBatch({ ...batch, topicMessages }));
+      const outcomes = await Promise.allSettled(sent);
+      const waitMs = backoffMs(attempt, FIRST_RETRY_MS, MOST_RETRY_MS);
+      const late = performance.now() + waitMs > endsAt;
+      left = [];
+      for (const [index, outcome] of outcomes.entries()) {
+        if (outcome.status === 'fulfilled') answers.push(...outcome.value);
+        // Never by another producer: that would store what this one has stored.
+        else if (!late && session === this.#session && isRetriable(outcome.reason)) left.push(...(parts[index] ?? []));
+        else failed ??= { error: outcome.reason };
+      }
+      if (left.length === 0) break;
+      await pause(waitMs);
+    }
+    if (failed !== undefined) throw asError(failed.error);
+  }
+
+  async #withSession<T>(timeoutMs: number, work: (session: ProducerSession) => Promise<T>): Promise<T> {
     this.#session ??= new ProducerSession(this.#options);
     const session = this.#session;
     const writes = session.writes;
     const attempt = async (): Promise<T> => {
       await session.connected();
-      const endsAt = performance.now() + timeoutMs;
-      for (;;) {
-        try {
-          return await work(session.producer);
-        } catch (error) {
-          const again = this.#options.keepTrying === true && session === this.#session && isConnectionLost(error);
-          if (!again || performance.now() + RETRY_MS > endsAt) throw error;
-          await pause(RETRY_MS);
-        }
-      }
+      return await work(session);
     };
     try {
       const ended = Promise.race([attempt(), session.abandoned]);
@@ -136,7 +179,8 @@ export class ReplaceableProducer {
   }
 }
 
-const RETRY_MS = 200;
+const FIRST_RETRY_MS = 100;
+const MOST_RETRY_MS = 1_000;
 const DISCONNECT_TIMEOUT_MS = 3_000;
 const lostConnections = new Set([
   'KafkaJSConnectionError',
@@ -144,16 +188,24 @@ const lostConnections = new Set([
   'KafkaJSRequestTimeoutError',
 ]);
 
-function isConnectionLost(error: unknown, depth = 0): boolean {
+/** Without retries of its own, kafkajs calls every error so that it would repeat. */
+const NO_RETRIES_LEFT = 'KafkaJSNumberOfRetriesExceeded';
+
+function isRetriable(error: unknown, depth = 0): boolean {
   if (!(error instanceof Error) || depth > 5) return false;
-  return lostConnections.has(error.name) || isConnectionLost(error.cause, depth + 1);
+  return error.name === NO_RETRIES_LEFT || lostConnections.has(error.name) || isRetriable(error.cause, depth + 1);
 }
+
+/** kafkajs takes no 0 for an idempotent producer, and stops when the number of retries is not below this. */
+const NO_RETRIES = Number.NaN;
+const NEVER_MS = 2 ** 31;
 
 /** Every request begins with its length in four bytes and its kind in two; a write of records has this kind. */
 const PRODUCE_REQUEST = 0;
 
 class ProducerSession {
   readonly producer: Producer;
+  readonly leaders: LeaderView;
   /** Rejects when the session is abandoned. */
   readonly abandoned: Promise<never>;
   isConnected = false;
@@ -165,7 +217,8 @@ class ProducerSession {
   #connecting: Promise<void> | undefined;
   #ended = false;
 
-  constructor({ connection, clientId, producer, mayWrite = () => true }: ReplaceableProducerOptions) {
+  constructor(options: ReplaceableProducerOptions) {
+    const { connection, clientId, producer, mayWrite = () => true, keepTrying = false } = options;
     this.#mayWrite = mayWrite;
     this.abandoned = this.#abandoned.promise;
     // Told to those who wait for a send, if any.
@@ -187,12 +240,15 @@ class ProducerSession {
       },
     });
     encodeFast(kafka);
+    this.leaders = new LeaderView(kafka);
     this.producer = kafka.producer({
       allowAutoTopicCreation: false,
       maxInFlightRequests: 1,
       createPartitioner: Partitioners.DefaultPartitioner,
       retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 30 },
       ...producer,
+      // The leaders must not change while a call is on its way: they are asked for anew after each that failed.
+      ...(keepTrying ? { retry: { retries: NO_RETRIES }, metadataMaxAge: NEVER_MS } : {}),
     });
   }
 

@@ -34,6 +34,12 @@ const publisherReportSchema = z.strictObject({
   backlog: z.number().int().nonnegative(),
   /** Copies given up and left to the audit, since start. */
   dropped: z.number().int().nonnegative(),
+  /** Requests to OwlMQ that failed since start; each is repeated. The next two as well: absent in older reports. */
+  copyErrors: z.number().int().nonnegative().optional(),
+  /** 99th percentile of how long OwlMQ took to answer publish requests in about the last minute, ms; 0: none. */
+  owlmqLatencyMs: z.number().nonnegative().optional(),
+  /** How long the oldest copy that waits for OwlMQ has waited, ms; 0: none waits. */
+  oldestCopyMs: z.number().nonnegative().optional(),
   kafka: legFigures,
   owlmq: legFigures,
   /**

@@ -7,19 +7,22 @@ import { isCopied } from './copy-decision.js';
 import { CopyBacklog } from './copy-backlog.js';
 import { Fifo } from './fifo.js';
 import { HoldClock } from './hold-clock.js';
-import type { KafkaEntry, KafkaLane } from './kafka-lane.js';
+import type { KafkaEntry, KafkaLane, KafkaOutcome } from './kafka-lane.js';
+import { LatencyWindow } from './latency-window.js';
 import { KafkaMirror } from './mirror.js';
 import { MemoryBound } from './memory-bound.js';
 import { kafkaMessage, owlmqRecord, resultOf, type Outgoing, type Routing } from './outgoing.js';
 import { OwlmqLane, type LaneEntry, type LaneError, type RecalledEntry } from './owlmq-lane.js';
 import { partitionOfKey, RoundRobin } from './partitioner.js';
 import {
+  PublishAbortedError,
   PublishFailedError,
   PublishHeldTimeoutError,
   PublishOutcomeUnknownError,
-  type PublishBufferFullError,
+  type PublishError,
 } from './publisher-errors.js';
 import type { PublisherEvent } from './publisher-events.js';
+import type { PublisherMeter } from './publisher-meter.js';
 import type { PublisherSettings } from './publisher-options.js';
 import type { Route } from './route.js';
 import type { TopicPartitions } from './topic-partitions.js';
@@ -39,6 +42,8 @@ export interface DispatcherOptions {
   /** The applied epoch, the state or a figure that others wait for may have changed. */
   onChange: () => void;
   onEvent: (event: PublisherEvent) => void;
+  /** Where nobody wants metrics there is none. */
+  meter: PublisherMeter | undefined;
 }
 
 /** Messages of one topic that were accepted and not routed yet. */
@@ -77,10 +82,12 @@ export class Dispatcher {
   readonly #holds = new HoldClock();
   readonly #settled = new Pulse();
   readonly #figures = { kafka: { messages: 0, bytes: 0 }, owlmq: { messages: 0, bytes: 0 } };
+  readonly #owlmqLatency = new LatencyWindow();
   #dropped = 0;
+  #copyErrors = 0;
   #open = false;
   /** Set while closing: what is not in a lane, or is taken back from one, is rejected with it. */
-  #closed: Error | undefined;
+  #closed: PublishError | undefined;
   #pumpQueued = false;
   #kafkaBatch: readonly Outgoing[] | undefined;
   /** Lowest epoch in it. */
@@ -104,8 +111,8 @@ export class Dispatcher {
       onDone: (message) => {
         this.#resolve(message);
       },
-      onDropped: () => {
-        this.#dropped++;
+      onDropped: ({ topic }) => {
+        this.#drop(topic, 'kafka');
       },
       onDegraded: (degraded, cause) => {
         options.onEvent({ type: 'mirror-degraded', degraded, cause });
@@ -120,12 +127,37 @@ export class Dispatcher {
       return;
     }
     const enter = (): void => {
+      message.leaveLine = undefined;
       this.#enter(message);
     };
-    const refuse = (error: PublishBufferFullError): void => {
+    const refuse = (error: PublishError): void => {
+      message.settled = true;
       message.settle.reject(error);
     };
-    this.#bound.await(message.bytes, enter, refuse);
+    message.leaveLine = this.#bound.await(message.bytes, enter, refuse);
+  }
+
+  /** Ends a call, and takes back its message when no leg was handed it. */
+  abort(message: Outgoing, reason: unknown): void {
+    if (message.settled) return;
+    const { id, topic, routing, leaveLine } = message;
+    const aborted = new PublishAbortedError(id, topic, { cause: reason });
+    if (leaveLine !== undefined) {
+      message.settled = true;
+      leaveLine();
+      message.settle.reject(aborted);
+    } else if (routing === undefined) {
+      this.#queue(topic).messages.remove(message);
+      this.#reject(message, aborted);
+    } else {
+      // The write goes on, is waited for at a fence, and has its copy; the call hears of none of it.
+      const { settle } = message;
+      message.settle = nobody;
+      // Only the mirror write is still due.
+      if (message.owlmq !== undefined) settle.resolve(resultOf(message));
+      else settle.reject(new PublishOutcomeUnknownError(id, topic, routing.primary, { cause: aborted }));
+    }
+    this.#settled.fire();
   }
 
   /** Lets messages leave, from the first time on that routes are known. */
@@ -143,7 +175,7 @@ export class Dispatcher {
       const heldMs = this.#holds.released();
       if (heldMs > 0) this.#options.onEvent({ type: 'released', heldMs });
     }
-    for (const lane of this.#lanes()) lane.kick();
+    for (const lane of this.#lanes()) lane.retryNow();
     this.#pumpSoon();
   }
 
@@ -180,9 +212,9 @@ export class Dispatcher {
   }
 
   /** Rejects what was not routed yet, and sees to the rest as a fence does; with a dead Kafka too. */
-  async close(error: Error): Promise<void> {
+  async close(error: PublishError): Promise<void> {
     this.#closed = error;
-    this.rejectWaiting(error);
+    this.rejectWaiting(() => error);
     const kafkaSent = bounded(this.#kafkaSent, DRAIN_STALL_MS, () => error).catch(() => {
       this.#options.kafka.abandon();
     });
@@ -194,10 +226,10 @@ export class Dispatcher {
   }
 
   /** Rejects what waits, and what waits for room, for a reason that holds for all of it. */
-  rejectWaiting(error: Error): void {
+  rejectWaiting(errorOf: (message: Outgoing) => PublishError): void {
     for (const { messages } of this.#queues.values()) {
       // Each makes room for another, which is pushed meanwhile.
-      for (let next = messages.shift(); next !== undefined; next = messages.shift()) this.#reject(next, error);
+      for (let next = messages.shift(); next !== undefined; next = messages.shift()) this.#reject(next, errorOf(next));
     }
   }
 
@@ -263,11 +295,22 @@ export class Dispatcher {
       unsettled: this.unsettled,
       backlog: this.#backlog.count,
       dropped: this.#dropped,
+      copyErrors: this.#copyErrors,
+      owlmqLatencyMs: this.#owlmqLatency.quantile(0.99),
+      oldestCopyMs: this.#oldestCopyMs(),
       kafka: { ...this.#figures.kafka },
       owlmq: { ...this.#figures.owlmq },
       mirrorDegraded: this.#mirror.degraded || this.#backlog.degraded,
       topics: [...this.#queues.keys()],
     };
+  }
+
+  #oldestCopyMs(): number {
+    let since: number | undefined;
+    for (const { oldest } of this.#lanes()) {
+      if (oldest?.role === 'copy') since = Math.min(oldest.message.copyDueAt, since ?? Infinity);
+    }
+    return since === undefined ? 0 : Math.round(performance.now() - since);
   }
 
   #enter(message: Outgoing): void {
@@ -345,7 +388,8 @@ export class Dispatcher {
       .catch((cause: unknown) => {
         const reason = cause instanceof Error ? cause.message : String(cause);
         for (const message of queue.messages.clear()) {
-          this.#reject(message, new PublishFailedError(message.id, message.topic, reason, { cause }));
+          const { id, topic } = message;
+          this.#reject(message, new PublishFailedError(id, topic, reason, { cause, retriable: 'safe' }));
         }
       })
       .finally(() => {
@@ -362,7 +406,7 @@ export class Dispatcher {
       if (next.partition >= partitions) {
         queue.messages.shift();
         const reason = `partition ${next.partition} does not exist, there are ${partitions}.`;
-        this.#reject(next, new PublishFailedError(next.id, next.topic, reason));
+        this.#reject(next, new PublishFailedError(next.id, next.topic, reason, { retriable: 'no' }));
         continue;
       }
       if (!limits.add(next)) break;
@@ -373,9 +417,10 @@ export class Dispatcher {
   }
 
   /** Routes messages: from here on they belong to this epoch. */
-  #route(messages: readonly Outgoing[], queue: TopicQueue, { epoch, migrated, ...route }: Route): void {
-    const copied: Routing = { epoch, migrated, copied: true };
-    const single: Routing = { epoch, migrated, copied: false };
+  #route(messages: readonly Outgoing[], queue: TopicQueue, route: Route): void {
+    const { epoch, migrated, primary } = route;
+    const copied: Routing = { epoch, migrated, primary, copied: true };
+    const single: Routing = { epoch, migrated, primary, copied: false };
     for (const message of messages) {
       message.routing = isToBeCopied(message, route) ? copied : single;
       if (message.sequence !== 0) continue;
@@ -425,16 +470,24 @@ export class Dispatcher {
     const epoch = batch.reduce((lowest, { routing }) => Math.min(lowest, routing?.epoch ?? 0), Infinity);
     this.#kafkaEpoch = epoch;
     const entries = batch.map((message) => this.#kafkaEntry(message));
+    const sentAt = performance.now();
     this.#kafkaSent = this.#options.kafka
       .send(entries, () => this.#options.mayWriteUnder(epoch))
       .then(() => {
         this.#kafkaBatch = undefined;
+        const now = performance.now();
+        this.#options.meter?.request({
+          ...{ leg: 'kafka', topic: undefined, messages: batch.length, ms: now - sentAt },
+          outcome: entries.some(({ outcome }) => typeof outcome !== 'object' || outcome instanceof Error)
+            ? 'failed'
+            : 'answered',
+        });
         const notSent: Outgoing[] = [];
         for (const [index, message] of batch.entries()) {
           const outcome = entries[index]?.outcome ?? new PublishOutcomeUnknownError(message.id, message.topic, 'kafka');
           if (index < mirrored.length) this.#mirrorAnswered(message, outcome);
           else if (outcome === 'not-sent') notSent.push(message);
-          else this.#kafkaAnswered(message, outcome);
+          else this.#kafkaAnswered(message, outcome, now);
         }
         this.#requeue(notSent);
         for (const lane of this.#lanes()) lane.gather();
@@ -457,7 +510,6 @@ export class Dispatcher {
       id,
       topic,
       partition,
-      leader: this.#options.partitions.leaders(topic)?.[partition] ?? -1,
       message: kafkaMessage(message, this.#options.instance, sourceOf('owlmq', message.owlmq)),
       outcome: undefined,
     };
@@ -481,19 +533,20 @@ export class Dispatcher {
     this.#watchExpiry();
   }
 
-  #kafkaAnswered(message: Outgoing, outcome: PartitionOffset | Error): void {
+  #kafkaAnswered(message: Outgoing, outcome: Exclude<KafkaOutcome, 'not-sent'>, now: number): void {
     if (outcome instanceof Error) {
       this.#reject(message, outcome);
       return;
     }
     message.kafka = outcome;
+    message.copyDueAt = now;
     this.#count('kafka', message);
     this.#mirror.recovered();
     if (message.routing?.copied === true) this.#copy(message);
     this.#resolve(message);
   }
 
-  #mirrorAnswered(message: Outgoing, outcome: PartitionOffset | Error | 'not-sent'): void {
+  #mirrorAnswered(message: Outgoing, outcome: KafkaOutcome): void {
     if (outcome === 'not-sent') {
       this.#mirror.leave(message);
       return;
@@ -505,6 +558,7 @@ export class Dispatcher {
     // Told to a caller that still waits.
     if (!message.settled) message.kafka = outcome;
     this.#count('kafka', message);
+    this.#options.meter?.copies({ topic: message.topic, leg: 'kafka', outcome: 'written', count: 1 });
     this.#mirror.written(message);
   }
 
@@ -528,7 +582,7 @@ export class Dispatcher {
       lane.push(message, 'copy');
       return;
     }
-    this.#dropped++;
+    this.#drop(message.topic, 'owlmq');
     this.#backlog.dropped();
     if (room === 'overflow') {
       this.#options.onEvent({
@@ -560,6 +614,12 @@ export class Dispatcher {
       onTakenBack: (entries) => {
         this.#takenBack(queue.topic, entries);
       },
+      onRequest: ({ entries, ms, answered, failed }) => {
+        if (answered) this.#owlmqLatency.add(ms);
+        if (failed) this.#copyErrors++;
+        const outcome = failed ? 'failed' : 'answered';
+        this.#options.meter?.request({ leg: 'owlmq', topic: queue.topic, messages: entries, ms, outcome });
+      },
       onError: (error) => {
         this.#options.onEvent({ type: 'error', error });
       },
@@ -574,6 +634,7 @@ export class Dispatcher {
     this.#count('owlmq', message);
     if (role === 'copy') {
       this.#backlog.stored(message.bytes);
+      this.#options.meter?.copies({ topic: message.topic, leg: 'owlmq', outcome: 'written', count: 1 });
       return;
     }
     message.owlmq = { partition, offset };
@@ -587,7 +648,7 @@ export class Dispatcher {
       return;
     }
     this.#backlog.givenUp(message.bytes);
-    this.#dropped++;
+    this.#drop(message.topic, 'owlmq');
     this.#options.onEvent({ type: 'copies-dropped', topic: message.topic, count: 1, reason: error.message });
   }
 
@@ -596,7 +657,7 @@ export class Dispatcher {
     const copies = left.filter(({ role }) => role === 'copy');
     for (const { message } of copies) this.#backlog.givenUp(message.bytes);
     if (copies.length > 0) {
-      this.#dropped += copies.length;
+      this.#drop(topic, 'owlmq', copies.length);
       const reason = 'OwlMQ did not take them in time.';
       this.#options.onEvent({ type: 'copies-dropped', topic, count: copies.length, reason });
     }
@@ -613,12 +674,18 @@ export class Dispatcher {
     this.#figures[leg].bytes += (message.key?.length ?? 0) + (message.value?.length ?? 0);
   }
 
+  /** Leaves copies to the audit. */
+  #drop(topic: string, leg: Leg, count = 1): void {
+    this.#dropped += count;
+    this.#options.meter?.copies({ topic, leg, outcome: 'dropped', count });
+  }
+
   #resolve(message: Outgoing): void {
     if (!this.#end(message)) return;
     message.settle.resolve(resultOf(message));
   }
 
-  #reject(message: Outgoing, error: Error): void {
+  #reject(message: Outgoing, error: PublishError): void {
     if (!this.#end(message)) return;
     const { id, topic, attempted } = message;
     // Whatever ended it: who is told that it was not sent may send it again under another id.
@@ -683,6 +750,9 @@ export class Dispatcher {
     return this.#options.routeOf(topic).fenced ? 'fence' : 'backlog';
   }
 }
+
+/** Who hears of a call that was ended already. */
+const nobody: Outgoing['settle'] = { resolve: () => undefined, reject: () => undefined };
 
 function choosePartition(message: Outgoing, queue: TopicQueue, partitions: number): number {
   return message.key === null ? queue.roundRobin.partition(partitions) : partitionOfKey(message.key, partitions);

@@ -8,16 +8,21 @@ import type { OwlmqApi } from '../owlmq/owlmq-api.js';
 import { RoutingFollower } from '../routing/routing-follower.js';
 import { RoutingUnavailableError } from '../routing/routing-errors.js';
 import { DEFAULT_LEASE_MS, type RoutingState } from '../routing/routing-state.js';
+import { AbortWatch } from './abort-watch.js';
 import { Dispatcher } from './dispatcher.js';
+import { KafkaConnectError } from '../kafka/replaceable-producer.js';
 import { KafkaLane } from './kafka-lane.js';
 import { newOutgoing, type PublishOptions, type PublishResult } from './outgoing.js';
 import {
+  PublishAbortedError,
   PublishBatchError,
+  PublishFailedError,
   PublisherClosedError,
   PublisherConfigError,
   PublisherFlushTimeoutError,
 } from './publisher-errors.js';
 import type { PublisherEvent, PublisherStatus } from './publisher-events.js';
+import { PublisherMeter } from './publisher-meter.js';
 import { checkedSettings, owlmqClientOf, ratioProblem, type DualPublisherOptions } from './publisher-options.js';
 import type { PublisherSettings } from './publisher-options.js';
 import { routeOf, staticRoute, type Route } from './route.js';
@@ -50,6 +55,8 @@ export class DualPublisher {
   readonly #kafka: KafkaLane;
   readonly #partitions: TopicPartitions;
   readonly #dispatcher: Dispatcher;
+  readonly #aborts: AbortWatch;
+  readonly #meter: PublisherMeter | undefined;
   /** Of the last attempt to connect; a follower that has stopped does not start again. */
   #follower: RoutingFollower | undefined;
   #reporter: MemberReporter | undefined;
@@ -71,7 +78,8 @@ export class DualPublisher {
     this.#options = options;
     this.#settings = checkedSettings(options);
     this.#ratio = options.ratio ?? 0;
-    const { migration } = options;
+    const { migration, metrics } = options;
+    this.#meter = metrics === undefined ? undefined : new PublisherMeter(metrics);
     const clientId = options.kafka.clientId ?? 'owlmq-dual-publisher';
     const connection = { ...options.kafka, clientId };
     const onError = (error: Error): void => {
@@ -108,6 +116,10 @@ export class DualPublisher {
       onEvent: (event) => {
         this.#emit(event);
       },
+      meter: this.#meter,
+    });
+    this.#aborts = new AbortWatch((message, reason) => {
+      this.#dispatcher.abort(message, reason);
     });
     if (migration !== undefined || this.#ratio > 0) this.#owlmqApi();
   }
@@ -137,25 +149,41 @@ export class DualPublisher {
    * @throws {PublishFailedError} when it was refused or could not be sent; it is on no leg.
    * @throws {PublishHeldTimeoutError} when it was held, or waited unsent, for longer than `holdTimeoutMs`.
    * @throws {PublishBufferFullError} when there was no room for it within `bufferTimeoutMs`.
-   * @throws {PublishOutcomeUnknownError} when it may or may not be on the leg that did not answer.
+   * @throws {PublishAbortedError} when `options.signal` was aborted before the message was handed to a leg.
+   * @throws {PublishOutcomeUnknownError} when it may or may not be on the leg that did not answer, or had not when
+   * `options.signal` was aborted.
    * @throws {PublisherClosedError}
+   * @throws {RoutingUnavailableError} and {KafkaConnectError} as `connect()` does.
    */
   async publish(topic: string, value: unknown, options: PublishOptions = {}): Promise<PublishResult> {
     if (this.#closing !== undefined) throw new PublisherClosedError();
     if (!this.#connected) this.#connectForPublish();
     return await new Promise<PublishResult>((resolve, reject) => {
-      this.#dispatcher.accept(newOutgoing(topic, value, options, { resolve, reject }));
+      const message = newOutgoing(topic, value, options, { resolve, reject });
+      this.#meter?.watch(message);
+      const { signal } = options;
+      if (signal?.aborted === true) {
+        message.settle.reject(new PublishAbortedError(message.id, topic, { cause: signal.reason }));
+        return;
+      }
+      if (signal !== undefined) this.#aborts.watch(message, signal);
+      this.#dispatcher.accept(message);
     });
   }
 
   /**
    * Publishes messages, in their order, and resolves when all are published. One that fails keeps none of the others.
+   * `signal` is that of the messages that have none of their own.
    *
    * @throws {PublishBatchError} when some failed, with the outcome of each.
    */
-  async publishBatch(topic: string, messages: readonly BatchMessage[]): Promise<PublishResult[]> {
+  async publishBatch(
+    topic: string,
+    messages: readonly BatchMessage[],
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<PublishResult[]> {
     const outcomes = await Promise.allSettled(
-      messages.map(({ value, ...options }) => this.publish(topic, value, options)),
+      messages.map(({ value, ...options }) => this.publish(topic, value, { signal, ...options })),
     );
     const results = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
     if (results.length < outcomes.length) throw new PublishBatchError(outcomes);
@@ -263,8 +291,15 @@ export class DualPublisher {
   }
 
   #connectForPublish(): void {
-    this.connect().catch((error: unknown) => {
-      this.#dispatcher.rejectWaiting(asError(error));
+    this.connect().catch((thrown: unknown) => {
+      const cause = asError(thrown);
+      this.#dispatcher.rejectWaiting(({ id, topic }) => {
+        const typed =
+          cause instanceof KafkaConnectError ||
+          cause instanceof RoutingUnavailableError ||
+          cause instanceof PublisherClosedError;
+        return typed ? cause : new PublishFailedError(id, topic, cause.message, { cause, retriable: 'safe' });
+      });
     });
   }
 
@@ -329,8 +364,7 @@ export class DualPublisher {
   }
 
   #report(migration: string): PublisherReport {
-    const { inFlight, held, longestHoldMs, backlog, dropped, kafka, owlmq, mirrorDegraded, topics } =
-      this.#dispatcher.status;
+    const { unsettled: _, ...figures } = this.#dispatcher.status;
     return {
       version: 1,
       role: 'publisher',
@@ -339,7 +373,7 @@ export class DualPublisher {
       ...this.#condition(),
       leaseMs: this.#state?.leaseMs ?? DEFAULT_LEASE_MS,
       at: new Date().toISOString(),
-      ...{ inFlight, held, longestHoldMs, backlog, dropped, kafka, owlmq, mirrorDegraded, topics },
+      ...figures,
     };
   }
 

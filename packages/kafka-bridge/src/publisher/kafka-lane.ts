@@ -21,8 +21,6 @@ export interface KafkaEntry {
   id: string;
   topic: string;
   partition: number;
-  /** Broker that leads the partition, as last known. */
-  leader: number;
   message: Message;
   /** Set by the lane. */
   outcome: KafkaOutcome | undefined;
@@ -73,9 +71,7 @@ export class KafkaLane {
     const endsAt = performance.now() + this.#options.deliveryTimeoutMs;
     const batch: Batch = { mayWrite, endsAt, abandoned: false };
     this.#batch = batch;
-    // One call a broker: when one broker fails, kafkajs repeats what it sent to all brokers of a call, and that to the
-    // healthy ones with new sequence numbers, as duplicates.
-    await Promise.all(grouped(entries, ({ leader }) => leader).map((group) => this.#send(batch, group)));
+    await this.#send(batch, entries);
     if (!batch.abandoned && entries.some(({ outcome }) => outcome instanceof Error)) await this.#producer.giveUp();
   }
 
@@ -101,19 +97,26 @@ export class KafkaLane {
       const answers = await this.#producer.sendBatch(
         { topicMessages: byTopic(entries), ...this.#sendOptions() },
         Math.max(1, batch.endsAt - performance.now()),
+        (acknowledged) => {
+          place(entries, acknowledged);
+        },
       );
       place(entries, answers);
+      for (const entry of entries) {
+        entry.outcome ??= unknownOutcome(entry, new Error('Kafka acknowledged the batch without an offset.'));
+      }
     } catch (thrown) {
       const error = asError(thrown);
+      const left = entries.filter(({ outcome }) => outcome === undefined);
       // One refused entry or partition must not fail the others. Sent again by the same producer with the same
       // numbers, what the broker has already is not stored twice.
-      const parts = refusedByBroker(error) && !batch.abandoned ? split(entries, isAboutRecords(error)) : [];
+      const parts = refusedByBroker(error) && !batch.abandoned ? split(left, isAboutRecords(error)) : [];
       if (parts.length > 1) {
         for (const part of parts) await this.#send(batch, part);
         return;
       }
       const notSent = batch.abandoned && error instanceof KafkaConnectError;
-      for (const entry of entries) entry.outcome = notSent ? 'not-sent' : failure(entry, error);
+      for (const entry of left) entry.outcome = notSent ? 'not-sent' : failure(entry, error);
     }
   }
 
@@ -123,14 +126,11 @@ export class KafkaLane {
   }
 }
 
-function grouped(
-  entries: readonly KafkaEntry[],
-  by: (entry: KafkaEntry) => string | number,
-): (readonly KafkaEntry[])[] {
+function grouped(entries: readonly KafkaEntry[], by: (entry: KafkaEntry) => string): (readonly KafkaEntry[])[] {
   const [first] = entries;
-  // Nearly always one broker, and one topic.
+  // Nearly always one topic.
   if (first !== undefined && entries.every((entry) => by(entry) === by(first))) return [entries];
-  const groups = new Map<string | number, KafkaEntry[]>();
+  const groups = new Map<string, KafkaEntry[]>();
   for (const entry of entries) {
     const group = groups.get(by(entry));
     if (group === undefined) groups.set(by(entry), [entry]);
@@ -158,10 +158,7 @@ function place(entries: readonly KafkaEntry[], answers: readonly RecordMetadata[
     const { topic, partition } = entry;
     const offsets = next.get(topic);
     const offset = offsets?.[partition] ?? -1;
-    if (offsets === undefined || offset < 0) {
-      entry.outcome = unknownOutcome(entry, new Error('Kafka acknowledged the batch without an offset.'));
-      continue;
-    }
+    if (offsets === undefined || offset < 0) continue;
     entry.outcome = { partition, offset };
     offsets[partition] = offset + 1;
   }
@@ -204,8 +201,10 @@ function isAboutRecords(error: Error): boolean {
 }
 
 function failure(entry: KafkaEntry, error: Error): PublishFailedError | PublishOutcomeUnknownError {
-  if (error instanceof KafkaConnectError || refusedByBroker(error)) {
-    return new PublishFailedError(entry.id, entry.topic, error.message, { cause: error });
+  const refused = refusedByBroker(error);
+  if (error instanceof KafkaConnectError || refused) {
+    const retriable = refused ? 'no' : 'safe';
+    return new PublishFailedError(entry.id, entry.topic, error.message, { cause: error, retriable });
   }
   return unknownOutcome(entry, error);
 }

@@ -5,7 +5,6 @@ interface Waiter {
   bytes: number;
   enter: () => void;
   timer: NodeJS.Timeout;
-  gone: boolean;
 }
 
 /** Bounds messages that are accepted and not yet settled, in count and bytes. Who finds it full waits in line. */
@@ -39,19 +38,28 @@ export class MemoryBound {
     return true;
   }
 
-  /** Calls `enter` in its turn, with the room taken, or `refuse` when there was none in time, or never can be. */
-  await(bytes: number, enter: () => void, refuse: (error: PublishBufferFullError) => void): void {
+  /**
+   * Calls `enter` in its turn, with the room taken, or `refuse` when there was none in time, or never can be. Returns a
+   * function that leaves the line, so that neither is called.
+   */
+  await(bytes: number, enter: () => void, refuse: (error: PublishBufferFullError) => void): (() => void) | undefined {
     if (bytes > this.#maxBytes) {
-      refuse(new PublishBufferFullError(`a message of ${bytes} bytes can never fit into ${this.#maxBytes}.`));
-      return;
+      refuse(new PublishBufferFullError(`a message of ${bytes} bytes can never fit into ${this.#maxBytes}.`, 'no'));
+      return undefined;
     }
-    const timer = setTimeout(() => {
-      waiter.gone = true;
-      refuse(new PublishBufferFullError(`no room within ${this.#timeoutMs} ms.`));
+    const leave = (): void => {
+      clearTimeout(timer);
+      this.#waiting.remove(waiter);
+      // It may have been in the way of a smaller one.
       this.#admit();
+    };
+    const timer = setTimeout(() => {
+      leave();
+      refuse(new PublishBufferFullError(`no room within ${this.#timeoutMs} ms.`, 'safe'));
     }, this.#timeoutMs);
-    const waiter: Waiter = { bytes, enter, timer, gone: false };
+    const waiter: Waiter = { bytes, enter, timer };
     this.#waiting.push(waiter);
+    return leave;
   }
 
   release(bytes: number): void {
@@ -62,9 +70,8 @@ export class MemoryBound {
 
   #admit(): void {
     for (let next = this.#waiting.peek(); next !== undefined; next = this.#waiting.peek()) {
-      if (!next.gone && !this.#fits(next.bytes)) return;
+      if (!this.#fits(next.bytes)) return;
       this.#waiting.shift();
-      if (next.gone) continue;
       clearTimeout(next.timer);
       this.#add(next.bytes);
       next.enter();

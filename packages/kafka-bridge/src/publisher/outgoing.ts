@@ -1,7 +1,7 @@
 import type { Message } from 'kafkajs';
 import { v7 as uuidv7 } from 'uuid';
-import { PublishInputError } from './publisher-errors.js';
-import { formatPosition, HEADER, type Position } from '../message/headers.js';
+import { PublishInputError, type PublishError } from './publisher-errors.js';
+import { formatPosition, HEADER, type Leg, type Position } from '../message/headers.js';
 import type { OwlmqRecord, PartitionOffset } from '../owlmq/owlmq-api.js';
 
 /** Where a published message is. */
@@ -27,6 +27,12 @@ export interface PublishOptions {
   timestamp?: number | Date | undefined;
   /** Message id; default a new UUIDv7. Publish with the id of an earlier attempt to repeat it. */
   id?: string | undefined;
+  /**
+   * Ends the call: with `PublishAbortedError` while the message was not handed to a leg, which it then never is; with
+   * `PublishOutcomeUnknownError` while it is on its way. After cutover it also ends the wait for Kafka's mirror write of
+   * a message that OwlMQ has acknowledged: the call resolves.
+   */
+  signal?: AbortSignal | undefined;
 }
 
 /** What becomes of a message when it is routed; set again when it is routed again. Shared by messages, never changed. */
@@ -34,6 +40,8 @@ export interface Routing {
   readonly epoch: number;
   /** Whether the topic is one of the migration's. */
   readonly migrated: boolean;
+  /** Leg that must acknowledge it. */
+  readonly primary: Leg;
   readonly copied: boolean;
 }
 
@@ -50,7 +58,9 @@ export interface Outgoing {
   readonly bytes: number;
   /** `performance.now()` of the call. */
   readonly acceptedAt: number;
-  readonly settle: { resolve: (result: PublishResult) => void; reject: (error: Error) => void };
+  settle: { resolve: (result: PublishResult) => void; reject: (error: PublishError) => void };
+  /** Ends the wait for room in the buffer; undefined when it does not wait for it. */
+  leaveLine: (() => void) | undefined;
   /** Chosen once, when it is first looked at for a batch. */
   partition: number | undefined;
   /** Number among the messages of its partition from this instance, from 1; 0 before it is routed. */
@@ -59,6 +69,8 @@ export interface Outgoing {
   /** Whether OwlMQ may have it although nobody said so. */
   attempted: boolean;
   settled: boolean;
+  /** `performance.now()` of Kafka's acknowledgement, for a message whose copy is due from then on. */
+  copyDueAt: number;
   kafka: PartitionOffset | undefined;
   owlmq: PartitionOffset | undefined;
 }
@@ -83,6 +95,10 @@ export function newOutgoing(
   if (typeof id !== 'string' || id === '' || id.length > MAX_ID_LENGTH) {
     throw new PublishInputError(`The id must be text of 1 to ${MAX_ID_LENGTH} characters.`);
   }
+  // Not by instanceof: test runners and polyfills have an AbortSignal of their own.
+  if (options.signal !== undefined && typeof (options.signal as Partial<AbortSignal>).addEventListener !== 'function') {
+    throw new PublishInputError('The signal must be an AbortSignal.');
+  }
   if (partition !== undefined && !(Number.isSafeInteger(partition) && partition >= 0)) {
     throw new PublishInputError('The partition must be a whole number from 0.');
   }
@@ -102,11 +118,13 @@ export function newOutgoing(
     bytes,
     acceptedAt: performance.now(),
     settle,
+    leaveLine: undefined,
     partition: undefined,
     sequence: 0,
     routing: undefined,
     attempted: false,
     settled: false,
+    copyDueAt: 0,
     kafka: undefined,
     owlmq: undefined,
   };

@@ -27,7 +27,7 @@ export interface OwlmqLaneOptions {
   deliveryTimeoutMs: number;
   /** Bound on one request, ms. */
   requestTimeoutMs: number;
-  /** Asked before each request; while false nothing is sent. `kick()` when it may be true again. */
+  /** Asked before each request; while false nothing is sent. `retryNow()` when it may be true again. */
   mayWrite: () => boolean;
   /** The record to write of an entry; asked for right before each request, so that what waits stays small. */
   recordOf: (entry: LaneEntry) => OwlmqRecord;
@@ -35,10 +35,24 @@ export interface OwlmqLaneOptions {
   onGivenUp: (entry: LaneEntry, error: LaneError) => void;
   /** Told of entries that were taken back, in their order. */
   onTakenBack: (entries: RecalledEntry[]) => void;
-  /** Told of requests that failed; they are repeated. */
+  /** Told of each request that OwlMQ answered, or did not; not of those that were taken back. */
+  onRequest: (request: LaneRequest) => void;
+  /** Told of what failed; it is repeated. */
   onError: (error: Error) => void;
   /** Called after each request, when its outcomes were told. */
   onProgress: () => void;
+}
+
+/** A request that is over. */
+export interface LaneRequest {
+  /** Entries in it. */
+  entries: number;
+  /** How long it took, ms. */
+  ms: number;
+  /** Whether OwlMQ answered with the outcomes of its entries. */
+  answered: boolean;
+  /** Whether any entry has to be sent again. */
+  failed: boolean;
 }
 
 /** An entry that was taken back. */
@@ -55,6 +69,8 @@ interface Tracked extends RecalledEntry {
 const GATHER_MS = 10;
 /** … unless there are so many. */
 const GATHER_COUNT = 500;
+const LEAST_REQUEST_MS = 100;
+const MOST_RETRY_AFTER_MS = 10_000;
 
 /**
  * Writes to one OwlMQ topic, a batch at a time, so that the order of each key is kept: what failed and may be repeated
@@ -83,6 +99,11 @@ export class OwlmqLane {
     return this.#queue.length + this.#sent.length;
   }
 
+  /** The one that has waited for longest. */
+  get oldest(): LaneEntry | undefined {
+    return this.#sent[0] ?? this.#queue.peek();
+  }
+
   push(message: Outgoing, role: LaneEntry['role']): void {
     this.#queue.push({ message, role, firstTriedAt: undefined, outcomeUnknown: false });
   }
@@ -102,11 +123,16 @@ export class OwlmqLane {
     }, GATHER_MS);
   }
 
-  /** Starts sending, or sends at once what waits for its next attempt. */
+  /** Sends at once, also what waits for its next attempt. */
+  retryNow(): void {
+    this.#wake.fire();
+    this.kick();
+  }
+
+  /** Starts sending. What failed keeps its time for the next attempt. */
   kick(): void {
     clearTimeout(this.#gathering);
     this.#gathering = undefined;
-    this.#wake.fire();
     if (this.#running || this.size === 0 || !this.#mayRun()) return;
     this.#running = true;
     this.#run()
@@ -132,7 +158,7 @@ export class OwlmqLane {
    */
   async drain(stallMs: number, totalMs: number): Promise<void> {
     const start = performance.now();
-    this.kick();
+    this.retryNow();
     while (this.size > 0) {
       const limit = Math.min(start + totalMs, Math.max(start, this.#progressAt) + stallMs);
       const leftMs = limit - performance.now();
@@ -208,12 +234,16 @@ export class OwlmqLane {
     const request = new AbortController();
     this.#request = request;
     const records = batch.map((entry) => this.#options.recordOf(entry));
-    const options = { timeoutMs: this.#options.requestTimeoutMs, attempts: 1, signal: request.signal };
+    const options = { timeoutMs: this.#requestTimeoutMs(batch, now), attempts: 1, signal: request.signal };
     try {
       const results = await this.#options.api.publish(this.#options.topic, records, options);
-      return this.#take(batch, results);
+      return this.#take(batch, results, performance.now() - now);
     } catch (thrown) {
       const error = asError(thrown);
+      if (!request.signal.aborted) {
+        const ms = performance.now() - now;
+        this.#options.onRequest({ entries: batch.length, ms, answered: false, failed: true });
+      }
       for (const entry of batch) entry.outcomeUnknown ||= !(error instanceof OwlmqProblemError) || error.outcomeUnknown;
       if (!request.signal.aborted) this.#options.onError(error);
       return this.#keep(batch, error, isFinal(error));
@@ -222,7 +252,15 @@ export class OwlmqLane {
     }
   }
 
-  #take(batch: readonly Tracked[], results: readonly PublishResult[]): number {
+  /** No longer than the oldest call may wait. */
+  #requestTimeoutMs([oldest]: readonly Tracked[], now: number): number {
+    const { requestTimeoutMs, deliveryTimeoutMs } = this.#options;
+    if (oldest?.role !== 'primary') return requestTimeoutMs;
+    const leftMs = deliveryTimeoutMs - (now - (oldest.firstTriedAt ?? now));
+    return Math.min(requestTimeoutMs, Math.max(LEAST_REQUEST_MS, leftMs));
+  }
+
+  #take(batch: readonly Tracked[], results: readonly PublishResult[], ms: number): number {
     const again: Tracked[] = [];
     let reason: Error | undefined;
     for (const [index, entry] of batch.entries()) {
@@ -232,40 +270,42 @@ export class OwlmqLane {
         this.#failures = 0;
         this.#options.onStored(entry, result);
       } else if (result?.retriable === false) {
-        this.#giveUp(entry, new Error(`${result.type}: ${result.detail}`));
+        this.#giveUp(entry, new Error(`${result.type}: ${result.detail}`), 'no');
       } else {
         reason ??= new Error(result === undefined ? 'OwlMQ gave no result.' : `${result.type}: ${result.detail}`);
         again.push(entry);
       }
     }
     this.#sent = [];
+    this.#options.onRequest({ entries: batch.length, ms, answered: true, failed: reason !== undefined });
     if (reason === undefined) return 0;
     this.#options.onError(reason);
     return this.#keep(again, reason, false);
   }
 
-  /** Puts entries back in front, but for primary ones whose time is over or whose error is final. */
+  /** Puts entries back in front, but for primary ones whose error is final or that have no time for another attempt. */
   #keep(entries: readonly Tracked[], reason: Error, final: boolean): number {
     const now = performance.now();
+    const asked = reason instanceof OwlmqThrottledError ? Math.min(reason.retryAfterMs ?? 0, MOST_RETRY_AFTER_MS) : 0;
+    const waitMs = Math.max(asked, backoffMs(this.#failures++, 50, 2_000));
     const kept: Tracked[] = [];
     for (const entry of entries) {
       const lateness = now - (entry.firstTriedAt ?? now);
-      const over = entry.role === 'primary' && (final || lateness >= this.#options.deliveryTimeoutMs);
+      const over = entry.role === 'primary' && (final || lateness + waitMs >= this.#options.deliveryTimeoutMs);
       // Those that were recalled go back to who recalls them.
-      if (over && !this.#recalled) this.#giveUp(entry, reason);
+      if (over && !this.#recalled) this.#giveUp(entry, reason, final ? 'no' : 'safe');
       else kept.push(entry);
     }
     this.#sent = [];
     this.#queue.unshift(kept);
-    const asked = reason instanceof OwlmqThrottledError ? Math.min(reason.retryAfterMs ?? 0, 10_000) : 0;
-    return Math.max(asked, backoffMs(this.#failures++, 50, 2_000));
+    return waitMs;
   }
 
-  #giveUp(entry: Tracked, cause: Error): void {
+  #giveUp(entry: Tracked, cause: Error, retriable: 'safe' | 'no'): void {
     const { id, topic } = entry.message;
     const error = entry.outcomeUnknown
       ? new PublishOutcomeUnknownError(id, topic, 'owlmq', { cause })
-      : new PublishFailedError(id, topic, cause.message, { cause });
+      : new PublishFailedError(id, topic, cause.message, { cause, retriable });
     this.#options.onGivenUp(entry, error);
   }
 }

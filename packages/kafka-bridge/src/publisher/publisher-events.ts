@@ -1,6 +1,6 @@
 import type { RoutingState } from '../routing/routing-state.js';
 
-/** What a publisher tells of itself, for logs and metrics. */
+/** What a publisher tells of itself, for logs. */
 export type PublisherEvent =
   /** Something failed and is tried again or given up; the calls that it fails are told by their own errors. */
   | { type: 'error'; error: Error }
@@ -33,6 +33,12 @@ export interface PublisherStatus {
   backlog: number;
   /** Copies given up and left to the audit. */
   dropped: number;
+  /** Requests to OwlMQ that failed, or in which it refused messages for now, since the start. Each is repeated. */
+  copyErrors: number;
+  /** How long OwlMQ took for its answers to publish requests: the 99th percentile of about the last minute, ms; 0: none. */
+  owlmqLatencyMs: number;
+  /** How long the oldest copy that waits for OwlMQ has waited, ms; 0: none waits. */
+  oldestCopyMs: number;
   kafka: { messages: number; bytes: number };
   owlmq: { messages: number; bytes: number };
   /**

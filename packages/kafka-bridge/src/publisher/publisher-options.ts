@@ -4,6 +4,7 @@ import type { OwlmqApi } from '../owlmq/owlmq-api.js';
 import { OwlmqClient } from '../owlmq/owlmq-client.js';
 import { PublisherConfigError } from './publisher-errors.js';
 import type { PublisherEvent } from './publisher-events.js';
+import type { PublisherMetrics } from './publisher-metrics.js';
 
 export interface DualPublisherOptions {
   /** As in `new Kafka(...)` of kafkajs. */
@@ -23,8 +24,14 @@ export interface DualPublisherOptions {
   migration?: string;
   /** Share of messages copied to OwlMQ, 0 to 1 (default 0). Not together with `migration`. */
   ratio?: number;
-  /** kafkajs's producer options. Idempotent unless they or `acks` say otherwise. */
-  producer?: Omit<ProducerConfig, 'transactionalId' | 'transactionTimeout' | 'createPartitioner'>;
+  /**
+   * kafkajs's producer options. Idempotent unless they or `acks` say otherwise. Repetitions are the publisher's own, by
+   * `deliveryTimeoutMs`.
+   */
+  producer?: Omit<
+    ProducerConfig,
+    'transactionalId' | 'transactionTimeout' | 'createPartitioner' | 'retry' | 'metadataMaxAge'
+  >;
   /** kafkajs's; default none. Codecs other than gzip are registered with kafkajs as ever. */
   compression?: CompressionTypes;
   /** -1 (default): all in-sync replicas; 1: the leader alone, which can lose messages. */
@@ -45,8 +52,10 @@ export interface DualPublisherOptions {
   maxBacklogBytes?: number;
   /** After cutover: how long `publish()` waits for the mirror write to Kafka, ms (default 3,000). */
   mirrorTimeoutMs?: number;
-  /** Told what happens; for logs and metrics. What it throws becomes a process warning. */
+  /** Told what happens; for logs. What it throws becomes a process warning. */
   onEvent?: (event: PublisherEvent) => void;
+  /** Given figures of calls and requests, for a metrics library of your choice. */
+  metrics?: PublisherMetrics;
 }
 
 /** Options with their defaults. */

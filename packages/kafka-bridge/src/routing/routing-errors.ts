@@ -3,6 +3,8 @@ import type { RoutingState } from './routing-state.js';
 /** The routing of a migration cannot be followed: its topics do not exist, or could not be read to their end in time. */
 export class RoutingUnavailableError extends Error {
   override readonly name = 'RoutingUnavailableError';
+  readonly code = 'routing-unavailable';
+  readonly retriable = 'safe';
   constructor(
     readonly migration: string,
     problem: string,
