@@ -53,6 +53,7 @@ const MIGRATION = 'chaos';
 /** After the last fault every publisher must publish again within this time. */
 const RECOVERY_MS = 45_000;
 /** Faults of a run that should have injected more by now: it is over all the same. */
+const FINISH_ATTEMPTS = 5;
 const MOST_OVERTIME_MS = 120_000;
 
 /** Runs publishers, control and faults for a time, heals everything, proves all copies, and checks the outcome. */
@@ -168,11 +169,20 @@ class Run {
     await this.#fleet.stopAll();
     await this.#fleet.look();
     this.runLog.write('publishers ended');
-    try {
-      await this.#controller.finish();
-    } catch (error) {
-      this.options.signal.throwIfAborted();
-      this.#problems.push(`the last audit did not end: ${error instanceof Error ? error.message : String(error)}`);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#controller.finish();
+        break;
+      } catch (error) {
+        this.options.signal.throwIfAborted();
+        // Temporal would repeat the step too: a client kept over a restart of Kafka fails its first calls.
+        if (attempt < FINISH_ATTEMPTS) {
+          await delay(2_000, undefined, { signal: this.options.signal });
+          continue;
+        }
+        this.#problems.push(`the last audit did not end: ${error instanceof Error ? error.message : String(error)}`);
+        break;
+      }
     }
     await this.#audit?.stop();
   }
