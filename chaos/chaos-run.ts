@@ -52,8 +52,8 @@ const KEYS = 40;
 const MIGRATION = 'chaos';
 /** After the last fault every publisher must publish again within this time. */
 const RECOVERY_MS = 45_000;
-/** Faults of a run that should have injected more by now: it is over all the same. */
 const FINISH_ATTEMPTS = 5;
+/** Faults of a run that should have injected more by now: it is over all the same. */
 const MOST_OVERTIME_MS = 120_000;
 
 /** Runs publishers, control and faults for a time, heals everything, proves all copies, and checks the outcome. */
