@@ -2,7 +2,6 @@ import { auditActivities } from './audit.js';
 import { canaryActivities } from './canary.js';
 import type { Dependencies } from './dependencies.js';
 import { fleetActivities } from './fleet.js';
-import { fleetWatchActivities } from './fleet-watch.js';
 import type { MigrationActivities } from './migration-activities.js';
 import { offsetActivities } from './offsets.js';
 import { preflightActivities } from './preflight.js';
@@ -15,7 +14,6 @@ export function createActivities(dependencies: Dependencies): MigrationActivitie
     ...preflightActivities(dependencies),
     ...routingActivities(dependencies),
     ...fleetActivities(dependencies),
-    ...fleetWatchActivities(dependencies),
     ...auditActivities(dependencies),
     ...watchActivities(dependencies),
     ...offsetActivities(dependencies),

@@ -1,7 +1,6 @@
 import {
   importToKafka,
   importToOwlmq,
-  mergeMirrorCheckpoints,
   OffsetsRefusedError,
   translateToKafka,
   translateToOwlmq,
@@ -27,7 +26,7 @@ export function offsetActivities(
             : await translateToKafka({
                 ...options,
                 kafkaFrom: fences.kafka,
-                proven: audited === undefined ? undefined : mergeMirrorCheckpoints(audited as MirrorCheckpoint[]),
+                proven: audited as MirrorCheckpoint | undefined,
               });
         // All or none: nothing is written while any group is refused.
         const refused = translations.flatMap(({ group, partitions }) =>

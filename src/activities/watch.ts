@@ -1,24 +1,28 @@
-import { ApplicationFailure, log } from '@temporalio/activity';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Context, log } from '@temporalio/activity';
 import {
   observationEnds,
   ObservationComparison,
   translateToKafka,
   type ComparisonCheckpoint,
   type ComparisonReport,
+  type ForwardCheckpoint,
   type MirrorCheckpoint,
+  type TopicOffsets,
 } from '@owlmq/kafka-bridge/operations';
-import { MirrorRun, PAUSE_MS, STEP_MS } from './audit.js';
+import { forwardAudit, forwardOutcome, mirrorAudit, mirrorOutcome } from './audit.js';
 import type { Dependencies } from './dependencies.js';
-import { pause, sliceEnd, withHeartbeat } from './heartbeat.js';
+import { withHeartbeat } from './heartbeat.js';
 import type {
   DiscrepancySample,
-  GroupPosition,
   MigrationActivities,
   SoakReport,
   WarmReport,
   WatchWarmRequest,
 } from './migration-activities.js';
 
+const STEP_MS = 2_000;
+const PAUSE_MS = 250;
 /** Time between two translations of positions while warm: what a rollback with OwlMQ dead may deliver again. */
 const POSITIONS_EVERY_MS = 30_000;
 
@@ -30,12 +34,19 @@ export function watchActivities(
     observationEnds: () => observationEnds(dependencies.kafka),
 
     watchSoak: (request) =>
-      withHeartbeat<SoakReport, ComparisonCheckpoint>(async ({ signal, resumed, record }) => {
-        const earlier = resumed ?? (request.comparison as ComparisonCheckpoint | undefined);
+      withHeartbeat<SoakReport, SoakDetails>(async ({ signal, resumed, record }) => {
+        const { migration, topics, groups } = request;
+        const audit = forwardAudit(dependencies, {
+          migration,
+          topics,
+          checkpoint: resumed?.audit ?? request.audit,
+          graceMs: request.graceMs,
+        });
+        const earlier = (resumed?.comparison ?? request.comparison) as ComparisonCheckpoint | undefined;
         const comparison = new ObservationComparison({
           connection: dependencies.kafka,
-          migration: request.migration,
-          groups: request.groups,
+          migration,
+          groups,
           roster: dependencies.roster,
           latenessMs: request.latenessMs,
           from: request.from,
@@ -46,21 +57,32 @@ export function watchActivities(
         const end = sliceEnd(request.sliceMs);
         try {
           for (;;) {
+            const audited = await audit.step({ maxMs: STEP_MS, signal });
             const compared = await comparison.step({ maxMs: STEP_MS, signal });
-            record(compared.checkpoint);
+            record({ audit: audited.checkpoint, comparison: compared.checkpoint });
             const found = request.endAtDiscrepancy && discrepancies(compared.groups) > known;
-            if (signal.aborted || Date.now() >= end || found) return { comparison: soakComparison(compared) };
+            if (signal.aborted || Date.now() >= end || found) {
+              return {
+                audit: forwardOutcome(audited.checkpoint, request.audit as ForwardCheckpoint),
+                comparison: soakComparison(compared),
+              };
+            }
             await pause(PAUSE_MS, signal);
           }
         } finally {
-          await comparison.close();
+          await Promise.all([audit.close(), comparison.close()]);
         }
       }),
 
     watchWarm: (request) =>
       withHeartbeat<WarmReport, WarmDetails>(async ({ signal, resumed, record }) => {
-        const run = new MirrorRun(dependencies, request, resumed?.audit);
-        let details: WarmDetails = resumed ?? { audit: run.checkpoint, positions: null, positionsAt: null };
+        const audit = mirrorAudit(dependencies, { ...request, checkpoint: resumed?.audit ?? request.checkpoint });
+        const since = request.checkpoint as MirrorCheckpoint | undefined;
+        let details: WarmDetails = resumed ?? {
+          audit: since ?? { ...request.from, figures: {} },
+          positions: null,
+          positionsAt: null,
+        };
         let blockers: string[] = [];
         let positionsDue = 0;
         const end = sliceEnd(request.sliceMs);
@@ -69,7 +91,7 @@ export function watchActivities(
             const last = signal.aborted || Date.now() >= end;
             try {
               // A dead Kafka must not end the watch: it is what the watch is there to tell.
-              details = { ...details, audit: (await run.step({ maxMs: STEP_MS })).checkpoint };
+              details = { ...details, audit: (await audit.step({ maxMs: STEP_MS })).checkpoint };
               if (last || performance.now() >= positionsDue) {
                 const { positions, refused } = await kafkaPositions(dependencies, request, details.audit);
                 positionsDue = performance.now() + POSITIONS_EVERY_MS;
@@ -78,15 +100,13 @@ export function watchActivities(
               }
               blockers = [...blockers.filter((text) => !text.startsWith(UNREACHABLE)), ...degradedMirrors(request)];
             } catch (error) {
-              // What no further attempt mends is for a person, at once.
-              if (error instanceof ApplicationFailure) throw error;
               log.warn('the warm watch could not look at both systems', { error });
               blockers = [`${UNREACHABLE} ${error instanceof Error ? error.message : String(error)}`];
             }
             record(details);
             if (last) {
               return {
-                audit: run.outcome,
+                audit: mirrorOutcome(details.audit, since),
                 positions: details.positions,
                 positionsAt: details.positionsAt,
                 rollbackBlockers: [...new Set(blockers)],
@@ -95,7 +115,7 @@ export function watchActivities(
             await pause(PAUSE_MS, signal);
           }
         } finally {
-          await run.close();
+          await audit.close();
         }
       }),
   };
@@ -113,10 +133,30 @@ export function watchActivities(
 
 const UNREACHABLE = 'the audit cannot go on:';
 
+interface SoakDetails {
+  audit: ForwardCheckpoint;
+  comparison: ComparisonCheckpoint;
+}
+
 interface WarmDetails {
   audit: MirrorCheckpoint;
-  positions: GroupPosition[] | null;
+  positions: Record<string, TopicOffsets> | null;
   positionsAt: string | null;
+}
+
+/**
+ * Counted from the first attempt, so that an attempt that takes over does not begin the slice again. A worker whose
+ * clock is ahead of the server's still watches for a moment, instead of completing in a hot loop.
+ */
+function sliceEnd(sliceMs: number): number {
+  return Math.max(Context.current().info.scheduledTimestampMs + sliceMs, Date.now() + Math.min(sliceMs, 500));
+}
+
+async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await sleep(durationMs, undefined, { signal }).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+  });
 }
 
 function discrepancies(
@@ -164,26 +204,27 @@ function lostReason(report: ComparisonReport): string | undefined {
 
 async function kafkaPositions(
   { kafka, owlmq }: Dependencies,
-  { groups, topics, from, partitions }: WatchWarmRequest,
+  { groups, topics, from }: WatchWarmRequest,
   audited: MirrorCheckpoint,
-): Promise<{ positions: GroupPosition[]; refused: string[] }> {
+): Promise<{ positions: Record<string, TopicOffsets>; refused: string[] }> {
   const translations = await translateToKafka({
     connection: kafka,
     owlmq,
     groups,
     topics,
-    partitions,
     reset: 'earliest',
     kafkaFrom: from.kafka,
     proven: { owlmq: audited.owlmq, kafka: audited.kafka },
   });
-  const positions: GroupPosition[] = [];
+  const positions: Record<string, TopicOffsets> = {};
   const refused: string[] = [];
-  for (const { group, partitions: translated } of translations) {
-    for (const { topic, partition, target, reason } of translated) {
+  for (const { group, partitions } of translations) {
+    const offsets: TopicOffsets = {};
+    for (const { topic, partition, target, reason } of partitions) {
       if (target === undefined) refused.push(`${group} on ${topic}/${partition}: ${reason ?? 'no target'}`);
-      else positions.push({ group, topic, partition, offset: target });
+      else (offsets[topic] ??= [])[partition] = target;
     }
+    positions[group] = offsets;
   }
   return { positions, refused };
 }

@@ -22,7 +22,6 @@ export async function preflightChecks(migration: Migration): Promise<void> {
             migration: migration.name,
             topics: plan.topics,
             groups: plan.groups,
-            forward: plan.forward,
             retentionNeededMs: plan.soak.duration + plan.warm.duration + DAY,
           },
         ]),
