@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ForwardAudit } from '../src/audit/forward-audit.js';
 import {
   ObservationComparison,
   observationEnds,
@@ -151,6 +152,50 @@ describe('shadow consumers and the comparison', () => {
     const idleFrom = Date.now();
     const idle = await untilCompared(compare, ({ comparedUpTo }) => (comparedUpTo ?? 0) > idleFrom);
     expect(groupOf(idle).stalled).toEqual([]);
+  });
+
+  it('compares records of producers without the library where the bridge forwards them, and no others', async () => {
+    const audit = new ForwardAudit({
+      ...{ connection: bench.connection, owlmq: bench.owlmq, topics: [bench.topic], graceMs: 60_000 },
+      positions: { [bench.topic]: [0, 0, 0] },
+      forward: { topics: [bench.topic], ratio: 1 },
+    });
+    try {
+      await bench.route({});
+      await member();
+      await startShadows(1);
+      const foreign = (from: number) =>
+        bench.producer.send({
+          topic: bench.topic,
+          // A header of the bridge without an id says nothing.
+          messages: Array.from({ length: 30 }, (_, index) => ({
+            ...{ key: `f${index}`, value: String(from + index) },
+            ...(index % 2 === 0 ? {} : { headers: { 'owlmq-copied': '1', trace: 't' } }),
+          })),
+        });
+      await foreign(0);
+      await bench.publish([{ key: 'k1', value: '1' }]);
+      await audit.step();
+      const compare = comparison();
+      const found = ({ counts }: GroupComparison) =>
+        counts.different + counts.missing + counts.unexpected + counts.reordered + counts.matched;
+      const without = await untilCompared(
+        compare,
+        ({ counts, comparedUpTo }) => counts.ignored === 1 && (comparedUpTo ?? 0) > Date.now() - 2_000,
+      );
+      expect(found(groupOf(without))).toBe(0);
+
+      const state = await bench.route({ forward: [bench.topic] });
+      await bench.untilReports(1, ({ epoch }) => epoch === state.epoch);
+      await foreign(100);
+      await audit.step();
+      const report = await untilCompared(compare, ({ counts, unmatched }) => counts.ignored === 31 && unmatched === 0);
+      expect(found(groupOf(report))).toBe(0);
+      expect(new Set(applied).size).toBe(61);
+      expect(audit.checkpoint.figures[bench.topic]).toMatchObject({ foreign: 60, forwarded: 60 });
+    } finally {
+      await audit.close();
+    }
   });
 
   it('finds a planted difference and names its field, and goes on from a checkpoint', async () => {
