@@ -34,7 +34,6 @@ interface Sample {
 
 interface Subject {
   name: string;
-  topic: string;
   /** Goes over all messages; the time before `started` does not count. */
   run: (started: () => void) => Promise<void>;
 }
@@ -49,13 +48,15 @@ async function measure({ run }: Subject): Promise<Sample> {
   return { perSecond: MESSAGES / seconds, cpuMicros: (user + system) / MESSAGES };
 }
 
-/** Fills a topic as publishers do; `copied` says whether all or none have their copy. */
+type Filling = 'copied' | 'uncopied' | 'mirrored';
+
+/** Fills a topic as publishers do: Kafka first with all or no copies on OwlMQ, or OwlMQ first with all in Kafka. */
 async function fill(
   producer: Producer,
   owlmq: OwlmqClient,
   topic: string,
   bytes: number,
-  copied: boolean,
+  filling: Filling,
 ): Promise<void> {
   // Old enough for every grace.
   const timestamp = Date.now() - 60_000;
@@ -68,23 +69,29 @@ async function fill(
       sequence: `018f3c2e-${start + index}`,
     }));
     const headersOf = ({ id, sequence }: { id: string; sequence: string }): Record<string, string> => ({
-      ...{ 'owlmq-id': id, 'owlmq-epoch': '3', 'owlmq-seq': sequence, 'owlmq-copied': copied ? '1' : '0' },
+      ...{
+        'owlmq-id': id,
+        'owlmq-epoch': '3',
+        'owlmq-seq': sequence,
+        'owlmq-copied': filling === 'uncopied' ? '0' : '1',
+      },
     });
+    // Both legs are filled in the same order, so that a record has the same offset on both.
+    const base = Math.floor(start / BATCH / PARTITIONS) * BATCH;
+    const sourceOf = (leg: 'kafka' | 'owlmq', index: number): Record<string, string> =>
+      (filling === 'mirrored') === (leg === 'owlmq') ? { 'owlmq-source': `${leg}/${partition}/${base + index}` } : {};
     const [sent] = await producer.send({
       topic,
-      messages: batch.map((message) => ({
+      messages: batch.map((message, index) => ({
         ...{ partition, key: message.key, value: message.value, timestamp: String(timestamp) },
-        headers: headersOf(message),
+        headers: { ...headersOf(message), ...sourceOf('owlmq', index) },
       })),
     });
-    const base = Number(sent?.baseOffset);
-    for (let from = 0; copied && from < batch.length; from += COPY_BATCH) {
+    if (Number(sent?.baseOffset) !== base) throw new Error(`Kafka wrote to ${sent?.baseOffset ?? '?'}, not ${base}.`);
+    for (let from = 0; filling !== 'uncopied' && from < batch.length; from += COPY_BATCH) {
       const records = batch.slice(from, from + COPY_BATCH).map((message, index) => ({
         ...{ partition, id: message.id, key: message.key, value: message.value, timestamp },
-        headers: [
-          ...Object.entries(headersOf(message)),
-          ['owlmq-source', `kafka/${partition}/${base + from + index}`] satisfies [string, string],
-        ],
+        headers: Object.entries({ ...headersOf(message), ...sourceOf('kafka', from + index) }),
       }));
       for (const result of await owlmq.publish(topic, records)) if (!result.ok) throw new Error(result.detail);
     }
@@ -94,7 +101,6 @@ async function fill(
 function consumer(brokers: string[], topic: string): Subject {
   return {
     name: 'bare kafkajs consumer',
-    topic,
     run: async (started) => {
       const kafka = new Kafka({ brokers, logLevel: logLevel.NOTHING });
       const reading = kafka.consumer({ groupId: `bench-${randomUUID()}`, maxWaitTimeInMs: 100 });
@@ -125,7 +131,7 @@ function consumer(brokers: string[], topic: string): Subject {
   };
 }
 
-function audits(brokers: string[], owlmq: OwlmqClient, copied: string, uncopied: string): Subject[] {
+function audits(brokers: string[], owlmq: OwlmqClient, topics: Record<Filling, string>): Subject[] {
   const common = { connection: { brokers }, owlmq, graceMs: 5_000 };
   const zeros = new Array<number>(PARTITIONS).fill(0);
   const run = (make: () => ForwardAudit | MirrorAudit) => async () => {
@@ -139,15 +145,16 @@ function audits(brokers: string[], owlmq: OwlmqClient, copied: string, uncopied:
   };
   const forward = (topic: string) => () =>
     new ForwardAudit({ ...common, topics: [topic], positions: { [topic]: zeros } });
-  const from = { owlmqPositions: { [copied]: zeros }, kafkaPositions: { [copied]: zeros } };
+  const mirror = (topic: string) => () =>
+    new MirrorAudit({
+      ...{ ...common, topics: [topic] },
+      ...{ owlmqPositions: { [topic]: zeros }, kafkaPositions: { [topic]: zeros } },
+    });
   return [
-    { name: 'forward audit, all copied', topic: copied, run: run(forward(copied)) },
-    { name: 'forward audit, none copied', topic: uncopied, run: run(forward(uncopied)) },
-    {
-      name: 'mirror audit, all from Kafka',
-      topic: copied,
-      run: run(() => new MirrorAudit({ ...common, ...from, topics: [copied] })),
-    },
+    { name: 'forward audit, all copied', run: run(forward(topics.copied)) },
+    { name: 'forward audit, none copied', run: run(forward(topics.uncopied)) },
+    { name: 'mirror audit, all copied', run: run(mirror(topics.mirrored)) },
+    { name: 'mirror audit, all from Kafka', run: run(mirror(topics.copied)) },
   ];
 }
 
@@ -165,13 +172,18 @@ async function main(): Promise<void> {
     console.log('| bytes | subject | messages/s | of the consumer | CPU µs a message | of the consumer |');
     console.log('| --- | --- | --- | --- | --- | --- |');
     for (const bytes of SIZES) {
-      const [copied, uncopied] = [`bench.audit.copied.${bytes}`, `bench.audit.uncopied.${bytes}`];
-      for (const topic of [copied, uncopied]) {
+      const topics = {
+        copied: `bench.audit.copied.${bytes}`,
+        uncopied: `bench.audit.uncopied.${bytes}`,
+        mirrored: `bench.audit.mirrored.${bytes}`,
+      };
+      for (const filling of ['copied', 'uncopied', 'mirrored'] as const) {
+        const topic = topics[filling];
         await admin.createTopics({ topics: [{ topic, numPartitions: PARTITIONS }], waitForLeaders: true });
         await owlmq.createTopic(topic, PARTITIONS);
-        await fill(producer, owlmq, topic, bytes, topic === copied);
+        await fill(producer, owlmq, topic, bytes, filling);
       }
-      const subjects = [consumer(brokers, copied), ...audits(brokers, owlmq, copied, uncopied)];
+      const subjects = [consumer(brokers, topics.copied), ...audits(brokers, owlmq, topics)];
       const samples = new Map<string, Sample[]>(subjects.map(({ name }) => [name, []]));
       // The first round warms up.
       for (let round = 0; round <= ROUNDS; round++) {
