@@ -45,6 +45,18 @@ function progressLine({ status, published, applied }: Progress): string {
   return parts.join('  ');
 }
 
+function foreignRow({
+  records,
+  forwarded,
+  decommissionRefused,
+}: NonNullable<TrialReport['foreign']>): [string, string] {
+  const refused = decommissionRefused ? '; the decommission waited for its producer to stop' : '';
+  return [
+    'without library',
+    `${number.format(records)} records seen, ${number.format(forwarded)} forwarded to OwlMQ${refused}`,
+  ];
+}
+
 /** The report as a person reads it. */
 export function reportText(report: TrialReport): string {
   const { check, hold, phases } = report;
@@ -59,6 +71,7 @@ export function reportText(report: TrialReport): string {
     ['workflow', `${report.outcome}, ${report.historyEvents} history events, seed ${report.seed}`],
     ['published', `${number.format(acknowledged)} acknowledged, ${failed} failed, ${unknown} of unknown outcome`],
     ...Object.entries(check.groups).map(([group, result]): [string, string] => [group, groupLine(result)]),
+    ...(report.foreign === null ? [] : [foreignRow(report.foreign)]),
     ['discrepancies', `${report.discrepancies} in ${number.format(report.comparisons)} comparisons of shadows`],
     ['publishers held', `${ms(hold.cutoverMs)} at the cutover, ${ms(hold.rollbackMs)} at the rollback`],
     [

@@ -18,6 +18,8 @@ export interface FleetOptions {
   readonly producers: number;
   /** Messages a second of all producers together. */
   readonly rate: number;
+  /** Messages a second of one more producer, which does not use the library; none without. */
+  readonly foreignRate?: number | undefined;
   readonly keys: number;
   readonly seed: number;
   /** Addresses of the engines, and OwlMQ's key. */
@@ -53,9 +55,10 @@ export class Fleet {
   /** All that consumers have applied, by group. */
   readonly applied = new Map<string, Applied[]>();
   readonly #options: FleetOptions;
-  readonly #children: { worker: Child[]; producers: Child[]; consumers: Child[] } = {
+  readonly #children: { worker: Child[]; producers: Child[]; foreign: Child[]; consumers: Child[] } = {
     worker: [],
     producers: [],
+    foreign: [],
     consumers: [],
   };
   readonly #producedLogs: EventLogReader<Produced>[] = [];
@@ -96,27 +99,43 @@ export class Fleet {
 
   /** May be called again after `stopProducers`: the new ones make other messages. */
   async startProducers(): Promise<void> {
-    const { producers, rate, keys, seed, migration, topics } = this.#options;
+    const { producers, rate } = this.#options;
     this.#producerGeneration++;
     const generation = this.#producerGeneration;
     await Promise.all(
       Array.from({ length: producers }, async (_, index) => {
         const name = `producer-${index + 1}${generation === 1 ? '' : `-${generation}`}`;
-        const env: Omit<ProducerEnvironment, 'KAFKA_BROKERS'> = {
-          MIGRATION: migration,
-          DEMO_LOG: this.#eventLog(name),
-          DEMO_ORDERS_TOPIC: topics.orders,
-          DEMO_PAYMENTS_TOPIC: topics.payments,
-          DEMO_PRODUCER: String(index),
-          DEMO_PRODUCERS: String(producers),
-          DEMO_KEYS: String(keys),
-          DEMO_RATE: String(rate / producers),
-          DEMO_SEED: String(seed),
-        };
-        this.#producedLogs.push(new EventLogReader(env.DEMO_LOG, producedSchema));
+        const env = this.#producerEnvironment(name, index, rate / producers);
         await this.#start('producers', name, join('demo', 'producer.js'), env, READY_LINE);
       }),
     );
+  }
+
+  /** Starts the producer that does not use the library, where there is to be one. */
+  async startForeignProducer(): Promise<void> {
+    const { producers, foreignRate } = this.#options;
+    if (foreignRate === undefined) return;
+    const name = 'foreign-producer';
+    const env = this.#producerEnvironment(name, producers, foreignRate);
+    await this.#start('foreign', name, join('demo', 'foreign-producer.js'), env, READY_LINE);
+  }
+
+  /** Keys are shared between all producers, also one that is yet to come. */
+  #producerEnvironment(name: string, index: number, rate: number): Omit<ProducerEnvironment, 'KAFKA_BROKERS'> {
+    const { producers, foreignRate, keys, seed, migration, topics } = this.#options;
+    const log = this.#eventLog(name);
+    this.#producedLogs.push(new EventLogReader(log, producedSchema));
+    return {
+      MIGRATION: migration,
+      DEMO_LOG: log,
+      DEMO_ORDERS_TOPIC: topics.orders,
+      DEMO_PAYMENTS_TOPIC: topics.payments,
+      DEMO_PRODUCER: String(index),
+      DEMO_PRODUCERS: String(producers + (foreignRate === undefined ? 0 : 1)),
+      DEMO_KEYS: String(keys),
+      DEMO_RATE: String(rate),
+      DEMO_SEED: String(seed),
+    };
   }
 
   /** Reads what the processes wrote down since the last look. @throws FleetProcessEndedError */
@@ -138,6 +157,10 @@ export class Fleet {
     await Promise.all(this.#children.producers.map(stop));
   }
 
+  async stopForeignProducer(): Promise<void> {
+    await Promise.all(this.#children.foreign.map(stop));
+  }
+
   async stopConsumers(): Promise<void> {
     await Promise.all(this.#children.consumers.map(stop));
   }
@@ -145,6 +168,7 @@ export class Fleet {
   /** Ends everything; safe to call more than once. */
   async stop(): Promise<void> {
     await this.stopProducers();
+    await this.stopForeignProducer();
     await this.stopConsumers();
     await Promise.all(this.#children.worker.map(stop));
     for (const log of this.#producedLogs) await log.close();
@@ -156,7 +180,7 @@ export class Fleet {
   }
 
   async #start(
-    kind: 'worker' | 'producers' | 'consumers',
+    kind: 'worker' | 'producers' | 'foreign' | 'consumers',
     id: string,
     script: string,
     env: Readonly<Record<string, string>>,

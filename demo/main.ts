@@ -58,6 +58,7 @@ async function demo(options: DemoOptions, signal: AbortSignal): Promise<void> {
       groups: [`payment-service${suffix}`, `notification-service${suffix}`],
       membersPerGroup: 2,
       producers: 3,
+      foreignRate: 40,
       partitions: 6,
       keys: 300,
       rate: options.rate,

@@ -17,8 +17,8 @@ export interface TrialOptions extends Omit<FleetOptions, 'signal'> {
   readonly temporalCli: string;
   readonly temporalAddress: string;
   readonly partitions: number;
-  /** Everything of the workflow's input but topics and groups. */
-  readonly pace: Omit<MigrationInput, 'topics' | 'groups'>;
+  /** Everything of the workflow's input but names. */
+  readonly pace: Omit<MigrationInput, 'topics' | 'groups' | 'forward'>;
   readonly rollbackAt?: RollbackPhase | undefined;
   /** Traffic that goes on once the workflow has ended, ms. */
   readonly trafficAfterMs: number;
@@ -51,6 +51,8 @@ export interface TrialReport {
   comparisons: number;
   /** Longest hold of a publish call at the cutover and at a rollback as publishers reported it, ms. */
   hold: { cutoverMs: number | null; rollbackMs: number | null };
+  /** What a producer without the library wrote, and what the bridge copied of it to OwlMQ; null without one. */
+  foreign: { records: number; forwarded: number; decommissionRefused: boolean } | null;
   cutoverWindowMs: number | null;
   cutoverAttempts: number;
   /** In their order. */
@@ -86,6 +88,7 @@ export class Trial {
   readonly #options: TrialOptions;
   readonly #temporal: TemporalTrial;
   readonly #phases: { phase: Phase; at: number }[] = [];
+  #decommissionRefused = false;
 
   private constructor(options: TrialOptions, temporal: TemporalTrial) {
     this.#options = options;
@@ -105,14 +108,14 @@ export class Trial {
     const { log, trafficAfterMs, signal } = this.#options;
     await this.#createTopics();
     await Promise.all([fleet.startWorker(), fleet.startConsumers()]);
-    await fleet.startProducers();
+    await Promise.all([fleet.startProducers(), fleet.startForeignProducer()]);
     await this.#until('every group to consume', 30_000, () =>
       [...fleet.applied.values()].every((list) => list.length > 0),
     );
     await this.#startWorkflow();
     const status = await this.#follow();
     await sleep(trafficAfterMs, undefined, { signal });
-    await fleet.stopProducers();
+    await Promise.all([fleet.stopProducers(), fleet.stopForeignProducer()]);
     await this.#settled();
     await fleet.stopConsumers();
     await fleet.look();
@@ -146,8 +149,9 @@ export class Trial {
   }
 
   async #startWorkflow(): Promise<void> {
-    const { topics, groups, pace, log } = this.#options;
-    const input = { topics: Object.values(topics) as string[], groups: [...groups], ...pace };
+    const { topics, groups, pace, foreignRate, log } = this.#options;
+    const forward = foreignRate === undefined ? {} : { forward: [topics.payments] };
+    const input = { topics: Object.values(topics) as string[], groups: [...groups], ...forward, ...pace };
     const command = this.#temporal.startCommand(input);
     log(`\n$ ${shellLine(command)}\n`);
     await this.#temporal.run(command);
@@ -175,6 +179,11 @@ export class Trial {
         const command = this.#temporal.rollbackCommand(`the demo was asked to roll back at ${rollbackAt}`);
         log(`\n$ ${shellLine(command)}\n`);
         await this.#temporal.run(command);
+      }
+      if (!this.#decommissionRefused && status.waiting?.for.startsWith('producers without the library') === true) {
+        this.#decommissionRefused = true;
+        log(`\nThe decommission waits for ${status.waiting.for}.\nThe producer without the library is stopped.\n`);
+        await this.fleet.stopForeignProducer();
       }
       if (clockMs() > deadline) {
         const stuck = status.blocked ?? status.waiting;
@@ -233,6 +242,12 @@ export class Trial {
     }
   }
 
+  #foreign({ foreign }: MigrationStatus): TrialReport['foreign'] {
+    if (this.#options.foreignRate === undefined) return null;
+    const { records = 0, forwarded = 0 } = foreign[this.#options.topics.payments] ?? {};
+    return { records, forwarded, decommissionRefused: this.#decommissionRefused };
+  }
+
   #report(status: MigrationStatus, historyEvents: number, tookMs: number): TrialReport {
     const { migration, seed, rollbackAt } = this.#options;
     const verdicts = Object.values(status.groupVerdicts);
@@ -250,6 +265,7 @@ export class Trial {
         cutoverMs: status.cutover.publisherHoldMs ?? null,
         rollbackMs: status.rollback?.publisherHoldMs ?? null,
       },
+      foreign: this.#foreign(status),
       cutoverWindowMs: status.cutover.windowMs ?? null,
       cutoverAttempts: status.cutover.attempts,
       phases: this.#phases.slice(0, -1).map(({ phase, at }, index) => ({
@@ -264,11 +280,20 @@ export class Trial {
   }
 }
 
+function foreignProblems({ foreign, outcome }: TrialReport): string[] {
+  if (foreign === null || outcome !== 'completed') return [];
+  const problems: string[] = [];
+  if (foreign.forwarded === 0) problems.push('nothing of the producer without the library was forwarded');
+  if (!foreign.decommissionRefused) problems.push('the decommission did not wait for the producer without the library');
+  return problems;
+}
+
 function problemsOf(report: TrialReport, status: MigrationStatus): string[] {
   const problems: string[] = [];
   const { check: checked, outcome, expected, discrepancies } = report;
   if (outcome !== expected) problems.push(`the workflow ended as ${outcome}, not as ${expected}`);
   if (checked.published.acknowledged === 0) problems.push('nothing was published');
+  problems.push(...foreignProblems(report));
   if (discrepancies > 0) problems.push(`${discrepancies} discrepancies between live consumers and shadows`);
   // There, and back if it got that far: every further switch means that both sides were live at a time.
   const switches = status.cutover.journaledAt === undefined ? 0 : report.expected === 'rolled-back' ? 2 : 1;

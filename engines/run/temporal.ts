@@ -3,7 +3,12 @@ import { Connection } from '@temporalio/client';
 import type { ServerPlan } from './server-plan.js';
 
 /** Attributes the workflows set. A dev server refuses what it was not told of at its start. */
-const searchAttributes = { MigrationPhase: 'Keyword', MigrationRatio: 'Double', MigrationBlocked: 'Bool' };
+const searchAttributes = {
+  MigrationPhase: 'Keyword',
+  MigrationRatio: 'Double',
+  MigrationBlocked: 'Bool',
+  MigrationAttention: 'Keyword',
+};
 
 /** Temporal's dev server with its UI, on a database file. */
 export function temporalPlan(cli: string, folder: string): ServerPlan<'grpc' | 'ui'> {

@@ -1,38 +1,45 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ApplicationFailure } from '@temporalio/activity';
 import {
+  AuditPartitionsError,
+  AuditPositionLostError,
   ForwardAudit,
   MirrorAudit,
   type ForwardCheckpoint,
-  type ForwardFigures,
   type MirrorCheckpoint,
-  type MirrorFigures,
   type TopicOffsets,
 } from '@owlmq/kafka-bridge/operations';
+import { AuditMeter, totals, type TopicFigures } from './audit-meter.js';
 import type { Dependencies } from './dependencies.js';
-import { withHeartbeat } from './heartbeat.js';
+import { pause, sliceEnd, withHeartbeat } from './heartbeat.js';
 import type {
-  AuditFigures,
   AuditOutcome,
+  AuditRequest,
   Fences,
   MigrationActivities,
   MirrorAuditRequest,
+  WatchAuditReport,
+  WatchAuditRequest,
 } from './migration-activities.js';
 
 /** Bound on one step, so that heartbeats carry fresh checkpoints. */
-const STEP_MS = 2_000;
-/** Pause between steps that found nothing to do. */
+export const STEP_MS = 2_000;
+/** Pause between steps that found nothing to do: the delay of a forwarded record, and of a repair. */
+export const PAUSE_MS = 250;
 const IDLE_MS = 50;
+/** Fewer missing copies than these raise no alarm, whatever their share. */
+const ALARMING = 10;
 
 /** Steps that prove, and repair, that a leg has what the other has. */
 export function auditActivities(
   dependencies: Dependencies,
-): Pick<MigrationActivities, 'auditToOwlmq' | 'auditToKafka'> {
+): Pick<MigrationActivities, 'auditToOwlmq' | 'auditToKafka' | 'watchAudit'> {
   const { reader, owlmq } = dependencies;
   return {
     auditToOwlmq: (request) =>
       withHeartbeat<AuditOutcome, ForwardCheckpoint>(async ({ signal, resumed, record }) => {
-        const { topics, until, from } = request;
-        const audit = forwardAudit(dependencies, { ...request, checkpoint: resumed ?? request.checkpoint, from });
+        const { topics, until } = request;
+        const run = new ForwardRun(dependencies, request, resumed);
         try {
           const goal =
             until ??
@@ -41,21 +48,37 @@ export function auditActivities(
             );
           for (;;) {
             signal.throwIfAborted();
-            const report = await audit.step({ ...(until === undefined ? {} : { until }), maxMs: STEP_MS, signal });
-            record(report.checkpoint);
-            if (reached(report.checkpoint.positions, goal)) {
-              return forwardOutcome(report.checkpoint, request.checkpoint as ForwardCheckpoint | undefined);
-            }
+            const checkpoint = await run.step({ ...(until === undefined ? {} : { until }), maxMs: STEP_MS, signal });
+            record(checkpoint);
+            if (reached(checkpoint.positions, goal, request.partitions)) return run.outcome;
             await sleep(IDLE_MS, undefined, { signal });
           }
         } finally {
-          await audit.close();
+          await run.close();
+        }
+      }),
+
+    watchAudit: (request) =>
+      withHeartbeat<WatchAuditReport, ForwardCheckpoint>(async ({ signal, resumed, record }) => {
+        const run = new ForwardRun(dependencies, request, resumed);
+        const started = performance.now();
+        const end = sliceEnd(request.sliceMs);
+        try {
+          for (;;) {
+            // An end by cancellation is no failure: what was seen up to it counts.
+            if (!signal.aborted) record(await run.step({ maxMs: STEP_MS, signal }, signal));
+            const alarmed = isAlarming(request, run.outcome, performance.now() - started);
+            if (signal.aborted || alarmed || Date.now() >= end) return { ...run.outcome, alarmed };
+            await pause(PAUSE_MS, signal);
+          }
+        } finally {
+          await run.close();
         }
       }),
 
     auditToKafka: (request) =>
       withHeartbeat<AuditOutcome, MirrorCheckpoint>(async ({ signal, resumed, record }) => {
-        const audit = mirrorAudit(dependencies, { ...request, checkpoint: resumed ?? request.checkpoint });
+        const run = new MirrorRun(dependencies, request, resumed);
         try {
           const goal: Fences = { kafka: {}, owlmq: {} };
           for (const topic of request.topics) {
@@ -66,105 +89,156 @@ export function auditActivities(
           for (;;) {
             signal.throwIfAborted();
             const until = request.toEnd ? { until: goal.owlmq } : {};
-            const report = await audit.step({ ...until, maxMs: STEP_MS, signal });
-            record(report.checkpoint);
-            const { kafka, owlmq: proven } = report.checkpoint;
-            if (report.complete || (!request.toEnd && reached(kafka, goal.kafka) && reached(proven, goal.owlmq))) {
-              return mirrorOutcome(report.checkpoint, request.checkpoint as MirrorCheckpoint | undefined);
-            }
+            const { checkpoint, complete } = await run.step({ ...until, maxMs: STEP_MS, signal });
+            record(checkpoint);
+            const { kafka, owlmq: proven } = checkpoint;
+            const { partitions } = request;
+            const caughtUp = reached(kafka, goal.kafka, partitions) && reached(proven, goal.owlmq, partitions);
+            if (complete || (!request.toEnd && caughtUp)) return run.outcome;
             await sleep(IDLE_MS, undefined, { signal });
           }
         } finally {
-          await audit.close();
+          await run.close();
         }
       }),
   };
 }
 
-/** A forward audit that goes on from a checkpoint, or begins at `from`. */
-export function forwardAudit(
-  { kafka, owlmq }: Dependencies,
-  request: {
-    migration: string;
-    topics: string[];
-    checkpoint?: unknown;
-    from?: TopicOffsets | undefined;
-    graceMs: number;
-  },
-): ForwardAudit {
-  const checkpoint = request.checkpoint as ForwardCheckpoint | undefined;
-  return new ForwardAudit({
-    connection: kafka,
-    owlmq,
-    topics: request.topics,
-    positions: checkpoint?.positions ?? request.from ?? {},
-    checkpoint,
-    graceMs: request.graceMs,
-    clientId: `owlmq-migration-${request.migration}`,
-  });
-}
+/** A forward audit within an activity: goes on from a checkpoint, or begins at `from`, and tells the metrics. */
+class ForwardRun {
+  readonly #audit: ForwardAudit;
+  readonly #meter: AuditMeter;
+  readonly #from: TopicOffsets | undefined;
 
-/** A two-way audit that goes on from a checkpoint, or begins at the fences. */
-export function mirrorAudit(
-  { kafka, owlmq }: Dependencies,
-  request: Pick<MirrorAuditRequest, 'migration' | 'topics' | 'checkpoint' | 'from' | 'graceMs'>,
-): MirrorAudit {
-  return new MirrorAudit({
-    connection: kafka,
-    owlmq,
-    topics: request.topics,
-    owlmqPositions: request.from.owlmq,
-    kafkaPositions: request.from.kafka,
-    checkpoint: request.checkpoint as MirrorCheckpoint | undefined,
-    graceMs: request.graceMs,
-    clientId: `owlmq-migration-${request.migration}`,
-  });
-}
-
-/** What a forward audit has to tell, with what it checked since another checkpoint. */
-export function forwardOutcome(checkpoint: ForwardCheckpoint, since: ForwardCheckpoint | undefined): AuditOutcome {
-  return {
-    checkpoint,
-    figures: totals(checkpoint.figures),
-    checked: recordsBetween(since?.positions, checkpoint.positions),
-  };
-}
-
-/** The same of a two-way audit. */
-export function mirrorOutcome(checkpoint: MirrorCheckpoint, since: MirrorCheckpoint | undefined): AuditOutcome {
-  return {
-    checkpoint,
-    figures: totals(checkpoint.figures),
-    checked: recordsBetween(since?.owlmq, checkpoint.owlmq),
-  };
-}
-
-/** What both audits count by topic; a forward audit forwards nothing, and a two-way one counts no inversions. */
-type TopicFigures = Pick<ForwardFigures, 'kafka' | 'owlmq' | 'missing' | 'repaired' | 'foreign'> &
-  Partial<Pick<ForwardFigures, 'inversions'> & Pick<MirrorFigures, 'forwarded'>>;
-
-function totals(topics: Readonly<Record<string, TopicFigures>>): AuditFigures {
-  const figures: AuditFigures = {
-    kafkaMessages: 0,
-    kafkaBytes: 0,
-    owlmqMessages: 0,
-    owlmqBytes: 0,
-    missing: 0,
-    repaired: 0,
-    inversions: 0,
-    foreign: {},
-  };
-  for (const [topic, of] of Object.entries(topics)) {
-    figures.kafkaMessages += of.kafka.messages;
-    figures.kafkaBytes += of.kafka.bytes;
-    figures.owlmqMessages += of.owlmq.messages;
-    figures.owlmqBytes += of.owlmq.bytes;
-    figures.missing += of.missing;
-    figures.repaired += of.repaired + (of.forwarded ?? 0);
-    figures.inversions += of.inversions ?? 0;
-    figures.foreign[topic] = of.foreign;
+  constructor(
+    { kafka, owlmq }: Dependencies,
+    request: Omit<AuditRequest, 'until'>,
+    resumed: ForwardCheckpoint | undefined,
+  ) {
+    const since = request.checkpoint as ForwardCheckpoint | undefined;
+    const checkpoint = resumed ?? since;
+    this.#from = since?.positions ?? request.from;
+    this.#audit = new ForwardAudit({
+      connection: kafka,
+      owlmq,
+      topics: request.topics,
+      positions: checkpoint?.positions ?? request.from ?? {},
+      checkpoint,
+      partitions: request.partitions,
+      forward: request.forward,
+      graceMs: request.graceMs,
+      clientId: `owlmq-migration-${request.migration}`,
+    });
+    this.#meter = new AuditMeter(request.migration, 'to-owlmq', since?.figures ?? {}, checkpoint?.figures ?? {});
   }
-  return figures;
+
+  /** A step that `endedBy` may cut short without a failure. */
+  async step(options: Parameters<ForwardAudit['step']>[0], endedBy?: AbortSignal): Promise<ForwardCheckpoint> {
+    try {
+      const report = await this.#audit.step(options);
+      this.#meter.record(report);
+    } catch (error) {
+      if (endedBy?.aborted !== true) throw failClosed(error);
+    }
+    return this.#audit.checkpoint;
+  }
+
+  get outcome(): AuditOutcome {
+    const { checkpoint } = this.#audit;
+    return outcomeOf(checkpoint, checkpoint.positions, this.#from, this.#meter);
+  }
+
+  async close(): Promise<void> {
+    await this.#audit.close();
+  }
+}
+
+/** The same of a two-way audit, which begins at the fences. */
+export class MirrorRun {
+  readonly #audit: MirrorAudit;
+  readonly #meter: AuditMeter;
+  readonly #from: TopicOffsets;
+
+  constructor(
+    { kafka, owlmq }: Dependencies,
+    request: Pick<MirrorAuditRequest, 'migration' | 'topics' | 'partitions' | 'checkpoint' | 'from' | 'graceMs'>,
+    resumed: MirrorCheckpoint | undefined,
+  ) {
+    const since = request.checkpoint as MirrorCheckpoint | undefined;
+    const checkpoint = resumed ?? since;
+    this.#from = since?.owlmq ?? request.from.owlmq;
+    this.#audit = new MirrorAudit({
+      connection: kafka,
+      owlmq,
+      topics: request.topics,
+      owlmqPositions: request.from.owlmq,
+      kafkaPositions: request.from.kafka,
+      checkpoint,
+      partitions: request.partitions,
+      graceMs: request.graceMs,
+      clientId: `owlmq-migration-${request.migration}`,
+    });
+    this.#meter = new AuditMeter(request.migration, 'both-ways', since?.figures ?? {}, checkpoint?.figures ?? {});
+  }
+
+  async step(
+    options: Parameters<MirrorAudit['step']>[0],
+  ): Promise<{ checkpoint: MirrorCheckpoint; complete: boolean }> {
+    try {
+      const report = await this.#audit.step(options);
+      this.#meter.record(report);
+      return report;
+    } catch (error) {
+      throw failClosed(error);
+    }
+  }
+
+  get checkpoint(): MirrorCheckpoint {
+    return this.#audit.checkpoint;
+  }
+
+  get outcome(): AuditOutcome {
+    const { checkpoint } = this.#audit;
+    return outcomeOf(checkpoint, checkpoint.owlmq, this.#from, this.#meter);
+  }
+
+  async close(): Promise<void> {
+    await this.#audit.close();
+  }
+}
+
+function outcomeOf(
+  checkpoint: { figures: Record<string, TopicFigures> },
+  positions: TopicOffsets,
+  since: TopicOffsets | undefined,
+  { foreignAgoMs }: AuditMeter,
+): AuditOutcome {
+  return { checkpoint, figures: totals(checkpoint.figures), checked: recordsBetween(since, positions), foreignAgoMs };
+}
+
+/**
+ * An audit that cannot go on without skipping records ends at once and says so: further attempts would find the same.
+ * Everything else is thrown as it is, and tried again.
+ */
+function failClosed(error: unknown): unknown {
+  const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
+  const closed = errors.find((one) => one instanceof AuditPositionLostError || one instanceof AuditPartitionsError);
+  if (closed === undefined) return error;
+  const { message } = closed as Error;
+  return ApplicationFailure.create({ message, type: 'AuditFailedClosed', nonRetryable: true, cause: closed });
+}
+
+/**
+ * Whether more copies are missing in this slice than the share allows of all that will come in the alarm's time, if
+ * they come as they do now.
+ */
+function isAlarming({ alarm, checkpoint }: WatchAuditRequest, { figures }: AuditOutcome, elapsedMs: number): boolean {
+  if (alarm === undefined) return false;
+  const before = totals((checkpoint as ForwardCheckpoint | undefined)?.figures ?? {});
+  const missing = figures.missing - before.missing;
+  const copies = figures.owlmqMessages - before.owlmqMessages;
+  const expected = copies * Math.max(1, alarm.withinMs / Math.max(1, elapsedMs));
+  return missing >= ALARMING && missing > alarm.share * expected;
 }
 
 function recordsBetween(from: TopicOffsets | undefined, to: TopicOffsets): number {
@@ -176,8 +250,12 @@ function recordsBetween(from: TopicOffsets | undefined, to: TopicOffsets): numbe
   return records;
 }
 
-function reached(positions: TopicOffsets, goal: TopicOffsets): boolean {
-  return Object.entries(goal).every(([topic, partitions]) =>
-    partitions.every((offset, partition) => (positions[topic]?.[partition] ?? 0) >= offset),
-  );
+/** Whether positions are as far as a goal, on the partitions that are looked at. */
+function reached(positions: TopicOffsets, goal: TopicOffsets, partitions: AuditRequest['partitions']): boolean {
+  return Object.entries(goal).every(([topic, offsets]) => {
+    const own = partitions?.[topic];
+    return offsets.every(
+      (offset, partition) => own?.includes(partition) === false || (positions[topic]?.[partition] ?? 0) >= offset,
+    );
+  });
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 
 const INTERVAL_MS = 1_000;
@@ -41,4 +42,21 @@ export async function withHeartbeat<T, D>(work: (pulse: Pulse<D>) => Promise<T>)
 export function attemptDeadline(marginMs = 3_000): number {
   const { startToCloseTimeoutMs } = Context.current().info;
   return performance.now() + Math.max(1_000, startToCloseTimeoutMs - marginMs);
+}
+
+/**
+ * Wall-clock time at which a slice of a watch ends. Counted from the first attempt, so that an attempt that takes over
+ * does not begin the slice again. A worker whose clock is ahead of the server's still watches for a moment, instead of
+ * completing in a hot loop.
+ */
+export function sliceEnd(sliceMs: number): number {
+  return Math.max(Context.current().info.scheduledTimestampMs + sliceMs, Date.now() + Math.min(sliceMs, 500));
+}
+
+/** Sleeps until the time is over or the activity is cancelled, which is no failure. */
+export async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await sleep(durationMs, undefined, { signal }).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+  });
 }

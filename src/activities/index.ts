@@ -2,6 +2,7 @@ import { auditActivities } from './audit.js';
 import { canaryActivities } from './canary.js';
 import type { Dependencies } from './dependencies.js';
 import { fleetActivities } from './fleet.js';
+import { fleetWatchActivities } from './fleet-watch.js';
 import type { MigrationActivities } from './migration-activities.js';
 import { offsetActivities } from './offsets.js';
 import { preflightActivities } from './preflight.js';
@@ -14,6 +15,7 @@ export function createActivities(dependencies: Dependencies): MigrationActivitie
     ...preflightActivities(dependencies),
     ...routingActivities(dependencies),
     ...fleetActivities(dependencies),
+    ...fleetWatchActivities(dependencies),
     ...auditActivities(dependencies),
     ...watchActivities(dependencies),
     ...offsetActivities(dependencies),

@@ -27,7 +27,11 @@ export interface MigrationActivities {
   auditToOwlmq(request: AuditRequest): Promise<AuditOutcome>;
   /** Proves, and repairs where needed, that Kafka has everything that OwlMQ has, and forwards late Kafka writes. */
   auditToKafka(request: MirrorAuditRequest): Promise<AuditOutcome>;
-  /** Runs the audit and compares shadows with live consumers for a slice of time. Ends early on a discrepancy. */
+  /** Audits to OwlMQ, and forwards foreign records, for a slice of time. Ends early when too many copies are missing. */
+  watchAudit(request: WatchAuditRequest): Promise<WatchAuditReport>;
+  /** Watches what publishers report for a slice of time. Ends early once a limit is broken for good. */
+  watchFleet(request: WatchFleetRequest): Promise<FleetFigures>;
+  /** Compares shadows with live consumers for a slice of time. Ends early on a discrepancy. */
   watchSoak(request: WatchSoakRequest): Promise<SoakReport>;
   /** Runs the two-way audit and checkpoints group positions for a slice of time. */
   watchWarm(request: WatchWarmRequest): Promise<WarmReport>;
@@ -52,6 +56,8 @@ export interface PreflightRequest {
   migration: string;
   topics: string[];
   groups: string[];
+  /** Topics whose foreign records the bridge will copy. */
+  forward: string[];
   /** How long Kafka must keep records for the playbook to be able to go back, ms. */
   retentionNeededMs: number;
 }
@@ -108,9 +114,16 @@ export interface AwaitDrainedRequest {
   offsets: TopicOffsets;
 }
 
+/** Partitions by topic. Every topic is named, those without partitions too. */
+export type Partitions = Record<string, number[]>;
+
 export interface AuditRequest {
   migration: string;
   topics: string[];
+  /** The part of the partitions to see to; absent: all. */
+  partitions?: Partitions;
+  /** Foreign records to copy, and the ratio in force. */
+  forward?: { topics: string[]; ratio: number };
   /** Where the last audit ended; absent at the first. */
   checkpoint?: unknown;
   /** Where to begin without a checkpoint. */
@@ -118,6 +131,47 @@ export interface AuditRequest {
   /** Kafka offsets to prove; absent: the ends as they are when the activity begins. */
   until?: TopicOffsets;
   graceMs: number;
+}
+
+export interface WatchAuditRequest extends Omit<AuditRequest, 'until'> {
+  sliceMs: number;
+  /** Ends the slice once more copies are missing than may be in all of `withinMs` at the present rate. */
+  alarm?: { share: number; withinMs: number };
+}
+
+export interface WatchAuditReport extends AuditOutcome {
+  /** Whether the slice ended by its alarm. */
+  alarmed: boolean;
+}
+
+export interface WatchFleetRequest {
+  migration: string;
+  epoch: number;
+  sliceMs: number;
+  /** How long a figure must stand, or a publisher be behind or cut off, to count, ms. */
+  sustainedMs: number;
+  /** Figures above which the slice ends: it has failed whatever comes. */
+  limits: { copyFailures: number; latencyMs: number; backlog: number; oldestCopyMs: number };
+}
+
+/** What publishers reported over a stretch of time. Figures are the worst that lasted. */
+export interface FleetFigures {
+  /** How often somebody looked; 0: nothing is known. */
+  looks: number;
+  /** Publishers that reported within their lease, at the last look. */
+  living: number;
+  /** Those that stayed behind the epoch, and those that did not get copies to OwlMQ. */
+  behind: string[];
+  cutOff: string[];
+  /** 99th percentile of OwlMQ's answers at the slowest publisher, ms; null when none was reported. */
+  latencyMs: number | null;
+  /** Copies that waited in one publisher, and the age of the oldest, ms; null when that was not reported. */
+  backlog: number;
+  oldestCopyMs: number | null;
+  /** Copies that OwlMQ acknowledged to publishers, that they dropped, and requests that failed. */
+  copies: number;
+  dropped: number;
+  failedRequests: number;
 }
 
 /** End offsets of both legs while publishers were held at the cutover. */
@@ -129,6 +183,8 @@ export interface Fences {
 export interface MirrorAuditRequest {
   migration: string;
   topics: string[];
+  /** The part of the partitions to see to; absent: all. */
+  partitions?: Partitions;
   /** Where the last audit ended; absent at the first, which begins at the fences. */
   checkpoint?: unknown;
   from: Fences;
@@ -146,8 +202,9 @@ export interface AuditFigures {
   missing: number;
   repaired: number;
   inversions: number;
-  /** Records of producers that do not use the library, by topic. */
+  /** Records of producers that do not use the library, and those among them that were copied to OwlMQ, by topic. */
   foreign: Record<string, number>;
+  forwarded: Record<string, number>;
 }
 
 export interface AuditOutcome {
@@ -155,6 +212,8 @@ export interface AuditOutcome {
   figures: AuditFigures;
   /** Records seen in this run. */
   checked: number;
+  /** How long ago, ms, this run passed the last foreign record; topics without one are absent. */
+  foreignAgoMs: Record<string, number>;
 }
 
 export interface WatchSoakRequest {
@@ -162,9 +221,7 @@ export interface WatchSoakRequest {
   topics: string[];
   groups: string[];
   latenessMs: number;
-  graceMs: number;
   sliceMs: number;
-  audit: unknown;
   comparison?: unknown;
   /** Where in the log of observations to begin without a checkpoint. */
   start: number[];
@@ -195,7 +252,6 @@ export interface GroupComparison {
 }
 
 export interface SoakReport {
-  audit: AuditOutcome;
   comparison: {
     checkpoint: unknown;
     groups: Record<string, GroupComparison>;
@@ -218,6 +274,8 @@ export interface DiscrepancySample {
 export interface WatchWarmRequest {
   migration: string;
   topics: string[];
+  /** The part of the partitions to see to; absent: all. */
+  partitions?: Partitions;
   groups: string[];
   graceMs: number;
   sliceMs: number;
@@ -227,12 +285,22 @@ export interface WatchWarmRequest {
 
 export interface WarmReport {
   audit: AuditOutcome;
-  /** Kafka positions of the groups as last translated, for a rollback with OwlMQ dead; null when that failed. */
-  positions: Record<string, TopicOffsets> | null;
+  /**
+   * Kafka positions of the groups on these partitions as last translated, for a rollback with OwlMQ dead; null when
+   * that failed.
+   */
+  positions: GroupPosition[] | null;
   /** ISO time of that translation. */
   positionsAt: string | null;
   /** Why a rollback would not be possible now; empty when it is. */
   rollbackBlockers: string[];
+}
+
+export interface GroupPosition {
+  group: string;
+  topic: string;
+  partition: number;
+  offset: number;
 }
 
 export interface ReadinessRequest {
@@ -242,8 +310,8 @@ export interface ReadinessRequest {
   epoch: number;
   /** How much each group may lag for the window to be enough, records. */
   drainableLag: number;
-  /** Records of producers without the library since the last look, by topic. */
-  foreign: Record<string, number>;
+  /** Publishers that must report. */
+  minPublishers: number;
 }
 
 export interface ReadinessCheck {
@@ -258,8 +326,8 @@ export interface MoveOffsetsRequest {
   topics: string[];
   groups: string[];
   fences: Fences;
-  /** Checkpoint of the audit to Kafka: what it has proven needs no second look. */
-  audited?: unknown;
+  /** Checkpoints of the audit to Kafka: what it has proven needs no second look. */
+  audited?: unknown[];
   /** Where to begin on partitions on which a group has no commit. */
   reset: 'earliest' | 'latest';
 }

@@ -1,6 +1,7 @@
 import {
   importToKafka,
   importToOwlmq,
+  mergeMirrorCheckpoints,
   OffsetsRefusedError,
   translateToKafka,
   translateToOwlmq,
@@ -26,7 +27,7 @@ export function offsetActivities(
             : await translateToKafka({
                 ...options,
                 kafkaFrom: fences.kafka,
-                proven: audited as MirrorCheckpoint | undefined,
+                proven: audited === undefined ? undefined : mergeMirrorCheckpoints(audited as MirrorCheckpoint[]),
               });
         // All or none: nothing is written while any group is refused.
         const refused = translations.flatMap(({ group, partitions }) =>

@@ -1,4 +1,4 @@
-import type { RoutingState } from '@owlmq/kafka-bridge/operations';
+import { readProvenance, type LogRecord, type RoutingState } from '@owlmq/kafka-bridge/operations';
 import ms from 'ms';
 import type { Dependencies } from './dependencies.js';
 import type { Finding, MigrationActivities, PreflightRequest, ReadinessCheck } from './migration-activities.js';
@@ -8,7 +8,11 @@ const SEARCH_ATTRIBUTES = {
   MigrationPhase: 'Keyword',
   MigrationRatio: 'Double',
   MigrationBlocked: 'Bool',
+  MigrationAttention: 'Keyword',
 } as const;
+
+/** Records of a topic that are looked at for producers without the library. */
+const RECENT_RECORDS = 500;
 
 /** Steps that only look: before the start, and before the window. */
 export function preflightActivities(
@@ -28,6 +32,7 @@ export function preflightActivities(
           ...missingTopics(request, topics),
           ...(await groupFindings(request)),
           ...(await topicFindings(request, topics)),
+          ...(await foreignFindings(request, topics)),
           ...ownLeftovers(request, standing),
           ...otherMigrations(request, standing),
           ...attributeFindings(known),
@@ -38,7 +43,7 @@ export function preflightActivities(
       };
     },
 
-    checkReadiness: async ({ migration, topics, groups, epoch, drainableLag, foreign }) => {
+    checkReadiness: async ({ migration, topics, groups, epoch, drainableLag, minPublishers }) => {
       await roster.readToEnd();
       const members = roster
         .members(migration)
@@ -46,27 +51,15 @@ export function preflightActivities(
         .map(({ report }) => report);
       const publishers = members.filter((report) => report.role === 'publisher');
       const behind = publishers.filter((report) => report.epoch < epoch || report.mirrorDegraded);
-      const bypassing = Object.entries(foreign).filter(([, count]) => count > 0);
       const checks: ReadinessCheck[] = [
         {
           name: 'publishers follow',
-          ok: publishers.length > 0 && behind.length === 0,
+          ok: publishers.length >= minPublishers && behind.length === 0,
           detail:
-            publishers.length === 0
-              ? 'no DualPublisher reports to this migration'
+            publishers.length < minPublishers
+              ? `${publishers.length} of at least ${minPublishers} DualPublishers report to this migration`
               : `${publishers.length - behind.length} of ${publishers.length} are on epoch ${epoch} and reach OwlMQ`,
           todo: 'Start the publishers with this migration, and see in their logs why one does not follow.',
-        },
-        {
-          name: 'no bypassing producer',
-          ok: bypassing.length === 0,
-          detail:
-            bypassing.length === 0
-              ? 'every recent record came through the library'
-              : bypassing
-                  .map(([topic, count]) => `${count} recent records without the library's headers in ${topic}`)
-                  .join(', '),
-          todo: 'Find the producers that write to Kafka past the library and move them to DualPublisher.',
         },
       ];
       for (const group of groups) {
@@ -125,6 +118,36 @@ export function preflightActivities(
     });
   }
 
+  /** Reads the newest records of each topic and looks for the library's headers. */
+  async function foreignFindings({ forward }: PreflightRequest, topics: Record<string, number>): Promise<Finding[]> {
+    const findings: Finding[] = [];
+    for (const topic of Object.keys(topics)) {
+      const bounds = await reader.bounds(topic);
+      const share = Math.max(1, Math.floor(RECENT_RECORDS / Math.max(1, bounds.length)));
+      let read = 0;
+      let foreign = 0;
+      for (const { partition, beginOffset, endOffset } of bounds) {
+        const records = await newestRecords(topic, partition, Math.max(beginOffset, endOffset - share), endOffset);
+        read += records.length;
+        foreign += records.filter(({ headers }) => readProvenance(headers).id === undefined).length;
+      }
+      if (foreign > 0) findings.push(foreignFinding(topic, foreign, read, forward.includes(topic)));
+    }
+    return findings;
+  }
+
+  async function newestRecords(topic: string, partition: number, from: number, end: number): Promise<LogRecord[]> {
+    const records: LogRecord[] = [];
+    for (let offset = from; offset < end;) {
+      const [slice] = await reader.read(topic, [{ partition, offset }], { maxWaitMs: 100 });
+      // Nothing where the bounds say that there is something: retention, or a control record at the end.
+      if (slice === undefined || slice.nextOffset <= offset) break;
+      records.push(...slice.records.filter((record) => record.offset < end));
+      offset = slice.nextOffset;
+    }
+    return records;
+  }
+
   async function topicFindings(request: PreflightRequest, topics: Record<string, number>): Promise<Finding[]> {
     const findings: Finding[] = [];
     for (const [topic, partitions] of Object.entries(topics)) {
@@ -164,6 +187,22 @@ export function preflightActivities(
     }
     return findings;
   }
+}
+
+/** What is said of producers without the library that wrote lately. */
+function foreignFinding(topic: string, foreign: number, read: number, forwarded: boolean): Finding {
+  const what = `${foreign} of the last ${read} records of ${topic} are of producers that do not use the library`;
+  return forwarded
+    ? {
+        kind: 'warning',
+        what: `${what}: the bridge copies what they write, as forward says.`,
+        todo: `They have to be moved or stopped before the decommission: from there on what they write to Kafka is lost.`,
+      }
+    : {
+        kind: 'warning',
+        what: `${what}, and ${topic} is not in forward: as long as they write there is no cutover.`,
+        todo: `Move them to DualPublisher before the cutover, or start with ${topic} in forward.`,
+      };
 }
 
 function missingTopics(request: PreflightRequest, found: Record<string, number>): Finding[] {

@@ -1,28 +1,24 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { Context, log } from '@temporalio/activity';
+import { ApplicationFailure, log } from '@temporalio/activity';
 import {
   observationEnds,
   ObservationComparison,
   translateToKafka,
   type ComparisonCheckpoint,
   type ComparisonReport,
-  type ForwardCheckpoint,
   type MirrorCheckpoint,
-  type TopicOffsets,
 } from '@owlmq/kafka-bridge/operations';
-import { forwardAudit, forwardOutcome, mirrorAudit, mirrorOutcome } from './audit.js';
+import { MirrorRun, PAUSE_MS, STEP_MS } from './audit.js';
 import type { Dependencies } from './dependencies.js';
-import { withHeartbeat } from './heartbeat.js';
+import { pause, sliceEnd, withHeartbeat } from './heartbeat.js';
 import type {
   DiscrepancySample,
+  GroupPosition,
   MigrationActivities,
   SoakReport,
   WarmReport,
   WatchWarmRequest,
 } from './migration-activities.js';
 
-const STEP_MS = 2_000;
-const PAUSE_MS = 250;
 /** Time between two translations of positions while warm: what a rollback with OwlMQ dead may deliver again. */
 const POSITIONS_EVERY_MS = 30_000;
 
@@ -34,19 +30,12 @@ export function watchActivities(
     observationEnds: () => observationEnds(dependencies.kafka),
 
     watchSoak: (request) =>
-      withHeartbeat<SoakReport, SoakDetails>(async ({ signal, resumed, record }) => {
-        const { migration, topics, groups } = request;
-        const audit = forwardAudit(dependencies, {
-          migration,
-          topics,
-          checkpoint: resumed?.audit ?? request.audit,
-          graceMs: request.graceMs,
-        });
-        const earlier = (resumed?.comparison ?? request.comparison) as ComparisonCheckpoint | undefined;
+      withHeartbeat<SoakReport, ComparisonCheckpoint>(async ({ signal, resumed, record }) => {
+        const earlier = resumed ?? (request.comparison as ComparisonCheckpoint | undefined);
         const comparison = new ObservationComparison({
           connection: dependencies.kafka,
-          migration,
-          groups,
+          migration: request.migration,
+          groups: request.groups,
           roster: dependencies.roster,
           latenessMs: request.latenessMs,
           from: request.from,
@@ -57,32 +46,21 @@ export function watchActivities(
         const end = sliceEnd(request.sliceMs);
         try {
           for (;;) {
-            const audited = await audit.step({ maxMs: STEP_MS, signal });
             const compared = await comparison.step({ maxMs: STEP_MS, signal });
-            record({ audit: audited.checkpoint, comparison: compared.checkpoint });
+            record(compared.checkpoint);
             const found = request.endAtDiscrepancy && discrepancies(compared.groups) > known;
-            if (signal.aborted || Date.now() >= end || found) {
-              return {
-                audit: forwardOutcome(audited.checkpoint, request.audit as ForwardCheckpoint),
-                comparison: soakComparison(compared),
-              };
-            }
+            if (signal.aborted || Date.now() >= end || found) return { comparison: soakComparison(compared) };
             await pause(PAUSE_MS, signal);
           }
         } finally {
-          await Promise.all([audit.close(), comparison.close()]);
+          await comparison.close();
         }
       }),
 
     watchWarm: (request) =>
       withHeartbeat<WarmReport, WarmDetails>(async ({ signal, resumed, record }) => {
-        const audit = mirrorAudit(dependencies, { ...request, checkpoint: resumed?.audit ?? request.checkpoint });
-        const since = request.checkpoint as MirrorCheckpoint | undefined;
-        let details: WarmDetails = resumed ?? {
-          audit: since ?? { ...request.from, figures: {} },
-          positions: null,
-          positionsAt: null,
-        };
+        const run = new MirrorRun(dependencies, request, resumed?.audit);
+        let details: WarmDetails = resumed ?? { audit: run.checkpoint, positions: null, positionsAt: null };
         let blockers: string[] = [];
         let positionsDue = 0;
         const end = sliceEnd(request.sliceMs);
@@ -91,7 +69,7 @@ export function watchActivities(
             const last = signal.aborted || Date.now() >= end;
             try {
               // A dead Kafka must not end the watch: it is what the watch is there to tell.
-              details = { ...details, audit: (await audit.step({ maxMs: STEP_MS })).checkpoint };
+              details = { ...details, audit: (await run.step({ maxMs: STEP_MS })).checkpoint };
               if (last || performance.now() >= positionsDue) {
                 const { positions, refused } = await kafkaPositions(dependencies, request, details.audit);
                 positionsDue = performance.now() + POSITIONS_EVERY_MS;
@@ -100,13 +78,15 @@ export function watchActivities(
               }
               blockers = [...blockers.filter((text) => !text.startsWith(UNREACHABLE)), ...degradedMirrors(request)];
             } catch (error) {
+              // What no further attempt mends is for a person, at once.
+              if (error instanceof ApplicationFailure) throw error;
               log.warn('the warm watch could not look at both systems', { error });
               blockers = [`${UNREACHABLE} ${error instanceof Error ? error.message : String(error)}`];
             }
             record(details);
             if (last) {
               return {
-                audit: mirrorOutcome(details.audit, since),
+                audit: run.outcome,
                 positions: details.positions,
                 positionsAt: details.positionsAt,
                 rollbackBlockers: [...new Set(blockers)],
@@ -115,7 +95,7 @@ export function watchActivities(
             await pause(PAUSE_MS, signal);
           }
         } finally {
-          await audit.close();
+          await run.close();
         }
       }),
   };
@@ -133,30 +113,10 @@ export function watchActivities(
 
 const UNREACHABLE = 'the audit cannot go on:';
 
-interface SoakDetails {
-  audit: ForwardCheckpoint;
-  comparison: ComparisonCheckpoint;
-}
-
 interface WarmDetails {
   audit: MirrorCheckpoint;
-  positions: Record<string, TopicOffsets> | null;
+  positions: GroupPosition[] | null;
   positionsAt: string | null;
-}
-
-/**
- * Counted from the first attempt, so that an attempt that takes over does not begin the slice again. A worker whose
- * clock is ahead of the server's still watches for a moment, instead of completing in a hot loop.
- */
-function sliceEnd(sliceMs: number): number {
-  return Math.max(Context.current().info.scheduledTimestampMs + sliceMs, Date.now() + Math.min(sliceMs, 500));
-}
-
-async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await sleep(durationMs, undefined, { signal }).catch((error: unknown) => {
-    if (!signal.aborted) throw error;
-  });
 }
 
 function discrepancies(
@@ -204,27 +164,26 @@ function lostReason(report: ComparisonReport): string | undefined {
 
 async function kafkaPositions(
   { kafka, owlmq }: Dependencies,
-  { groups, topics, from }: WatchWarmRequest,
+  { groups, topics, from, partitions }: WatchWarmRequest,
   audited: MirrorCheckpoint,
-): Promise<{ positions: Record<string, TopicOffsets>; refused: string[] }> {
+): Promise<{ positions: GroupPosition[]; refused: string[] }> {
   const translations = await translateToKafka({
     connection: kafka,
     owlmq,
     groups,
     topics,
+    partitions,
     reset: 'earliest',
     kafkaFrom: from.kafka,
     proven: { owlmq: audited.owlmq, kafka: audited.kafka },
   });
-  const positions: Record<string, TopicOffsets> = {};
+  const positions: GroupPosition[] = [];
   const refused: string[] = [];
-  for (const { group, partitions } of translations) {
-    const offsets: TopicOffsets = {};
-    for (const { topic, partition, target, reason } of partitions) {
+  for (const { group, partitions: translated } of translations) {
+    for (const { topic, partition, target, reason } of translated) {
       if (target === undefined) refused.push(`${group} on ${topic}/${partition}: ${reason ?? 'no target'}`);
-      else (offsets[topic] ??= [])[partition] = target;
+      else positions.push({ group, topic, partition, offset: target });
     }
-    positions[group] = offsets;
   }
   return { positions, refused };
 }

@@ -55,7 +55,7 @@ export const { auditToOwlmq, auditToKafka, moveOffsets } = proxyActivities<Migra
  * Watches that run for a slice of time and complete with a report. When one is cancelled, for a pause or a rollback,
  * it still completes with what it saw so far.
  */
-export const { watchSoak, watchWarm } = proxyActivities<MigrationActivities>({
+export const { watchAudit, watchFleet, watchSoak, watchWarm } = proxyActivities<MigrationActivities>({
   startToCloseTimeout: '25 hours',
   heartbeatTimeout: '30 seconds',
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,

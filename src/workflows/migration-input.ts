@@ -46,6 +46,50 @@ function uniqueNames(kind: string) {
 }
 
 const YEAR = 365 * 24 * HOUR;
+const share = z.number().min(0, 'must be a share from 0 to 1').max(1, 'must be a share from 0 to 1');
+const count = z.number().int().min(0);
+
+/** Limits by which a step of the ramp is judged. A figure above its limit fails the step. */
+const gatesSchema = z
+  .strictObject({
+    /** Share of copies that publishers dropped, or whose request to OwlMQ failed. */
+    copyFailures: share.default(0.01),
+    /** Share of intended copies that the audit did not find on OwlMQ after its grace. */
+    missing: share.default(0.01),
+    /** Share of copies that lie behind a later one of their key; not judged unless given. */
+    inversions: share.optional(),
+    /** Time that OwlMQ takes for a publish request, 99th percentile of the slowest publisher. */
+    latency: duration({ min: 1, max: HOUR }).prefault('2 seconds'),
+    /** Copies that wait for OwlMQ in one publisher. */
+    backlog: count.default(10_000),
+    /** Age of the oldest copy that waits for OwlMQ. */
+    oldestCopy: duration({ min: 1, max: HOUR }).prefault('30 seconds'),
+    /** How long latency, backlog and age must be above their limit, and a publisher behind, to count. */
+    sustained: duration({ min: 0, max: HOUR }).prefault('30 seconds'),
+    /** DualPublishers that must report; fewer are inconclusive. 0 where every producer is forwarded. */
+    minPublishers: count.default(1),
+    /** Copies that a step needs above ratio 0; fewer are inconclusive. */
+    minCopies: count.default(1),
+    /** Verdicts in a row without figures before the run blocks. */
+    errorLimit: z.number().int().min(1).default(3),
+    /** Inconclusive verdicts in a row before the status and MigrationAttention say so. They hold the ratio all the same. */
+    inconclusiveLimit: z.number().int().min(1).default(3),
+  })
+  .prefault({});
+
+/** What is done about a step that failed: first hold, then step back, then block or roll back. */
+const onFailureSchema = z
+  .strictObject({
+    /** How many times a ratio that failed is judged again after another interval. */
+    holds: count.max(100).default(1),
+    /** How many times, over the whole ramp, it then goes back to the ratio before. */
+    stepBacks: count.max(100).default(1),
+    /** What comes when both are used up. */
+    then: z.enum(['block', 'rollback']).default('block'),
+    /** Time after a failure that is not judged, so that its cause can pass. At most the interval counts. */
+    settle: duration({ min: 0, max: YEAR }).prefault('5 minutes'),
+  })
+  .prefault({});
 
 /** Shape and defaults of the workflow's input. Defaults are those of the playbook. */
 const migrationInputSchema = z
@@ -54,12 +98,19 @@ const migrationInputSchema = z
     topics: uniqueNames('topic'),
     /** Consumer groups to move; all must consume only these topics. */
     groups: uniqueNames('group'),
+    /** Topics, of those above, whose records from producers without the library the bridge copies to OwlMQ. */
+    forward: z
+      .array(name)
+      .refine((names) => new Set(names).size === names.length, 'names a topic twice')
+      .default([]),
     ramp: z
       .strictObject({
         /** Share added at each step, above 0 and up to 1. */
         step: z.number().gt(0, 'must be more than 0, for example 0.1 for 10%').max(1).default(0.1),
         /** Time between steps. */
         interval: duration({ min: 100, max: YEAR }).prefault('1 hour'),
+        gates: gatesSchema,
+        onFailure: onFailureSchema,
       })
       .prefault({}),
     soak: z
@@ -98,6 +149,11 @@ const migrationInputSchema = z
          * Kafka cannot tell a late copy from a second one.
          */
         grace: duration({ min: 100, max: HOUR }).prefault('1 minute'),
+        /**
+         * Activities that share the partitions of an audit. One already works on several partitions at a time; more of
+         * them help only as far as there are workers to run them, and each adds to the run's history.
+         */
+        parallelism: z.number().int().min(1).max(16).default(1),
       })
       .prefault({}),
     /** How long members trust a routing state after they last read it. */
@@ -108,7 +164,18 @@ const migrationInputSchema = z
   .refine(({ cutover, lease }) => cutover.window >= 2 * lease, {
     path: ['cutover', 'window'],
     message: 'must be at least twice the lease: a member that died is waited out for a lease within the window',
+  })
+  .refine(({ topics, forward }) => forward.every((topic) => topics.includes(topic)), {
+    path: ['forward'],
+    message: 'names a topic that is not one of topics',
+    // Told together with whatever else is wrong.
+    when: ({ value }) => bothAreLists(value),
   });
+
+function bothAreLists(input: unknown): boolean {
+  const { topics, forward } = input as { topics?: unknown; forward?: unknown };
+  return Array.isArray(topics) && Array.isArray(forward);
+}
 
 /** Input as a user writes it. */
 export type MigrationInput = z.input<typeof migrationInputSchema>;

@@ -7,7 +7,10 @@ import type {
   PublisherFleet,
   ReadinessCheck,
 } from '../activities/migration-activities.js';
+import type { AuditShard } from './audit-shards.js';
 import type { MigrationPlan } from './migration-input.js';
+import type { RampAction, RampCounters } from './ramp.js';
+import type { StepFigures, StepVerdict } from './ramp-gates.js';
 import { newSoakClock, type SoakClock } from './soak-clock.js';
 
 /** Phases in the order of the playbook, then the ways out of it. */
@@ -61,6 +64,28 @@ export interface CutoverRecord {
   lastCancel?: { reason: string; at: string; errors: string[] };
 }
 
+/** Where the ramp stands. */
+export interface RampState {
+  counters: RampCounters;
+  /** What was seen so far of the step that is held. */
+  step?: StepFigures;
+  /** The last judgement, and the ratio that was judged. */
+  last?: StepVerdict & { ratio: number; at: string };
+  /** When and as what the present row of inconclusive verdicts began. */
+  inconclusiveSince?: string;
+  /** Newest last; capped. */
+  lastActions: { at: string; ratio: number; action: RampAction['do']; why: string }[];
+}
+
+/** Records of producers without the library in one topic, since the start. */
+export interface ForeignTopic {
+  records: number;
+  /** Those that the bridge copied to OwlMQ. */
+  forwarded: number;
+  /** ISO time of the last one. */
+  lastAt: string;
+}
+
 /** What happened, newest last; capped. */
 export interface LogEntry {
   at: string;
@@ -82,9 +107,15 @@ export interface MigrationState {
   publishers?: PublisherFleet;
   /** Figures of the audit to OwlMQ before the cutover, of the two-way audit after it. */
   parity?: AuditFigures;
-  /** Records of producers without the library that the last slice saw, by topic. */
-  foreign: Record<string, number>;
-  audit?: unknown;
+  /** Producers without the library, by topic. */
+  foreign?: Record<string, ForeignTopic>;
+  /** Kafka offsets where the audit to OwlMQ began. */
+  auditFrom?: TopicOffsets;
+  /** The audit to OwlMQ, by the parts that its activities do. */
+  audits?: AuditShard[];
+  /** Why the audit that runs beside the phases has stopped. `closed`: no further attempt mends it. */
+  auditFailure?: { cause: string; since: string; closed: boolean };
+  ramp?: RampState;
   /** Kafka offsets from which every record has its copy in OwlMQ. */
   coverage?: TopicOffsets;
   soak: SoakClock;
@@ -96,7 +127,8 @@ export interface MigrationState {
   cutover: CutoverRecord;
   warm?: {
     remainingMs: number;
-    audit?: unknown;
+    /** The two-way audit, by the parts that its activities do. */
+    audits?: AuditShard[];
     positions: Record<string, TopicOffsets> | null;
     positionsAt: string | null;
     rollbackBlockers: string[];
@@ -107,11 +139,13 @@ export interface MigrationState {
   /** Set before publishers are told to stop writing to Kafka: from there on there is no way back. */
   decommissioned?: boolean;
   paused?: Request;
-  rollback?: Request & { redeliveries?: number; from?: Phase; publisherHoldMs?: number; audit?: unknown };
+  rollback?: Request & { redeliveries?: number; from?: Phase; publisherHoldMs?: number; audits?: AuditShard[] };
   approved: { cutover: boolean; decommission: boolean };
   blocked?: Blocked;
   /** What the run waits for, in words, and until when. */
   waiting?: { for: string; until?: string };
+  /** What people should know though nothing is blocked, and since when. */
+  attention?: { what: string; since: string };
   unknownSignals: string[];
   log: LogEntry[];
 }
@@ -129,7 +163,6 @@ export function newMigrationState(now: string): MigrationState {
     ratio: { wanted: 0, acknowledged: 0, settled: false },
     soak: newSoakClock(),
     verdicts: {},
-    foreign: {},
     observationsFrom: [],
     readiness: [],
     cutover: { attempts: 0 },

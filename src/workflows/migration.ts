@@ -1,8 +1,6 @@
 import {
   ActivityFailure,
-  ApplicationFailure,
   CancellationScope,
-  CancelledFailure,
   condition,
   ContinueAsNew,
   continueAsNew,
@@ -12,9 +10,11 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import { defineSearchAttributeKey, SearchAttributeType, type SearchAttributePair } from '@temporalio/common';
+import { defineSearchAttributeKey, SearchAttributeType, type SearchAttributeUpdatePair } from '@temporalio/common';
 import type { RoutingState } from '@owlmq/kafka-bridge/operations';
 import { applyRouting } from './activity-proxies.js';
+import { ContinuousAudit } from './continuous-audit.js';
+import { causeOf, supersedingEpoch } from './failures.js';
 import type { RequestInput } from './messages.js';
 import type { MigrationPlan } from './migration-input.js';
 import {
@@ -31,6 +31,10 @@ import { statusMarkdown } from './status.js';
 const phaseKey = defineSearchAttributeKey('MigrationPhase', SearchAttributeType.KEYWORD);
 const ratioKey = defineSearchAttributeKey('MigrationRatio', SearchAttributeType.DOUBLE);
 const blockedKey = defineSearchAttributeKey('MigrationBlocked', SearchAttributeType.BOOL);
+const attentionKey = defineSearchAttributeKey('MigrationAttention', SearchAttributeType.KEYWORD);
+
+/** Visibility stores refuse or cut longer keywords. */
+const KEYWORD_LENGTH = 200;
 
 const LOG_ENTRIES = 60;
 
@@ -43,6 +47,8 @@ const RETRY_UNDER_FENCE_MS = 10_000;
  */
 export class Migration {
   readonly #scope = new CancellationScope();
+  /** The audit to OwlMQ that runs beside the phases. */
+  readonly audit = new ContinuousAudit(this);
 
   constructor(
     readonly plan: MigrationPlan,
@@ -67,6 +73,8 @@ export class Migration {
       // Cancelling the workflow must not leave a fleet half moved: it goes back, then ends as cancelled.
       this.state.rollback ??= { reason: 'the workflow was cancelled', by: 'cancel request', at: now() };
       return 'rollback';
+    } finally {
+      await this.audit.stop();
     }
   }
 
@@ -169,6 +177,22 @@ export class Migration {
     this.refreshDetails();
   }
 
+  /** Says, in the status and in a search attribute, what people should know though nothing is blocked. */
+  callAttention(what: string): void {
+    if (this.state.attention?.what === what) return;
+    const since = now();
+    this.state.attention = { what, since };
+    this.#attribute({ key: attentionKey, value: `since ${since}: ${what}`.slice(0, KEYWORD_LENGTH) });
+    this.note(`attention: ${what}`);
+  }
+
+  endAttention(): void {
+    if (this.state.attention === undefined) return;
+    delete this.state.attention;
+    this.#attribute({ key: attentionKey, value: null });
+    this.refreshDetails();
+  }
+
   refreshDetails(): void {
     setCurrentDetails(statusMarkdown(this.plan, this.state));
   }
@@ -207,14 +231,15 @@ export class Migration {
 
   /**
    * Waits for a person. While publishers are held nobody may have to come first: the wait is then over by itself after
-   * some seconds, in sight, and the step is tried again.
+   * some seconds, in sight, and the step is tried again. `until` ends the wait too.
    */
-  async block(step: string, cause: string, todo: string): Promise<void> {
+  async block(step: string, cause: string, todo: string, until: () => boolean = () => false): Promise<void> {
     this.state.blocked = { step, cause, todo: `${todo} Then send the resume signal, or roll back.`, since: now() };
     this.#attribute({ key: blockedKey, value: true });
     this.note(`blocked in "${step}": ${cause}`);
-    const unblocked = () => this.state.blocked === undefined;
+    const unblocked = () => this.state.blocked === undefined || until();
     try {
+      await this.audit.run();
       if (this.state.routing.fence === undefined) await condition(unblocked);
       else await condition(unblocked, RETRY_UNDER_FENCE_MS, { summary: `publishers are held: try "${step}" again` });
     } finally {
@@ -224,9 +249,10 @@ export class Migration {
     }
   }
 
-  /** Waits while somebody has paused. */
+  /** Waits while somebody has paused. Copies go on being proven, and foreign records forwarded. */
   async whilePaused(): Promise<void> {
     if (this.state.paused === undefined) return;
+    await this.audit.run();
     await this.waitingFor('the resume signal', () => condition(() => this.state.paused === undefined));
   }
 
@@ -235,6 +261,7 @@ export class Migration {
     let remaining = durationMs;
     while (remaining > 0) {
       await this.whilePaused();
+      await this.audit.run();
       const started = Date.now();
       const stopped = () => this.state.paused !== undefined || until();
       const wait = () => condition(stopped, remaining, { summary });
@@ -244,27 +271,38 @@ export class Migration {
     }
   }
 
-  /** Runs a watch that completes early with what it saw once `until` holds or somebody pauses. */
-  async watch<T>(run: () => Promise<T>, until: () => boolean = () => false): Promise<T> {
+  /** Runs a watch that ends early once `until` holds or somebody pauses. See `watchUntil`. */
+  async watch<T>(run: () => Promise<T>, until: () => boolean = () => false): Promise<T | undefined> {
     return await this.watchUntil(run, () => this.state.paused !== undefined || until());
   }
 
-  /** Runs a watch that completes early with what it saw once `until` holds. */
-  async watchUntil<T>(run: () => Promise<T>, until: () => boolean): Promise<T> {
+  /**
+   * Runs a watch that completes early with what it saw once `until` holds.
+   *
+   * @returns what it saw; undefined when it was ended between two attempts, so that nobody is there to tell.
+   */
+  async watchUntil<T>(run: () => Promise<T>, until: () => boolean): Promise<T | undefined> {
     const scope = new CancellationScope();
-    let done = false;
+    let state: 'running' | 'ended early' | 'done' = 'running';
     const running = scope.run(run);
-    const interruption = condition(() => done || until()).then(
+    const interruption = condition(() => state === 'done' || until()).then(
       () => {
-        if (!done) scope.cancel();
+        if (state === 'done') return;
+        state = 'ended early';
+        scope.cancel();
       },
       // The scope around it was cancelled, and the watch's with it.
       () => undefined,
     );
+    const endedEarly = (): boolean => state === 'ended early';
     try {
       return await running;
+    } catch (error) {
+      // Nobody asked for more than its end: it must not look like a cancel of the migration.
+      if (!isCancellation(error) || !endedEarly() || CancellationScope.current().consideredCancelled) throw error;
+      return undefined;
     } finally {
-      done = true;
+      state = 'done';
       await interruption;
     }
   }
@@ -286,6 +324,7 @@ export class Migration {
       topics: this.plan.topics,
       groups: this.plan.groups,
       ...content,
+      ...(this.plan.forward.length === 0 ? {} : { forward: this.plan.forward }),
       leaseMs: this.plan.lease,
       writtenAt: now(),
       reason,
@@ -322,12 +361,13 @@ export class Migration {
   async continueAsNewWhenLong(): Promise<void> {
     // Cancelled: what comes next is the rollback, not a new run.
     if (!workflowInfo().continueAsNewSuggested || this.#scope.consideredCancelled) return;
+    await this.audit.stop();
     this.note('continues as new: the history has grown long');
     const carried: CarriedOver = { plan: this.plan, state: this.state };
     await continueAsNew<(input: unknown, carried: CarriedOver) => Promise<unknown>>(this.plan, carried);
   }
 
-  #attribute(pair: SearchAttributePair): void {
+  #attribute(pair: SearchAttributeUpdatePair): void {
     // One that the namespace does not know would wedge the workflow task.
     if (this.state.searchAttributes.includes(pair.key.name)) upsertSearchAttributes([pair]);
   }
@@ -336,22 +376,6 @@ export class Migration {
 /** Time as the workflow sees it: deterministic. */
 export function now(): string {
   return new Date().toISOString();
-}
-
-/** Message of the failure at the bottom, which is the one that says something. */
-export function causeOf(error: unknown): string {
-  let deepest: unknown = error;
-  while (deepest instanceof Error && deepest.cause instanceof Error) deepest = deepest.cause;
-  if (deepest instanceof CancelledFailure) return 'cancelled';
-  return deepest instanceof Error ? deepest.message : String(deepest);
-}
-
-/** Epoch of the state that a refused one was found to be below; 0 for other failures. */
-function supersedingEpoch(error: unknown): number {
-  const cause = error instanceof ActivityFailure ? error.cause : undefined;
-  if (!(cause instanceof ApplicationFailure) || cause.type !== 'EpochSuperseded') return 0;
-  const epoch = cause.details?.[0];
-  return typeof epoch === 'number' ? epoch : 0;
 }
 
 function toRequest(input: RequestInput | undefined): Request {

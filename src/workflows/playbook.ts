@@ -33,7 +33,8 @@ export async function migrateKafkaToOwlmq(input: MigrationInput, carried?: Carri
   const migration =
     carried === undefined
       ? new Migration(validated(input), newMigrationState(now()))
-      : new Migration(carried.plan, carried.state);
+      : // An earlier version's plan lacks what has come since: the defaults fill it in.
+        new Migration(validated(carried.plan), carried.state);
   listen(migration);
 
   const end = await migration.untilRollback(async () => {

@@ -1,43 +1,105 @@
-import type { AuditFigures, PublisherFleet } from '../activities/migration-activities.js';
+/** Ratios of the ramp, and what a verdict on one of them leads to. Pure: timers and routing are in `phases/dual-write.ts`. */
 
-/**
- * The ratios of a ramp above what is reached already, in order, ending with 1. Worked out in whole thousandths of a
- * percent, so that ten steps of 0.1 are ten steps.
- */
+/** Ratios are worked out in whole thousandths of a percent, so that ten steps of 0.1 are ten steps. */
+const SCALE = 100_000;
+
+/** The ratios of a ramp above what is reached already, in order, ending with 1. */
 export function rampRatios(step: number, reached = 0): number[] {
-  const scale = 100_000;
-  const increment = Math.max(1, Math.round(step * scale));
+  const increment = Math.max(1, Math.round(step * SCALE));
   const ratios: number[] = [];
-  for (let ratio = Math.round(reached * scale) + increment; ratio < scale; ratio += increment)
-    ratios.push(ratio / scale);
+  for (let ratio = Math.round(reached * SCALE) + increment; ratio < SCALE; ratio += increment)
+    ratios.push(ratio / SCALE);
   return [...ratios, 1];
 }
 
-/** Judgement of a step of the ramp. Inconclusive is neither pass nor fail: it holds. */
-export interface RampVerdict {
-  verdict: 'success' | 'inconclusive' | 'failure';
-  reason: string;
+/** The ratio to step back to: the highest of the ramp below the one given, 0 below its first. */
+export function ratioBefore(step: number, ratio: number): number {
+  const increment = Math.max(1, Math.round(step * SCALE));
+  const steps = Math.ceil(Math.round(ratio * SCALE) / increment) - 1;
+  return Math.max(0, steps * increment) / SCALE;
 }
 
-/** Copies that the audit had to repair, out of all that it checked, from which a step counts as failed. */
-const REPAIRED_SHARE_LIMIT = 0.01;
+/** What is known of a step. An error is the lack of figures, inconclusive their not saying anything. */
+export type Verdict = 'success' | 'failure' | 'inconclusive' | 'error';
+
+/** What is done about verdicts. */
+export interface RampPolicy {
+  /** Share added at each step. */
+  step: number;
+  /** Failures of a ratio that are only held. */
+  holds: number;
+  /** Steps back over the whole ramp. */
+  stepBacks: number;
+  then: 'block' | 'rollback';
+  /** Errors in a row before the run blocks. */
+  errorLimit: number;
+}
+
+/** What the policy has used up. JSON-safe. */
+export interface RampCounters {
+  /** Judgements of the present ratio. */
+  attempts: number;
+  /** Failures at the present ratio that were held. */
+  holds: number;
+  /** Over the whole ramp. */
+  stepBacks: number;
+  /** Errors and inconclusive verdicts in a row. */
+  errors: number;
+  inconclusive: number;
+}
+
+export const freshCounters: RampCounters = { attempts: 0, holds: 0, stepBacks: 0, errors: 0, inconclusive: 0 };
+
+/** What comes of a verdict. A `hold` judges the same ratio again after another interval. */
+export type RampAction =
+  | { do: 'promote'; ratio: number }
+  | { do: 'finish' }
+  | { do: 'hold' }
+  | { do: 'step back'; ratio: number }
+  | { do: 'block' }
+  | { do: 'roll back' };
 
 /**
- * Judges a step by what the audit and the publishers saw during it.
- *
- * @param checked Kafka records the audit read during the step.
- * @param during figures of the audit for the step alone.
+ * Decides on a verdict. Only success raises the ratio; each failure uses up a hold, then a step back, then is the
+ * policy's last word, so that a ramp that keeps failing comes to a person or back to Kafka.
  */
-export function judgeRampStep(checked: number, during: AuditFigures, fleet: PublisherFleet): RampVerdict {
-  if (checked === 0) return { verdict: 'inconclusive', reason: 'no messages were published during the step' };
-  if (fleet.acknowledged === 0) {
-    return { verdict: 'inconclusive', reason: 'no DualPublisher reports to this migration' };
+export function decideRamp(
+  policy: RampPolicy,
+  ratio: number,
+  verdict: Verdict,
+  before: RampCounters,
+): { action: RampAction; counters: RampCounters } {
+  const counters = {
+    ...before,
+    attempts: before.attempts + 1,
+    errors: verdict === 'error' ? before.errors + 1 : 0,
+    inconclusive: verdict === 'inconclusive' ? before.inconclusive + 1 : 0,
+  };
+  switch (verdict) {
+    case 'success': {
+      const action: RampAction =
+        ratio >= 1 ? { do: 'finish' } : { do: 'promote', ratio: rampRatios(policy.step, ratio)[0] ?? 1 };
+      return { action, counters: { ...freshCounters, stepBacks: counters.stepBacks } };
+    }
+    case 'inconclusive':
+      return { action: { do: 'hold' }, counters };
+    case 'error':
+      return counters.errors < policy.errorLimit
+        ? { action: { do: 'hold' }, counters }
+        : { action: { do: 'block' }, counters: { ...counters, errors: 0 } };
+    case 'failure':
+      if (counters.holds < policy.holds) {
+        return { action: { do: 'hold' }, counters: { ...counters, holds: counters.holds + 1 } };
+      }
+      if (counters.stepBacks < policy.stepBacks && ratio > 0) {
+        return {
+          action: { do: 'step back', ratio: ratioBefore(policy.step, ratio) },
+          counters: { ...freshCounters, stepBacks: counters.stepBacks + 1 },
+        };
+      }
+      // Somebody who resumes has mended something: the holds count anew.
+      return policy.then === 'block'
+        ? { action: { do: 'block' }, counters: { ...counters, holds: 0 } }
+        : { action: { do: 'roll back' }, counters };
   }
-  if (fleet.degraded.length > 0) {
-    return { verdict: 'failure', reason: `copies to OwlMQ are failing in ${fleet.degraded.join(', ')}` };
-  }
-  if (during.repaired > checked * REPAIRED_SHARE_LIMIT) {
-    return { verdict: 'failure', reason: `the audit had to repair ${during.repaired} of ${checked} messages` };
-  }
-  return { verdict: 'success', reason: `${checked} messages checked, ${during.repaired} copies repaired` };
 }

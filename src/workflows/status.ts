@@ -1,7 +1,18 @@
 import type { AuditFigures, Finding, ReadinessCheck } from '../activities/migration-activities.js';
 import type { MigrationPlan } from './migration-input.js';
-import type { Blocked, CutoverRecord, LogEntry, MigrationState, Phase, Request } from './migration-state.js';
-import { rampRatios } from './ramp.js';
+import { totalRates, type LegRates } from './audit-shards.js';
+import type {
+  Blocked,
+  CutoverRecord,
+  ForeignTopic,
+  LogEntry,
+  MigrationState,
+  Phase,
+  RampState,
+  Request,
+} from './migration-state.js';
+import { rampRatios, type Verdict } from './ramp.js';
+import { counted, judgeStep, type MetricVerdict } from './ramp-gates.js';
 import { soakShortfalls } from './soak-clock.js';
 
 /** What the `status` query answers. Times are ISO 8601, durations in words or ms where the name says so. */
@@ -18,7 +29,16 @@ export interface MigrationStatus {
   primary: 'kafka' | 'owlmq';
   live: 'kafka' | 'owlmq';
   publishers: MigrationState['publishers'] | null;
-  parity: AuditFigures | null;
+  ramp: RampStatus | null;
+  /**
+   * What the audit has counted: of Kafka against OwlMQ before the cutover, of both ways after it; and messages and bytes
+   * a second on each leg over its last slice.
+   */
+  parity: (AuditFigures & { rates: LegRates }) | null;
+  /** Producers without the library by topic, and whether the bridge forwards what they write. */
+  foreign: Record<string, ForeignTopic & { forward: boolean }>;
+  /** Why the audit has stopped that runs beside the phases; null while all is well. */
+  auditFailure: MigrationState['auditFailure'] | null;
   groupVerdicts: MigrationState['verdicts'];
   soak: {
     cleanMs: number;
@@ -36,9 +56,33 @@ export interface MigrationStatus {
   next: string;
   waiting: { for: string; until?: string } | null;
   blocked: Blocked | null;
+  /** What people should know though nothing is blocked, and since when. */
+  attention: { what: string; since: string } | null;
   findings: Finding[];
   unknownSignals: string[];
   log: LogEntry[];
+}
+
+/** Where the ramp stands, and why. */
+export interface RampStatus {
+  /** The ratio that is held, or was judged last. */
+  step: number;
+  /** Of the last judgement; null before the first. */
+  verdict: Verdict | null;
+  reason: string | null;
+  judgedAt: string | null;
+  /** Figures of the step that is held where there are some, else of the last judgement. */
+  metrics: MetricVerdict[];
+  /** Judgements of the present ratio. */
+  attempts: number;
+  /** Over the whole ramp. */
+  stepBacks: number;
+  /** Since when verdicts have been inconclusive; null while they are not. */
+  inconclusiveSince: string | null;
+  /** Newest last. */
+  lastActions: RampState['lastActions'];
+  /** ISO time; null while nothing is held: paused, blocked, or under way. */
+  nextJudgement: string | null;
 }
 
 /** A step of the playbook as `plan` prints it. */
@@ -134,7 +178,15 @@ export function buildStatus(plan: MigrationPlan, state: MigrationState): Migrati
     primary: state.routing.primary,
     live: state.routing.live,
     publishers: state.publishers ?? null,
-    parity: state.parity ?? null,
+    ramp: rampStatus(plan, state),
+    parity: state.parity === undefined ? null : { ...state.parity, rates: totalRates(auditsNow(state)) },
+    foreign: Object.fromEntries(
+      Object.entries(state.foreign ?? {}).map(([topic, of]) => [
+        topic,
+        { ...of, forward: plan.forward.includes(topic) },
+      ]),
+    ),
+    auditFailure: state.auditFailure ?? null,
     groupVerdicts: state.verdicts,
     soak: {
       cleanMs: state.soak.cleanMs,
@@ -157,10 +209,35 @@ export function buildStatus(plan: MigrationPlan, state: MigrationState): Migrati
     next: nextSteps[state.phase],
     waiting: state.waiting ?? null,
     blocked: state.blocked ?? null,
+    attention: state.attention ?? null,
     findings: state.findings,
     unknownSignals: state.unknownSignals,
     log: state.log,
   };
+}
+
+function rampStatus(plan: MigrationPlan, state: MigrationState): RampStatus | null {
+  const { ramp } = state;
+  if (ramp === undefined) return null;
+  const { counters, step, last, inconclusiveSince, lastActions } = ramp;
+  const held = step !== undefined && step.fleet.looks > 0;
+  return {
+    step: step === undefined ? (last?.ratio ?? state.ratio.acknowledged) : state.ratio.acknowledged,
+    verdict: last?.verdict ?? null,
+    reason: last?.reason ?? null,
+    judgedAt: last?.at ?? null,
+    metrics: held ? judgeStep(plan.ramp.gates, state.ratio.acknowledged, step).metrics : (last?.metrics ?? []),
+    attempts: counters.attempts,
+    stepBacks: counters.stepBacks,
+    inconclusiveSince: inconclusiveSince ?? null,
+    lastActions,
+    nextJudgement: step === undefined ? null : (state.waiting?.until ?? null),
+  };
+}
+
+/** The parts of the audit that runs now. */
+function auditsNow({ warm, audits }: MigrationState) {
+  return warm?.audits ?? audits ?? [];
 }
 
 export function soakTarget(plan: MigrationPlan) {
@@ -175,6 +252,14 @@ export function statusMarkdown(plan: MigrationPlan, state: MigrationState): stri
     `- topics: ${plan.topics.join(', ')}; groups: ${plan.groups.join(', ')}`,
     `- ratio: ${percent(state.ratio.wanted)} wanted, ${percent(state.ratio.acknowledged)} acknowledged; primary ${state.routing.primary}; epoch ${state.epoch}`,
   ];
+  if (state.phase === 'dual-write') lines.push(...rampLines(plan, state));
+  lines.push(...parityLines(plan, state));
+  if (state.attention !== undefined) {
+    lines.push(`- **attention** since ${state.attention.since}: ${state.attention.what}`);
+  }
+  if (state.auditFailure !== undefined) {
+    lines.push(`- **the audit has stopped** since ${state.auditFailure.since}: ${state.auditFailure.cause}`);
+  }
   if (state.phase === 'shadow-soak' || state.phase === 'ready') {
     lines.push(
       `- soak: ${words(state.soak.cleanMs)} clean of ${words(plan.soak.duration)}, ${state.soak.restarts} restarts`,
@@ -203,4 +288,36 @@ export function statusMarkdown(plan: MigrationPlan, state: MigrationState): stri
   }
   lines.push(`- next: ${nextSteps[state.phase]}`);
   return lines.join('\n');
+}
+
+function rampLines(plan: MigrationPlan, state: MigrationState): string[] {
+  const ramp = rampStatus(plan, state);
+  if (ramp === null) return [];
+  const { verdict, reason, attempts, stepBacks, lastActions, nextJudgement, metrics } = ramp;
+  const lines: string[] = [];
+  const last = state.ramp?.last;
+  if (last !== undefined) lines.push(`- ratio ${percent(last.ratio)} judged at ${last.at}: **${verdict}**: ${reason}`);
+  if (attempts > 0 || stepBacks > 0) {
+    lines.push(`- judged ${attempts} times at this ratio without success; ${stepBacks} steps back so far`);
+  }
+  const decided = lastActions.at(-1);
+  if (decided !== undefined) lines.push(`- then: ${decided.action}`);
+  if (nextJudgement !== null) lines.push(`- next judgement at ${nextJudgement}`);
+  const bad = metrics.filter((metric) => metric.verdict !== 'success');
+  return [...lines, ...bad.map(({ name, verdict: said, words: why }) => `- ${name}: ${said}: ${why}`)];
+}
+
+function parityLines(plan: MigrationPlan, state: MigrationState): string[] {
+  const { parity } = state;
+  if (parity === undefined) return [];
+  const { kafkaMessages, owlmqMessages } = totalRates(auditsNow(state));
+  const lines = [
+    `- parity: ${counted(parity.kafkaMessages)} Kafka messages (${kafkaMessages}/s), ${counted(parity.owlmqMessages)} on ` +
+      `OwlMQ (${owlmqMessages}/s); ${counted(parity.missing)} missing, ${counted(parity.repaired)} repaired`,
+  ];
+  for (const [topic, { records, forwarded, lastAt }] of Object.entries(state.foreign ?? {})) {
+    const how = plan.forward.includes(topic) ? `${counted(forwarded)} forwarded` : 'not forwarded';
+    lines.push(`- foreign records in ${topic}: ${counted(records)}, ${how}, the last at ${lastAt}`);
+  }
+  return lines;
 }

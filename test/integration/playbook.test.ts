@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import getPort from 'get-port';
 import { expect, it } from 'vitest';
 import { startEngines } from '../../engines/start-engines.js';
 import { Trial, type RollbackPhase, type TrialReport } from '../../demo/trial.js';
@@ -11,12 +12,14 @@ import { Trial, type RollbackPhase, type TrialReport } from '../../demo/trial.js
 const clean = { lost: 0, duplicated: 0, reordered: 0, invented: 0, altered: 0 };
 
 /** A whole migration under traffic on the engines of the test run, with names of its own. */
-async function migrate(rollbackAt?: RollbackPhase): Promise<TrialReport> {
+async function migrate(rollbackAt?: RollbackPhase): Promise<TrialReport & { metrics: string }> {
   const seed = randomInt(1_000_000);
   const name = `it-${seed}-${Date.now().toString(36)}`;
   console.info(`seed ${seed}, migration ${name}`);
   const folder = await mkdtemp(join(tmpdir(), 'kafka-to-owlmq-test-'));
   const engines = await startEngines({ want: ['temporal', 'kafka', 'owlmq'] });
+  const metricsAddress = `127.0.0.1:${await getPort()}`;
+  let metrics: Promise<string> | undefined;
   let trial: Trial | undefined;
   try {
     const cli = process.env.TEMPORAL_CLI;
@@ -34,6 +37,8 @@ async function migrate(rollbackAt?: RollbackPhase): Promise<TrialReport> {
       partitions: 3,
       keys: 60,
       rate: 100,
+      // After a way back what it writes may come again, which is no more than at least once, and no less.
+      foreignRate: rollbackAt === undefined ? 20 : undefined,
       seed,
       pace: {
         ramp: { step: 0.5, interval: 500 },
@@ -46,7 +51,7 @@ async function migrate(rollbackAt?: RollbackPhase): Promise<TrialReport> {
       rollbackAt,
       trafficAfterMs: 1_500,
       limitMs: 150_000,
-      env: engines.env,
+      env: { ...engines.env, METRICS_ADDRESS: metricsAddress },
       folder,
       log: (line) => {
         console.info(line);
@@ -54,10 +59,13 @@ async function migrate(rollbackAt?: RollbackPhase): Promise<TrialReport> {
       signal: AbortSignal.timeout(200_000),
       onProgress: ({ status }) => {
         if (!phases.has(status.phase)) console.info(status.phase);
+        if (status.phase === 'warm')
+          metrics ??= fetch(`http://${metricsAddress}/metrics`).then((answer) => answer.text());
         phases.add(status.phase);
       },
     });
-    return await trial.run();
+    const report = await trial.run();
+    return { ...report, metrics: (await metrics) ?? '' };
   } finally {
     await trial?.stop();
     await engines.stop();
@@ -88,6 +96,19 @@ it('migrates a fleet that keeps running, from Kafka to OwlMQ', { timeout: 240_00
   expect([...new Set(report.phases.map(({ phase }) => phase))]).toEqual([...playbook, 'decommission']);
   expect(report.hold.cutoverMs).toBeGreaterThan(0);
   for (const { legSwitches } of Object.values(report.check.groups)) expect(legSwitches).toBe(1);
+  // A producer that knows nothing of the migration took part, and had to be gone before Kafka was left.
+  expect(report.foreign?.forwarded).toBeGreaterThan(0);
+  expect(report.foreign?.decommissionRefused).toBe(true);
+  for (const metric of [
+    'kafka_to_owlmq_audit_messages',
+    'kafka_to_owlmq_audit_bytes',
+    'kafka_to_owlmq_audit_foreign',
+    'kafka_to_owlmq_audit_forwarded',
+    'kafka_to_owlmq_audit_unproven',
+    'kafka_to_owlmq_publishers_living',
+  ]) {
+    expect(report.metrics).toMatch(new RegExp(`^${metric}\\{.*migration="it-.*\\} \\d`, 'm'));
+  }
 });
 
 it('takes a fleet back to Kafka in the warm phase', { timeout: 240_000 }, async () => {

@@ -1,11 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { GroupComparison, PublisherFleet, SoakReport } from '../../src/activities/migration-activities.js';
+import type { GroupComparison, SoakReport } from '../../src/activities/migration-activities.js';
 import { InvalidInputError, parseMigrationInput } from '../../src/workflows/migration-input.js';
-import { judgeRampStep, rampRatios } from '../../src/workflows/ramp.js';
 import { advanceSoakClock, newSoakClock, soakShortfalls, type SoakTarget } from '../../src/workflows/soak-clock.js';
 import { planSteps, words } from '../../src/workflows/status.js';
-import { noFigures } from './fleet-model.js';
 
 const noVerdicts: GroupComparison['counts'] = {
   matched: 0,
@@ -105,47 +103,10 @@ describe('the soak clock', () => {
   });
 });
 
-describe('the ramp', () => {
-  it('has ten steps of a tenth', () => {
-    expect(rampRatios(0.1)).toEqual([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]);
-    expect(rampRatios(0.1, 0.75)).toEqual([0.85, 0.95, 1]);
-    expect(rampRatios(1)).toEqual([1]);
-  });
-
-  it('always rises, and ends with everything', () => {
-    const share = fc.double({ min: 0.001, max: 1, noNaN: true });
-    fc.assert(
-      fc.property(share, fc.double({ min: 0, max: 0.999, noNaN: true }), (step, reached) => {
-        const ratios = rampRatios(step, reached);
-        expect(ratios.at(-1)).toBe(1);
-        for (const [index, ratio] of ratios.entries()) expect(ratio).toBeGreaterThan(ratios[index - 1] ?? 0);
-      }),
-    );
-  });
-
-  it('passes no step without traffic, without publishers, or with failing copies', () => {
-    const fleet: PublisherFleet = {
-      acknowledged: 2,
-      silent: [],
-      longestHoldMs: 0,
-      kafkaMessages: 0,
-      owlmqMessages: 0,
-      dropped: 0,
-      backlog: 0,
-      degraded: [],
-    };
-    expect(judgeRampStep(1_000, noFigures, fleet).verdict).toBe('success');
-    expect(judgeRampStep(0, noFigures, fleet).verdict).toBe('inconclusive');
-    expect(judgeRampStep(1_000, noFigures, { ...fleet, acknowledged: 0 }).verdict).toBe('inconclusive');
-    expect(judgeRampStep(1_000, noFigures, { ...fleet, degraded: ['p1'] }).verdict).toBe('failure');
-    expect(judgeRampStep(1_000, { ...noFigures, repaired: 500 }, fleet).verdict).toBe('failure');
-  });
-});
-
 describe('the input', () => {
   it('fills in the playbook', () => {
     const plan = parseMigrationInput({ topics: ['orders'], groups: ['payments'] });
-    expect(plan.ramp).toEqual({ step: 0.1, interval: 3_600_000 });
+    expect(plan.ramp).toMatchObject({ step: 0.1, interval: 3_600_000, onFailure: { holds: 1, then: 'block' } });
     expect(plan.soak).toEqual({ duration: 172_800_000, minComparisons: 1_000, lateness: 60_000 });
     expect(plan.cutover).toMatchObject({ window: 30_000, trigger: 'automatic' });
     expect(plan.warm.duration).toBe(14 * 86_400_000);

@@ -2,11 +2,14 @@ import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type * as steps from '../../src/activities/migration-activities.js';
+import { addFigures, noAuditFigures } from '../../src/workflows/audit-shards.js';
+import { noFleetFigures } from '../../src/workflows/ramp-gates.js';
 
 /** A clock that a test can skip: the time-skipping server's, or the wall's. */
 export interface ModelClock {
   now(): Promise<number>;
-  sleep(durationMs: number): Promise<void>;
+  /** Resolves once the time is over, or at once when aborted. See `SkippedClock` for who follows. */
+  sleep(durationMs: number, signal: AbortSignal, follows: boolean): Promise<void>;
 }
 
 /** A call that the model saw. */
@@ -15,18 +18,6 @@ export interface ModelCall {
   at: number;
   argument: unknown;
 }
-
-/** Of an audit that has seen nothing. */
-export const noFigures: steps.AuditFigures = {
-  kafkaMessages: 0,
-  kafkaBytes: 0,
-  owlmqMessages: 0,
-  owlmqBytes: 0,
-  missing: 0,
-  repaired: 0,
-  inversions: 0,
-  foreign: {},
-};
 
 /**
  * Both systems and the fleet as a model, for runs of the workflow whose days are skipped. Members obey each routing
@@ -41,6 +32,14 @@ export class FleetModel implements steps.MigrationActivities {
   stalled: string[] = [];
   messages = 0;
   owlmqAlive = true;
+  /** Messages that every run of an audit finds; 0: there is no traffic. */
+  traffic = 100;
+  /** Those among them whose copy was missing. */
+  missing = 0;
+  /** Records of producers without the library that every run of an audit finds, by topic. */
+  foreign: Record<string, number> = {};
+  /** What publishers report; a slice whose figures break a limit ends after a minute. */
+  fleet: Partial<steps.FleetFigures> | ((request: steps.WatchFleetRequest) => Partial<steps.FleetFigures>) = {};
   before: (call: ModelCall, nth: number) => Promise<void> | void = () => undefined;
 
   constructor(
@@ -124,13 +123,52 @@ export class FleetModel implements steps.MigrationActivities {
     return Promise.resolve();
   }
 
-  auditToOwlmq(): Promise<steps.AuditOutcome> {
-    this.messages += 100;
-    return Promise.resolve({ checkpoint: { seen: this.messages }, figures: noFigures, checked: 100 });
+  auditToOwlmq(request: Omit<steps.AuditRequest, 'until'>): Promise<steps.AuditOutcome> {
+    this.messages += this.traffic;
+    const ratio = request.forward?.ratio ?? 0;
+    const topics = request.forward?.topics ?? [];
+    const forwarded = Object.entries(this.foreign).map(([topic, count]) => [
+      topic,
+      topics.includes(topic) ? Math.round(count * ratio) : 0,
+    ]);
+    return Promise.resolve(this.#audited(request.checkpoint, Object.fromEntries(forwarded) as Record<string, number>));
   }
 
-  auditToKafka(): Promise<steps.AuditOutcome> {
-    return Promise.resolve({ checkpoint: { seen: this.messages }, figures: noFigures, checked: 0 });
+  auditToKafka({ checkpoint }: Pick<steps.MirrorAuditRequest, 'checkpoint'>): Promise<steps.AuditOutcome> {
+    return Promise.resolve(this.#audited(checkpoint, this.foreign));
+  }
+
+  async watchAudit(request: steps.WatchAuditRequest): Promise<steps.WatchAuditReport> {
+    const alarmed = request.alarm !== undefined && this.missing > request.alarm.share * this.traffic;
+    await this.#slice(alarmed ? 60_000 : request.sliceMs, true);
+    return { ...(await this.auditToOwlmq(request)), alarmed };
+  }
+
+  async watchFleet(request: steps.WatchFleetRequest): Promise<steps.FleetFigures> {
+    const reported = typeof this.fleet === 'function' ? this.fleet(request) : this.fleet;
+    const figures = { ...noFleetFigures, looks: 1, living: 3, copies: 100, latencyMs: 5, ...reported };
+    const { limits, sliceMs } = request;
+    const broken =
+      figures.behind.length > 0 ||
+      figures.cutOff.length > 0 ||
+      figures.backlog > limits.backlog ||
+      (figures.latencyMs ?? 0) > limits.latencyMs;
+    await this.#slice(broken ? Math.min(sliceMs, 60_000) : sliceMs);
+    return figures;
+  }
+
+  #audited(checkpoint: unknown, forwarded: Record<string, number>): steps.AuditOutcome {
+    const before = (checkpoint as { figures: steps.AuditFigures } | undefined)?.figures ?? noAuditFigures;
+    const figures = addFigures(before, {
+      ...noAuditFigures,
+      kafkaMessages: this.traffic,
+      owlmqMessages: this.traffic,
+      missing: this.missing,
+      repaired: this.missing,
+      foreign: this.foreign,
+      forwarded,
+    });
+    return { checkpoint: { figures }, figures, checked: this.traffic, foreignAgoMs: {} };
   }
 
   async watchSoak({ sliceMs, groups }: steps.WatchSoakRequest): Promise<steps.SoakReport> {
@@ -138,7 +176,6 @@ export class FleetModel implements steps.MigrationActivities {
     const comparedUpTo = await this.clock.now();
     this.messages += 10_000;
     return {
-      audit: await this.auditToOwlmq(),
       comparison: {
         checkpoint: { upTo: comparedUpTo },
         groups: Object.fromEntries(
@@ -168,12 +205,14 @@ export class FleetModel implements steps.MigrationActivities {
     };
   }
 
-  async watchWarm({ sliceMs, groups }: steps.WatchWarmRequest): Promise<steps.WarmReport> {
+  async watchWarm({ sliceMs, groups, checkpoint }: steps.WatchWarmRequest): Promise<steps.WarmReport> {
     await this.#slice(sliceMs);
     const at = new Date(await this.clock.now()).toISOString();
     return {
-      audit: await this.auditToKafka(),
-      positions: Object.fromEntries(groups.map((group) => [group, { orders: [7, 8] }])),
+      audit: await this.auditToKafka({ checkpoint }),
+      positions: groups.flatMap((group) =>
+        [7, 8].map((offset, partition) => ({ group, topic: 'orders', partition, offset })),
+      ),
       positionsAt: at,
       rollbackBlockers: [],
     };
@@ -199,12 +238,16 @@ export class FleetModel implements steps.MigrationActivities {
   }
 
   /** A slice of a watch: over when its time is, or when it is cancelled. */
-  async #slice(durationMs: number): Promise<void> {
+  async #slice(durationMs: number, follows = false): Promise<void> {
     const { cancellationSignal } = Context.current();
-    const end = (await this.clock.now()) + durationMs;
-    while (!cancellationSignal.aborted && (await this.clock.now()) < end) {
+    // A cancellation comes with the answer to a heartbeat.
+    const beat = setInterval(() => {
       Context.current().heartbeat();
-      await this.clock.sleep(Math.min(durationMs / 4 + 1, end - (await this.clock.now())));
+    }, 20);
+    try {
+      await this.clock.sleep(durationMs, cancellationSignal, follows);
+    } finally {
+      clearInterval(beat);
     }
   }
 }
@@ -220,6 +263,8 @@ const activityNames = [
   'awaitDrained',
   'auditToOwlmq',
   'auditToKafka',
+  'watchAudit',
+  'watchFleet',
   'watchSoak',
   'watchWarm',
   'checkReadiness',

@@ -1,161 +1,25 @@
-import { WorkflowFailedError, WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client';
+import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
-import { randomUUID } from 'node:crypto';
-import { fileURLToPath } from 'node:url';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { parseMigrationInput, type MigrationInput } from '../../src/workflows/migration-input.js';
 import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
-import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
-import type { MigrationStatus } from '../../src/workflows/status.js';
-import { FleetModel, type ModelCall } from './fleet-model.js';
-import { recordHistory } from './histories.js';
-import { bundleWorkflowSources } from './workflow-bundle.js';
+import {
+  askRollback,
+  defaults,
+  newModel,
+  readStatus,
+  routes,
+  run,
+  skip,
+  untilEvent,
+  untilStatus,
+  usePlaybook,
+} from './playbook-fixture.js';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 
-const defaults: MigrationInput = { topics: ['orders'], groups: ['payments', 'mails'] };
-
-/** Of the test that runs: a clock of its own for each, so that none inherits another's skipped time. */
-let env: TestWorkflowEnvironment;
-let bundle: WorkflowBundleWithSourceMap;
-
-beforeAll(async () => {
-  Runtime.install({
-    logger: new DefaultLogger('ERROR'),
-    telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
-  });
-  bundle = await bundleWorkflowSources([fileURLToPath(new URL('./without-heartbeat-timeouts.ts', import.meta.url))]);
-});
-
-beforeEach(async () => {
-  env = await startClock();
-});
-
-afterEach(async () => {
-  await env.teardown();
-});
-
-/** The client gives a test server five seconds to answer, which a busy machine does not always make. */
-async function startClock(attempts = 4): Promise<TestWorkflowEnvironment> {
-  const path = process.env['TEMPORAL_TEST_SERVER'];
-  if (path === undefined) throw new Error('TEMPORAL_TEST_SERVER is not set: run the tests with npm test');
-  try {
-    return await TestWorkflowEnvironment.createTimeSkipping({
-      server: { executable: { type: 'existing-path', path } },
-    });
-  } catch (error) {
-    if (attempts <= 1) throw error;
-    return await startClock(attempts - 1);
-  }
-}
-
-type Handle = WorkflowHandle<typeof migrateKafkaToOwlmq>;
-
-interface Scenario {
-  /** State of a run before, which this one continues. */
-  carried?: CarriedOver;
-  /** Name under which the run's history is stored when histories are recorded. */
-  record?: string;
-  input?: MigrationInput;
-  model?: FleetModel;
-  /** Runs before each activity, with the number of calls to it so far. */
-  before?: (call: ModelCall, nth: number, handle: Handle) => Promise<void> | void;
-}
-
-function newModel(): FleetModel {
-  return new FleetModel({ now: () => env.currentTimeMs(), sleep: (ms) => env.sleep(ms) });
-}
-
-/** Runs a migration on the skipped clock while `use` has its handle. */
-async function run<T>(scenario: Scenario, use: (handle: Handle, model: FleetModel) => Promise<T>): Promise<T> {
-  const model = scenario.model ?? newModel();
-  const taskQueue = `test-${randomUUID()}`;
-  const worker = await Worker.create({
-    connection: env.nativeConnection,
-    taskQueue,
-    workflowBundle: bundle,
-    activities: { ...model.activities },
-    maxHeartbeatThrottleInterval: '100 milliseconds',
-    defaultHeartbeatThrottleInterval: '100 milliseconds',
-  });
-  return await worker.runUntil(async () => {
-    const workflowId = `migration-${randomUUID()}`;
-    const handle = env.client.workflow.getHandle<typeof migrateKafkaToOwlmq>(workflowId);
-    const { before, input = { ...defaults, decommission: 'automatic' } } = scenario;
-    if (before !== undefined) model.before = (call, nth) => before(call, nth, handle);
-    await env.client.workflow.start<typeof migrateKafkaToOwlmq>('migrateKafkaToOwlmq', {
-      taskQueue,
-      workflowId,
-      args: scenario.carried === undefined ? [input] : [input, scenario.carried],
-    });
-    const result = await use(handle, model);
-    if (scenario.record !== undefined) await recordHistory(scenario.record, historyToJSON(await handle.fetchHistory()));
-    return result;
-  });
-}
-
-/** Routing states in words, without the envelope. */
-function routes(model: FleetModel): string[] {
-  return model.routing.map(({ ratio, primary, live, mirror, shadow, fence, drain }) =>
-    [
-      `${ratio * 100}%`,
-      primary,
-      live === primary ? '' : `live ${live}`,
-      shadow === 'off' ? '' : shadow,
-      fence === undefined ? '' : 'fence',
-      drain === undefined ? '' : 'drain',
-      mirror ? '' : 'alone',
-    ]
-      .filter((word) => word !== '')
-      .join(' '),
-  );
-}
-
-/**
- * Skips time in small steps until the workflow's status satisfies `wanted`. While a run waits for a person nobody may
- * await its result: with no timer left, the clock would jump to the end of the run's lifetime. And while an activity
- * sleeps on the skipped clock this must not be used: `stepMs` 0 polls in real time.
- */
-async function untilStatus(
-  handle: Handle,
-  wanted: (status: MigrationStatus) => boolean,
-  stepMs = 10 * 60_000,
-): Promise<MigrationStatus> {
-  for (let step = 0; step < 1_000; step += 1) {
-    const status = await readStatus(handle);
-    if (wanted(status)) return status;
-    if (stepMs > 0) await env.sleep(stepMs);
-    else await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error(`status not reached: ${JSON.stringify(await readStatus(handle), null, 2)}`);
-}
-
-/**
- * Asks for a rollback from inside an activity, and lets the activity go on only once the workflow has taken it: this
- * test server refuses to cancel an activity that completes at the same moment.
- */
-async function askRollback(handle: Handle, input: { reason: string; by?: string }): Promise<void> {
-  await handle.signal('rollback', input);
-  await untilStatus(handle, ({ rollback }) => rollback !== null, 0);
-}
-
-/** Polls until an event of a kind is in the history. */
-async function untilEvent(handle: Handle, attributes: string): Promise<void> {
-  for (let attempt = 0; attempt < 1_000; attempt += 1) {
-    const { events } = await handle.fetchHistory();
-    if ((events ?? []).some((event) => attributes in event)) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error(`no event with ${attributes}`);
-}
-
-async function readStatus(handle: Handle): Promise<MigrationStatus> {
-  return await handle.query<MigrationStatus>('status');
-}
+usePlaybook();
 
 describe('the playbook with default durations', () => {
   it('runs from preflight to completed', async () => {
@@ -229,7 +93,7 @@ describe('the playbook with default durations', () => {
         const status = await untilStatus(handle, ({ waiting }) => waiting?.for === 'the resume signal');
         expect(status.paused?.reason).toBe('lunch');
         const steps = model.routing.length;
-        await env.sleep(pausedFor);
+        await skip(pausedFor);
         expect(model.routing.length).toBe(steps);
         await handle.signal('resume');
         expect((await handle.result()).phase).toBe('completed');
@@ -361,7 +225,7 @@ describe('cutover', () => {
           if (activity === 'auditToOwlmq' && fencing && failures > 0 && (argument as { until?: unknown }).until) {
             failures -= 1;
             // OwlMQ does not come up with the copies for longer than the window.
-            await env.sleep(31_000);
+            await skip(31_000);
             await untilStatus(handle, ({ cutover }) => cutover.lastCancel !== undefined, 0);
           }
         },

@@ -37,6 +37,7 @@ export type { OffsetReset, OffsetTranslation } from './offsets/translation.js';
 export { ClusterAdmin, KafkaGroupNotEmptyError, OffsetReadBackError, type KafkaGroup } from './kafka/cluster-admin.js';
 export { LogReader, OffsetOutOfRangeError, UnknownTopicError, type PartitionBounds } from './kafka/log-reader.js';
 export type { LogRecord } from './kafka/log-record.js';
+export { readProvenance } from './message/headers.js';
 export type { RoutingState, TopicOffsets } from './routing/routing-state.js';
 export {
   comparisonCheckpointSchema,

@@ -1,8 +1,11 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
 import type { Fences } from '../../activities/migration-activities.js';
-import { auditToOwlmq, checkReadiness, inCancel, inWindow, proveLeg } from '../activity-proxies.js';
+import { checkReadiness, inCancel, inWindow, proveLeg } from '../activity-proxies.js';
+import { AUDIT_TODO, proveCopies } from '../audit-steps.js';
+import { causeOf } from '../failures.js';
 import { consumersToBe, publishersToFollow } from '../fleet-steps.js';
-import { causeOf, now, type Migration } from '../migration.js';
+import { bypassCheck } from '../foreign-producers.js';
+import { now, type Migration } from '../migration.js';
 import { soakShortfalls } from '../soak-clock.js';
 import { soakTarget } from '../status.js';
 import { soakSlice } from './shadow-soak.js';
@@ -35,9 +38,13 @@ async function becomeReady(migration: Migration): Promise<void> {
   const approved = () => plan.cutover.trigger === 'automatic' || state.approved.cutover;
   for (;;) {
     await migration.whilePaused();
+    await migration.audit.blockOnFailure();
     const failed = await failedChecks(migration);
     if (failed.length === 0 && approved()) {
-      await catchUp(migration);
+      // So that the window's own audit has only the last moments to prove.
+      await migration.step('audit', AUDIT_TODO, () =>
+        proveCopies(migration, 'catch up with the audit before the window'),
+      );
       // A pause that came meanwhile, or a check that failed since, holds the window back.
       if (state.paused === undefined && (await failedChecks(migration)).length === 0) return;
     } else if (failed.length === 0) {
@@ -50,20 +57,10 @@ async function becomeReady(migration: Migration): Promise<void> {
   }
 }
 
-/** So that the window's own audit has only the last moments to prove. */
-async function catchUp(migration: Migration): Promise<void> {
-  const { plan, state } = migration;
-  const caughtUp = await migration.step('audit', 'Check that the worker reaches Kafka and OwlMQ.', () =>
-    auditToOwlmq.executeWithOptions({ summary: 'catch up with the audit before the window' }, [
-      { migration: migration.name, topics: plan.topics, checkpoint: state.audit, graceMs: plan.audit.grace },
-    ]),
-  );
-  state.audit = caughtUp.checkpoint;
-  state.parity = caughtUp.figures;
-}
-
 async function failedChecks(migration: Migration) {
   const { plan, state } = migration;
+  // Its figures are taken at the end of a slice: they must not be hours old here.
+  await migration.audit.stop();
   const shortfalls = soakShortfalls(state.soak, soakTarget(plan));
   const checks = await migration.step('readiness', 'Check that the worker reaches Kafka and OwlMQ.', () =>
     checkReadiness.executeWithOptions({ summary: 'is a cutover possible within its window?' }, [
@@ -73,7 +70,7 @@ async function failedChecks(migration: Migration) {
         groups: plan.groups,
         epoch: state.epoch,
         drainableLag: DRAINABLE_LAG,
-        foreign: state.foreign,
+        minPublishers: plan.ramp.gates.minPublishers,
       },
     ]),
   );
@@ -84,6 +81,7 @@ async function failedChecks(migration: Migration) {
       detail: shortfalls.length === 0 ? 'no discrepancy for the whole soak' : `missing: ${shortfalls.join(', ')}`,
       todo: 'Wait until the soak is clean again.',
     },
+    bypassCheck(plan, state.foreign, Date.now()),
     ...checks,
   ];
   return state.readiness.filter(({ ok }) => !ok);
@@ -134,11 +132,10 @@ async function upToTheJournal(migration: Migration): Promise<void> {
     { migration: name, epoch: state.epoch, groups, state: 'drained', shadow: false },
   ]);
 
-  const audit = await inWindow.auditToOwlmq.executeWithOptions({ summary: 'prove all copies up to the fence' }, [
-    { migration: name, topics, checkpoint: state.audit, until: kafka, graceMs: plan.audit.grace },
-  ]);
-  state.audit = audit.checkpoint;
-  state.parity = audit.figures;
+  await proveCopies(migration, 'prove all copies up to the fence', {
+    until: kafka,
+    activity: inWindow.auditToOwlmq,
+  });
   const owlmq = await inWindow.legEnds.executeWithOptions({ summary: 'OwlMQ fence offsets' }, [
     { leg: 'owlmq', topics },
   ]);

@@ -1,7 +1,9 @@
 import { CancellationScope } from '@temporalio/workflow';
-import { auditToKafka } from '../activity-proxies.js';
+import { AUDIT_TODO, proveMirror } from '../audit-steps.js';
 import { publishersToFollow } from '../fleet-steps.js';
+import { quietMs, recentForeign } from '../foreign-producers.js';
 import type { Migration } from '../migration.js';
+import { words } from '../status.js';
 import { warmSlice } from './keep-warm.js';
 
 /** The end: publishers stop writing to Kafka. No topic and no group is ever deleted. */
@@ -12,12 +14,15 @@ export async function decommission(migration: Migration): Promise<void> {
   for (;;) {
     const { paused } = state;
     const waitsForApproval = !approved();
-    if (paused === undefined && !waitsForApproval && (await nothingBypasses(migration))) break;
-    const reason = paused === undefined ? 'bypassing producers to end' : 'the resume signal';
+    const obstacle =
+      paused !== undefined
+        ? 'the resume signal'
+        : waitsForApproval
+          ? 'the approve signal'
+          : await whoStillWritesToKafka(migration);
+    if (obstacle === undefined) break;
     const changed = () => state.paused !== paused || (waitsForApproval && approved());
-    await migration.waitingFor(waitsForApproval ? 'the approve signal' : reason, () =>
-      warmSlice(migration, 'decommission: Kafka is kept warm', changed),
-    );
+    await migration.waitingFor(obstacle, () => warmSlice(migration, 'decommission: Kafka is kept warm', changed));
     await migration.continueAsNewWhenLong();
   }
 
@@ -30,36 +35,28 @@ export async function decommission(migration: Migration): Promise<void> {
   });
 }
 
-/** The last proof of parity. Nobody forwards what producers without the library write to Kafka once the audit has ended. */
-async function nothingBypasses(migration: Migration): Promise<boolean> {
-  const before = foreignRecords(migration);
-  await proveParity(migration);
-  const since = foreignRecords(migration) - before;
-  if (since === 0) return true;
-  migration.note(`not decommissioned: ${since} records reached Kafka past the library since the last look`);
-  return false;
-}
-
-function foreignRecords({ state }: Migration): number {
-  return Object.values(state.parity?.foreign ?? {}).reduce((sum, count) => sum + count, 0);
-}
-
-async function proveParity(migration: Migration): Promise<void> {
+/**
+ * The last proof of parity, and a look at producers without the library: nobody forwards what they write to Kafka once
+ * the audit has ended, so it would be lost. Those of `forward` topics have to be gone too.
+ *
+ * @returns which topics they still write to; undefined when Kafka has been quiet.
+ */
+async function whoStillWritesToKafka(migration: Migration): Promise<string | undefined> {
   const { plan, state } = migration;
   const { fences } = state.cutover;
   if (fences === undefined) throw new TypeError('a decommission needs a cutover before it');
-  const audit = await migration.step('last parity proof', 'Check that the worker reaches Kafka and OwlMQ.', () =>
-    auditToKafka.executeWithOptions({ summary: 'prove parity of both legs a last time' }, [
-      {
-        migration: migration.name,
-        topics: plan.topics,
-        checkpoint: state.warm?.audit,
-        from: fences,
-        graceMs: plan.audit.grace,
-        toEnd: false,
-      },
-    ]),
+  await migration.step('last parity proof', AUDIT_TODO, () =>
+    proveMirror(migration, 'prove parity of both legs a last time', fences, false),
   );
-  if (state.warm !== undefined) state.warm.audit = audit.checkpoint;
-  state.parity = audit.figures;
+  const quiet = Math.min(quietMs(plan), plan.warm.duration);
+  const topics = recentForeign(state.foreign, quiet, Date.now());
+  if (topics.length === 0) return undefined;
+  const list = topics
+    .map(({ topic, records, lastAt }) => `${topic} (${records} records since the start, the last at ${lastAt})`)
+    .join(', ');
+  const obstacle =
+    `producers without the library to stop: they wrote to Kafka within the last ${words(quiet)}, in ${list}; ` +
+    'what they write after the decommission would be lost';
+  migration.note(`decommission refused: ${obstacle}`);
+  return obstacle;
 }

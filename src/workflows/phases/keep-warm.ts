@@ -1,6 +1,10 @@
+import type { Fences, WarmReport } from '../../activities/migration-activities.js';
 import { watchWarm } from '../activity-proxies.js';
+import { mergePositions } from '../audit-shards.js';
+import { AUDIT_TODO, mirrorRequest, mirrorShards, partOf, takeMirrorOutcome } from '../audit-steps.js';
 import { now, type Migration } from '../migration.js';
 import { words } from '../status.js';
+import { together } from '../together.js';
 
 const HOUR = 3_600_000;
 
@@ -37,35 +41,46 @@ export async function warmSlice(migration: Migration, summary: string, until: ()
   const longest = Math.max(500, Math.min(6 * HOUR, Math.round(plan.warm.duration / 10)));
   const sliceMs = warm.remainingMs > 0 ? Math.min(longest, Math.max(500, warm.remainingMs)) : longest;
   const started = Date.now();
-  const report = await migration.step('the warm period', 'Check that the worker reaches Kafka and OwlMQ.', () =>
-    migration.watchUntil(
-      () =>
-        watchWarm.executeWithOptions({ summary }, [
-          {
-            migration: migration.name,
-            topics: plan.topics,
-            groups: plan.groups,
-            graceMs: plan.audit.grace,
-            sliceMs,
-            checkpoint: warm.audit,
-            from: fences,
-          },
-        ]),
-      until,
-    ),
+  const blockers: string[] = [];
+  const shards = mirrorShards(migration);
+  const watchShard = async (index: number): Promise<void> => {
+    const part = partOf(index, shards);
+    const report = await watchWarm.executeWithOptions({ summary: `${summary}${part}` }, [
+      { ...mirrorRequest(migration, index, fences), groups: plan.groups, sliceMs },
+    ]);
+    takeMirrorOutcome(migration, index, report.audit, Date.now() - started);
+    blockers.push(...report.rollbackBlockers);
+    takePositions(migration, fences, index, report);
+  };
+  const watched = await migration.step('the warm period', AUDIT_TODO, () =>
+    migration.watchUntil(() => together(shards.map((_, index) => () => watchShard(index))), until),
   );
-  warm.audit = report.audit.checkpoint;
-  state.parity = report.audit.figures;
-  if (report.positions !== null) {
-    warm.positions = report.positions;
-    warm.positionsAt = report.positionsAt;
-  }
-  warm.rollbackBlockers = report.rollbackBlockers;
-  if (report.rollbackBlockers.length === 0) delete warm.unavailableSince;
+  // Ended between two attempts: what is known stays, and the time does not count.
+  if (watched === undefined) return 0;
+  warm.rollbackBlockers = [...new Set(blockers)];
+  if (blockers.length === 0) delete warm.unavailableSince;
   else if (warm.unavailableSince === undefined) {
     warm.unavailableSince = now();
-    migration.note(`a rollback would not be possible: ${report.rollbackBlockers.join('; ')}`);
+    migration.note(`a rollback would not be possible: ${warm.rollbackBlockers.join('; ')}`);
   }
   migration.refreshDetails();
   return Math.min(sliceMs, Date.now() - started);
+}
+
+/** Groups had consumed Kafka up to the fence: where nothing was translated yet, they begin there. */
+function takePositions(
+  { plan, state }: Migration,
+  fences: Fences,
+  index: number,
+  { positions, positionsAt }: WarmReport,
+): void {
+  const { warm } = state;
+  if (warm === undefined || positions === null) return;
+  const atFence = Object.fromEntries(plan.groups.map((group) => [group, fences.kafka]));
+  warm.positions = mergePositions(warm.positions ?? atFence, positions);
+  const shard = warm.audits?.[index];
+  if (shard !== undefined && positionsAt !== null) shard.positionsAt = positionsAt;
+  // The oldest: all partitions are at least as far.
+  const times = (warm.audits ?? []).map((one) => one.positionsAt);
+  warm.positionsAt = times.includes(undefined) ? null : (times.sort()[0] ?? null);
 }

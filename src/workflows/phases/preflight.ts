@@ -22,6 +22,7 @@ export async function preflightChecks(migration: Migration): Promise<void> {
             migration: migration.name,
             topics: plan.topics,
             groups: plan.groups,
+            forward: plan.forward,
             retentionNeededMs: plan.soak.duration + plan.warm.duration + DAY,
           },
         ]),

@@ -2,7 +2,6 @@ import { ActivityFailure } from '@temporalio/workflow';
 import type { Fences } from '../../activities/migration-activities.js';
 import {
   applyRouting,
-  auditToKafka,
   awaitDrained,
   awaitPublishers,
   legEnds,
@@ -10,9 +9,13 @@ import {
   proveLeg,
   restoreKafkaOffsets,
 } from '../activity-proxies.js';
+import { mirrorShards, proveMirror } from '../audit-steps.js';
+import { causeOf } from '../failures.js';
 import { consumersToBe, FOLLOW, publishersToFollow } from '../fleet-steps.js';
-import { causeOf, type Migration } from '../migration.js';
+import type { Migration } from '../migration.js';
 
+/** While publishers hold, or are about to, an audit that fails is soon a question for the next step. */
+const AUDIT_RETRIES = { maximumAttempts: 3 };
 const REACH = 'Check that the worker reaches Kafka and OwlMQ.';
 
 /**
@@ -48,7 +51,7 @@ async function returnToKafka(migration: Migration, fences: Fences): Promise<void
   let owlmqAnswers = await isAlive(migration);
   if (owlmqAnswers) {
     try {
-      await proveKafka(migration, fences, false);
+      await proveMirror(migration, 'catch up with the audit before publishers hold', fences, false, AUDIT_RETRIES);
     } catch (error) {
       if (!(error instanceof ActivityFailure)) throw error;
       migration.note(`the audit could not catch up before publishers hold: ${causeOf(error)}`);
@@ -102,7 +105,8 @@ async function isAlive(migration: Migration): Promise<boolean> {
 async function bringHome(migration: Migration, fences: Fences): Promise<void> {
   const { plan, state } = migration;
   await drainOwlmqConsumers(migration);
-  const audited = await proveKafka(migration, fences, true);
+  await proveMirror(migration, 'prove that Kafka has everything', fences, true, AUDIT_RETRIES);
+  const audited = mirrorShards(migration).map(({ checkpoint }) => checkpoint);
   const moves = await moveOffsets.executeWithOptions(
     { summary: 'translate positions to Kafka, import, read back', retry: { maximumAttempts: 3 } },
     [{ direction: 'to-kafka', topics: plan.topics, groups: plan.groups, fences, audited, reset: plan.offsetReset }],
@@ -110,31 +114,6 @@ async function bringHome(migration: Migration, fences: Fences): Promise<void> {
   if (state.rollback !== undefined) {
     state.rollback.redeliveries = moves.reduce((sum, { redeliveries }) => sum + redeliveries, 0);
   }
-}
-
-/** Up to the present ends while messages flow, so that little is left; `toEnd` once publishers hold. */
-async function proveKafka(migration: Migration, fences: Fences, toEnd: boolean): Promise<unknown> {
-  const { plan, state } = migration;
-  const audit = await auditToKafka.executeWithOptions(
-    {
-      summary: toEnd ? 'prove that Kafka has everything' : 'catch up with the audit before publishers hold',
-      retry: { maximumAttempts: 3 },
-    },
-    [
-      {
-        migration: migration.name,
-        topics: plan.topics,
-        checkpoint: state.warm?.audit ?? state.rollback?.audit,
-        from: fences,
-        graceMs: plan.audit.grace,
-        toEnd,
-      },
-    ],
-  );
-  state.parity = audit.figures;
-  if (state.warm !== undefined) state.warm.audit = audit.checkpoint;
-  else if (state.rollback !== undefined) state.rollback.audit = audit.checkpoint;
-  return audit.checkpoint;
 }
 
 /** To the end where that is possible in a short time, else where they are: positions are then translated. */

@@ -11,9 +11,11 @@ export async function shadowSoak(migration: Migration): Promise<void> {
   if (migration.isPast('shadow-soak')) return;
   const { plan, state } = migration;
   migration.enter('shadow-soak');
+  await migration.audit.run();
   if (state.routing.shadow !== 'compare') await startShadows(migration);
   while (soakShortfalls(state.soak, soakTarget(plan)).length > 0) {
     await migration.whilePaused();
+    await migration.audit.blockOnFailure();
     await soakSlice(migration);
     await migration.continueAsNewWhenLong();
   }
@@ -44,9 +46,17 @@ async function startShadows(migration: Migration): Promise<void> {
   await consumersReady(true);
 }
 
-/** Compares for a slice of time, ended early by a discrepancy, a pause or `until`, and advances the soak clock. */
-export async function soakSlice(migration: Migration, until?: () => boolean, longestMs = HOUR): Promise<void> {
+/**
+ * Compares for a slice of time, beside the audit, and advances the soak clock. Ended early by a discrepancy, a pause, an
+ * audit that has failed, or `until`.
+ */
+export async function soakSlice(
+  migration: Migration,
+  until: () => boolean = () => false,
+  longestMs = HOUR,
+): Promise<void> {
   const { plan, state } = migration;
+  await migration.audit.run();
   const sliceMs = Math.min(longestMs, Math.max(500, Math.round(plan.soak.duration / 20)));
   const started = Date.now();
   const todo = 'Check that the worker reaches Kafka and OwlMQ.';
@@ -60,18 +70,18 @@ export async function soakSlice(migration: Migration, until?: () => boolean, lon
             topics: plan.topics,
             groups: plan.groups,
             latenessMs: plan.soak.lateness,
-            graceMs: plan.audit.grace,
             sliceMs,
-            audit: state.audit,
             comparison: state.comparison,
             start: state.observationsFrom,
             from: state.routing.shadowFrom ?? {},
             endAtDiscrepancy: state.soak.cleanMs > 0,
           },
         ]),
-      until,
+      () => until() || migration.audit.failed,
     ),
   );
+  // Ended before it saw anything: the time does not count.
+  if (report === undefined) return;
   takeReport(migration, report, Date.now() - started);
   const { lost } = report.comparison;
   if (lost === undefined) return;
@@ -83,14 +93,6 @@ export async function soakSlice(migration: Migration, until?: () => boolean, lon
 
 function takeReport(migration: Migration, report: SoakReport, elapsedMs: number): void {
   const { plan, state } = migration;
-  state.audit = report.audit.checkpoint;
-  state.foreign = Object.fromEntries(
-    Object.entries(report.audit.figures.foreign).map(([topic, count]) => [
-      topic,
-      count - (state.parity?.foreign[topic] ?? 0),
-    ]),
-  );
-  state.parity = report.audit.figures;
   state.comparison = report.comparison.checkpoint;
   for (const [group, { counts, comparedUpTo }] of Object.entries(report.comparison.groups)) {
     state.verdicts[group] = {

@@ -1,5 +1,6 @@
 import { eachLimited } from '../audit/each-limited.js';
 import { throwAll } from '../audit/audit-errors.js';
+import { ownedPartitions } from '../audit/partitions.js';
 import { lookupAll } from '../audit/owlmq-copies.js';
 import { LogReader, type PartitionBounds } from '../kafka/log-reader.js';
 import { foreignMessageId, readProvenance } from '../message/headers.js';
@@ -21,6 +22,8 @@ export interface TranslateToKafkaOptions extends TranslateOptions {
   kafkaFrom: TopicOffsets;
   /** Positions of the `MirrorAudit`: all before them is proven and needs no second look. */
   proven?: { owlmq: TopicOffsets; kafka: TopicOffsets } | undefined;
+  /** The partitions to translate, by topic; all of a topic that is not named. */
+  partitions?: Readonly<Record<string, readonly number[]>> | undefined;
 }
 
 /**
@@ -57,7 +60,9 @@ async function translateTopic(
   const kafka = await reader.bounds(topic);
   const owlmq = await options.owlmq.describeTopic(topic, call);
   const translations: OffsetTranslation[] = [];
-  const errors = await eachLimited(kafka, PARTITIONS_AT_ONCE, async (bound) => {
+  const own = ownedPartitions(topic, kafka.length, options.partitions);
+  const wanted = kafka.filter(({ partition }) => own.includes(partition));
+  const errors = await eachLimited(wanted, PARTITIONS_AT_ONCE, async (bound) => {
     const { partition } = bound;
     const source = commits?.offsets.find((found) => found.topic === topic && found.partition === partition)?.offset;
     const owlmqBound = owlmq?.partitions.find((found) => found.partition === partition);
@@ -70,7 +75,7 @@ async function translateTopic(
         : await translatePartition(options, reader, topic, bound, source, owlmqBound);
   });
   throwAll(errors, `The translation of ${group} on ${topic}`);
-  return translations;
+  return translations.filter(({ partition }) => own.includes(partition));
 }
 
 async function translatePartition(

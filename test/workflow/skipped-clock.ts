@@ -1,0 +1,92 @@
+import { setTimeout as realTime } from 'node:timers/promises';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+
+/** How long, in real time, a follower waits for somebody to follow. */
+const ALONE_AFTER_MS = 2_000;
+const POLL_MS = 3;
+
+interface Sleeper {
+  follows: boolean;
+  until: number;
+  /** Longest stretch at a time: whoever is woken in the middle of one leaves the clock to run on to its end. */
+  stretchMs: number;
+}
+
+/**
+ * The time-skipping server's clock for several activities that sleep at a time. The server skips only while every
+ * running activity asks it to, so all ask for the same stretch. An activity that runs beside others follows them: while
+ * the workflow is about to start or to end something it must not be the one that skips an hour on.
+ */
+export class SkippedClock {
+  readonly #sleepers = new Set<Sleeper>();
+  readonly #asked = new Set<Promise<void>>();
+  /** Whether followers have found nobody to follow since the last one whom they could. */
+  #alone = false;
+
+  constructor(private readonly env: TestWorkflowEnvironment) {}
+
+  async now(): Promise<number> {
+    return await this.env.currentTimeMs();
+  }
+
+  /** Resolves once the time is over, or at once when aborted. */
+  async sleep(durationMs: number, signal: AbortSignal, follows: boolean): Promise<void> {
+    const sleeper = { follows, until: (await this.now()) + durationMs, stretchMs: durationMs / 4 + 1 };
+    this.#sleepers.add(sleeper);
+    if (!follows) this.#alone = false;
+    const aborted = new Promise<void>((resolve) => {
+      signal.addEventListener('abort', () => {
+        resolve();
+      });
+    });
+    try {
+      for (;;) {
+        if (follows) await this.#leaderOrAlone(signal);
+        const now = await this.now();
+        if (isAborted(signal) || now >= sleeper.until) break;
+        // The one to follow may have slept enough meanwhile.
+        if (follows && !this.#alone && !this.#hasLeader()) continue;
+        const ends = [...this.#sleepers].map(({ until, stretchMs }) => Math.min(until - now, stretchMs));
+        await Promise.race([this.#ask(Math.max(1, Math.min(...ends))), aborted]);
+      }
+    } finally {
+      this.#sleepers.delete(sleeper);
+    }
+  }
+
+  /** Waits until the server has answered all that it was asked: before its end. */
+  async drain(): Promise<void> {
+    const answered = Promise.allSettled(this.#asked);
+    for (let attempt = 0; this.#asked.size > 0 && attempt < 10; attempt += 1) {
+      await Promise.race([answered, realTime(200)]);
+      if (this.#asked.size > 0) await this.env.sleep('1 hour');
+    }
+  }
+
+  async #ask(durationMs: number): Promise<void> {
+    const asked = this.env.sleep(durationMs);
+    this.#asked.add(asked);
+    try {
+      await asked;
+    } finally {
+      this.#asked.delete(asked);
+    }
+  }
+
+  #hasLeader(): boolean {
+    return [...this.#sleepers].some(({ follows }) => !follows);
+  }
+
+  async #leaderOrAlone(signal: AbortSignal): Promise<void> {
+    const deadline = Date.now() + ALONE_AFTER_MS;
+    while (!this.#hasLeader() && !this.#alone && !signal.aborted) {
+      if (Date.now() > deadline) this.#alone = true;
+      else await realTime(POLL_MS);
+    }
+  }
+}
+
+/** As a call, so that nobody takes it for unchanged over an await. */
+function isAborted({ aborted }: AbortSignal): boolean {
+  return aborted;
+}
