@@ -72,7 +72,12 @@ function startMember(
       ...{ mirrorDegraded: false, topics: [] },
     };
   };
-  const reporter = new MemberReporter({ connection, migration, instance, report });
+  const reporter = new MemberReporter({
+    ...{ connection, migration, instance, report },
+    onDelivered: (delivered) => {
+      follower.reported(delivered);
+    },
+  });
   follower.onChange(() => {
     reporter.now().catch((error: unknown) => {
       tell({ type: 'failed', error: String(error) });

@@ -26,16 +26,16 @@ type FleetActivities = Pick<MigrationActivities, 'awaitPublishers' | 'awaitConsu
 export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies): FleetActivities {
   return {
     awaitPublishers: (request) =>
-      untilReady(async (waitedMs) => {
+      untilReady(async () => {
         // Members that registered before the epoch was written are in the topic now; later ones read the epoch first.
         await roster.readToEnd();
-        return judgePublishers(request, living(request.migration, 'publisher', waitedMs));
+        return judgePublishers(request, living(request.migration, 'publisher'));
       }),
 
     awaitConsumers: (request) =>
-      untilReady(async (waitedMs) => {
+      untilReady(async () => {
         await roster.readToEnd();
-        return judgeConsumers(request, living(request.migration, 'consumer', waitedMs));
+        return judgeConsumers(request, living(request.migration, 'consumer'));
       }),
 
     awaitDrained: async (request) => {
@@ -47,14 +47,14 @@ export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies):
   };
 
   /**
-   * A member that does not report may still read the routing, and act, until a lease after the epoch was written: its
-   * silence counts from the start of the wait, not from its last report.
+   * A member trusts nothing for longer than its lease after a report that Kafka took: who has been silent for longer
+   * holds already, and need not be waited for.
    */
-  function living<R extends 'publisher' | 'consumer'>(migration: string, role: R, waitedMs: number) {
+  function living<R extends 'publisher' | 'consumer'>(migration: string, role: R) {
     const members = roster.members(migration).filter(({ report }) => report.role === role && report.state !== 'left');
     return members.map(({ report, silentMs }) => ({
       report: report as R extends 'publisher' ? PublisherReport : ConsumerReport,
-      silent: Math.min(silentMs, waitedMs) > report.leaseMs + LEASE_MARGIN_MS,
+      silent: silentMs > report.leaseMs + LEASE_MARGIN_MS,
     }));
   }
 
@@ -97,13 +97,12 @@ export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies):
 type Judgement<T> = { ready: T } | { waitFor: string[] };
 
 /** Asks until it is ready, for as long as the attempt may take. */
-async function untilReady<T>(ask: (waitedMs: number) => Promise<Judgement<T>>): Promise<T> {
+async function untilReady<T>(ask: () => Promise<Judgement<T>>): Promise<T> {
   return await withHeartbeat<T, string[]>(async ({ signal, record }) => {
     const deadline = attemptDeadline();
-    const started = performance.now();
     for (;;) {
       signal.throwIfAborted();
-      const judgement = await ask(performance.now() - started);
+      const judgement = await ask();
       if ('ready' in judgement) return judgement.ready;
       // Shown in the UI with the pending activity.
       record(judgement.waitFor.slice(0, 20));

@@ -5,6 +5,7 @@ import type { ConsumerReport } from '../src/members/member-report.js';
 import { RoutingFollower } from '../src/routing/routing-follower.js';
 import { TcpProxy } from './tcp-proxy.js';
 import { Bench, until } from './consumer-harness.js';
+import { ALWAYS_REPORTED } from './publisher-fixture.js';
 
 interface Applied {
   id: string;
@@ -73,6 +74,7 @@ describe('DualConsumer', () => {
       migration: bench.migration,
       clientId: 'test',
     });
+    follower.reported(ALWAYS_REPORTED);
     await follower.start();
     expect(follower.state?.epoch).toBe(epoch);
     await follower.stop();
@@ -204,6 +206,7 @@ describe('DualConsumer', () => {
         migration: `${warm.migration}-warm`,
         clientId: 'test',
       });
+      leaseholder.reported(ALWAYS_REPORTED);
       await leaseholder.start();
       await member('a', { kafka });
       await bench.publish(messages(0, 20));

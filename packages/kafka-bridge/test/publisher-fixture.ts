@@ -10,6 +10,7 @@ import type { PublisherReport } from '../src/members/member-report.js';
 import type { OwlmqStoredRecord } from '../src/owlmq/owlmq-api.js';
 import { OwlmqClient } from '../src/owlmq/owlmq-client.js';
 import type { RoutingState } from '../src/routing/routing-state.js';
+import type { DeliveredReport } from '../src/routing/routing-view.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 export const API_KEY = 'test-key';
@@ -24,6 +25,9 @@ export function testBrokers(): string[] {
 export function uniqueName(prefix: string): string {
   return `${prefix}-${randomBytes(5).toString('hex')}`;
 }
+
+/** Leases of a follower without a reporter: as if its reports always arrived, from the begin of time. */
+export const ALWAYS_REPORTED: DeliveredReport = { sentAt: Infinity, acknowledgedAt: -Infinity, leaseMs: Infinity };
 
 /** A routing state with what a test does not care about. */
 export function routingState(change: Partial<RoutingState> & Pick<RoutingState, 'migration' | 'epoch'>): RoutingState {

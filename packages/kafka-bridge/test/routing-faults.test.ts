@@ -10,7 +10,7 @@ import { RoutingFollower } from '../src/routing/routing-follower.js';
 import { ROUTING_TOPIC, type RoutingState } from '../src/routing/routing-state.js';
 import { RoutingWriter } from '../src/routing/routing-writer.js';
 import { PrivateBroker } from './private-broker.js';
-import { publisherReport, routingState, uniqueName, until } from './publisher-fixture.js';
+import { ALWAYS_REPORTED, publisherReport, routingState, uniqueName, until } from './publisher-fixture.js';
 
 const LEASE_MS = 1_500;
 let broker: PrivateBroker;
@@ -152,10 +152,34 @@ describe('a routing topic that is deleted while members run', () => {
     expect(await valuesOf(topic)).toEqual(['0', '1']);
   });
 
+  it('keeps one that starts meanwhile from taking it for a migration that has not begun', async () => {
+    const { migration, topic, state } = await migrationOf();
+    await writer.write(state(5, { fence: { reason: 'test' } }));
+    const { publisher: first } = publisherOf(migration);
+    await first.connect();
+    await until('it obeys the fence', () => first.status().state === 'fenced');
+    await first.close();
+    await admin.deleteTopics({ topics: [ROUTING_TOPIC] });
+    await writer.ensureTopics();
+    const { publisher, events } = publisherOf(migration);
+    const call = publisher.publish(topic, 'held', { key: 'k' });
+    await until('it says what is missing', () =>
+      events.some((event) => event.type === 'error' && event.error.name === 'RoutingLostError'),
+    );
+    const lost = events.find((event) => event.type === 'error' && event.error.name === 'RoutingLostError');
+    expect(lost).toMatchObject({
+      error: { message: expect.stringMatching(/no state.*members have reported epoch 5.*routing set/) as string },
+    });
+    expect(await valuesOf(topic)).toEqual([]);
+    await writer.write(state(6));
+    expect(await call).toMatchObject({ epoch: 6 });
+  });
+
   it('is noticed when the new one is as long as the old one already, and is made anew by a write', async () => {
     const { migration, state } = await migrationOf();
     await writer.write(state(5));
     const follower = new RoutingFollower({ connection, migration, clientId: 'follower' });
+    follower.reported(ALWAYS_REPORTED);
     await follower.start();
     onTestFinished(() => follower.stop());
     const producer = new ReplaceableProducer({ connection, clientId: 'filler' });

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RoutingLostError } from '../src/routing/routing-errors.js';
 import { DEFAULT_LEASE_MS, type RoutingState } from '../src/routing/routing-state.js';
-import { RoutingView } from '../src/routing/routing-view.js';
-import { routingState } from './publisher-fixture.js';
+import { RoutingView, type DeliveredReport } from '../src/routing/routing-view.js';
+import { ALWAYS_REPORTED, routingState } from './publisher-fixture.js';
 
 const seed = Number(process.env['FC_SEED'] ?? Date.now() % 2 ** 31);
 const MIGRATION = 'm';
@@ -44,6 +44,13 @@ const event = fc.oneof(
       most: fc.oneof(fc.constant(99), fc.integer({ min: 0, max: 3 })),
     }),
   },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      type: fc.constant('report' as const),
+      acknowledgedFor: fc.oneof(fc.nat({ max: 100 }), fc.nat({ max: 2_000 })),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ type: fc.constant('wait' as const), ms: fc.nat({ max: 3_000 }) }) },
 );
 
@@ -54,6 +61,10 @@ describe('what a member takes for true of its routing', () => {
       fc.property(fc.array(event, { maxLength: 40, size: 'max' }), (events) => {
         const view = new RoutingView(MIGRATION);
         let now = 0;
+        /** Reports that Kafka has, with the lease that each states. */
+        const reports: DeliveredReport[] = [];
+        /** Since when this member has not counted as silent; a proof from before is none. */
+        let presentSince = Infinity;
         let log: { offset: number; state: RoutingState | undefined }[] = [];
         let end = 0;
         let position = 0;
@@ -91,6 +102,16 @@ describe('what a member takes for true of its routing', () => {
             case 'wait':
               now += happening.ms;
               break;
+            case 'report': {
+              const sentAt = now;
+              now += happening.acknowledgedFor;
+              const leaseMs = view.leaseMs;
+              const last = reports.at(-1);
+              if (last === undefined || now >= last.sentAt + Math.min(last.leaseMs, leaseMs)) presentSince = now;
+              reports.push({ sentAt, acknowledgedAt: now, leaseMs });
+              view.reported({ sentAt, acknowledgedAt: now, leaseMs });
+              break;
+            }
             case 'fetch': {
               const fetchStartedAt = now;
               now += happening.sentFor;
@@ -112,6 +133,7 @@ describe('what a member takes for true of its routing', () => {
                 ...{ atEnd, fetchStartedAt, fromBegin },
               });
               fromBegin = false;
+              if (view.seemsUnbegun) view.membersReported(0);
               if (news.state !== undefined) {
                 expect(atEnd).toBe(true);
                 expect(news.state).toEqual(newest);
@@ -129,10 +151,15 @@ describe('what a member takes for true of its routing', () => {
           if ((view.state?.epoch ?? 0) !== obeyed) expect(view.state?.epoch).toBe(obeyed);
           const wrong = EPOCHS.filter((epoch) => {
             const proof = proven.get(epoch);
-            const until = proof === undefined ? -Infinity : proof.at + proof.leaseMs;
+            const last = reports.at(-1);
+            const reportEnd = last === undefined ? -Infinity : last.sentAt + Math.min(last.leaseMs, view.leaseMs);
+            const counts = proof !== undefined && proof.at >= presentSince;
+            const until = counts ? Math.min(proof.at + proof.leaseMs, reportEnd) : -Infinity;
             // Never longer than was proven; and for as long, while it is obeyed.
             const leaseEnd = view.leaseEndOf(epoch);
-            return epoch === obeyed ? leaseEnd !== until : leaseEnd > until;
+            if (epoch === obeyed) return leaseEnd !== until;
+            // An earlier one keeps the end that it had, and has no longer one than its last proof gave.
+            return leaseEnd > (proof === undefined ? -Infinity : proof.at + proof.leaseMs);
           });
           if (wrong.length > 0) expect(wrong.map((epoch) => [epoch, view.leaseEndOf(epoch)])).toEqual([]);
           if (view.leaseValid(now) !== now < view.leaseEndOf(obeyed)) expect(view.leaseValid(now)).toBe(false);
@@ -142,6 +169,11 @@ describe('what a member takes for true of its routing', () => {
     );
   });
 
+  const alwaysReported = (): RoutingView => {
+    const view = new RoutingView(MIGRATION);
+    view.reported(ALWAYS_REPORTED);
+    return view;
+  };
   const slice = (states: readonly RoutingState[], fetchStartedAt: number, fromBegin = false) => ({
     records: states.map((state) => record(state)),
     ...{ atEnd: true, fetchStartedAt, fromBegin },
@@ -152,7 +184,7 @@ describe('what a member takes for true of its routing', () => {
     ['holds a lower epoch', [stateOf(4)]],
     ['holds another state of this epoch', [stateOf(5, { ratio: 1 })]],
   ])('is not renewed from a topic made anew that %s; it says so once, and goes on with a higher epoch', (_, states) => {
-    const view = new RoutingView(MIGRATION);
+    const view = alwaysReported();
     view.take(slice([stateOf(5)], 0, true));
     expect(view.leaseEnd).toBe(1_000);
     const lost = view.take(slice(states, 500, true));
@@ -168,7 +200,7 @@ describe('what a member takes for true of its routing', () => {
   });
 
   it('is renewed from a topic made anew that holds the same state', () => {
-    const view = new RoutingView(MIGRATION);
+    const view = alwaysReported();
     view.take(slice([stateOf(5)], 0, true));
     const again = view.take(slice([stateOf(5, { writtenAt: '2027-01-01T00:00:00.000Z' })], 500, true));
     expect(again).toEqual({ state: undefined, errors: [] });
@@ -176,7 +208,7 @@ describe('what a member takes for true of its routing', () => {
   });
 
   it('leaves an earlier epoch its lease, which nothing renews', () => {
-    const view = new RoutingView(MIGRATION);
+    const view = alwaysReported();
     view.take(slice([stateOf(1)], 0, true));
     view.take(slice([], 700));
     view.take(slice([stateOf(2)], 900));
@@ -185,8 +217,56 @@ describe('what a member takes for true of its routing', () => {
   });
 
   it('has no end once Kafka is not written any more', () => {
-    const view = new RoutingView(MIGRATION);
+    const view = alwaysReported();
     view.take(slice([stateOf(1, { primary: 'owlmq', live: 'owlmq', mirror: false })], 0, true));
     expect(view.leaseValid(1e12)).toBe(true);
+  });
+
+  it('holds for no longer than the lease after a report that Kafka took', () => {
+    const view = new RoutingView(MIGRATION);
+    view.take(slice([stateOf(1)], 0, true));
+    expect(view.leaseEnd).toBeUndefined();
+    view.reported({ sentAt: 100, acknowledgedAt: 120, leaseMs: 1_000 });
+    expect(view.leaseEnd).toBeUndefined();
+    view.take(slice([], 150));
+    expect(view.leaseEnd).toBe(1_100);
+    view.take(slice([], 900));
+    expect(view.leaseEnd).toBe(1_100);
+    view.reported({ sentAt: 800, acknowledgedAt: 1_099, leaseMs: 1_000 });
+    expect(view.leaseEnd).toBe(1_800);
+    // A report on a shorter lease may have arrived unacknowledged.
+    view.take(slice([stateOf(2, { leaseMs: 400 })], 1_100));
+    expect(view.leaseEnd).toBe(1_200);
+  });
+
+  it('holds again after a silence by what is read after the report that ended it', () => {
+    const view = new RoutingView(MIGRATION);
+    view.reported({ sentAt: 0, acknowledgedAt: 0, leaseMs: 1_000 });
+    view.take(slice([stateOf(1)], 10, true));
+    view.take(slice([], 990));
+    view.reported({ sentAt: 500, acknowledgedAt: 1_000, leaseMs: 1_000 });
+    expect(view.leaseEnd).toBeUndefined();
+    // Sent before, answered after.
+    view.take(slice([], 999));
+    expect(view.leaseEnd).toBeUndefined();
+    view.take(slice([], 1_000));
+    expect(view.leaseEnd).toBe(1_500);
+  });
+
+  it('has no lease on a log without a state before somebody has looked at what members report', () => {
+    const view = alwaysReported();
+    view.take(slice([], 0, true));
+    expect([view.seemsUnbegun, view.leaseEnd]).toEqual([true, undefined]);
+    view.membersReported(0);
+    expect([view.seemsUnbegun, view.leaseEnd]).toEqual([false, DEFAULT_LEASE_MS]);
+
+    const late = alwaysReported();
+    late.take(slice([], 0, true));
+    const { errors } = late.membersReported(5);
+    expect(errors[0]?.message).toMatch(/holds no state, and members have reported epoch 5/);
+    expect(late.take(slice([stateOf(4)], 100)).errors[0]?.message).toMatch(/another state of epoch 4/);
+    expect(late.leaseEnd).toBeUndefined();
+    expect(late.take(slice([stateOf(5)], 200))).toMatchObject({ state: { epoch: 5 }, errors: [] });
+    expect(late.leaseEnd).toBe(1_200);
   });
 });

@@ -9,7 +9,7 @@ import { decodeRoutingRecord, newerState, RoutingRecordError } from '../src/rout
 import { ROUTING_TOPIC, type RoutingState } from '../src/routing/routing-state.js';
 import { RoutingWriter } from '../src/routing/routing-writer.js';
 import { ReplaceableProducer } from '../src/kafka/replaceable-producer.js';
-import { publisherReport, routingState, testBrokers, uniqueName, until } from './publisher-fixture.js';
+import { ALWAYS_REPORTED, publisherReport, routingState, testBrokers, uniqueName, until } from './publisher-fixture.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 const connection = { brokers: [] as string[] };
@@ -123,6 +123,7 @@ describe('RoutingFollower', () => {
       clientId: uniqueName('follower'),
       onError: (error) => errors.push(error),
     });
+    follower.reported(ALWAYS_REPORTED);
     onTestFinished(() => follower.stop());
     return { follower, errors };
   }

@@ -175,15 +175,19 @@ export class DualConsumer<Output> {
     };
     const producer = new ObservationProducer(this.#kafka, onError);
     const digestKey = this.#options.digestKey ?? process.env.OWLMQ_BRIDGE_DIGEST_KEY;
+    const follower = new RoutingFollower({ connection: kafka, migration, clientId: this.instance, onError });
     return {
       producer,
       owlmq: new OwlmqClient(this.#options.owlmq ?? {}),
-      follower: new RoutingFollower({ connection: kafka, migration, clientId: this.instance, onError }),
+      follower,
       reporter: new MemberReporter({
         connection: kafka,
         migration,
         instance: this.instance,
         report: () => this.#report(),
+        onDelivered: (report) => {
+          follower.reported(report);
+        },
         onError,
       }),
       observer: new Observer({

@@ -1,6 +1,7 @@
 import { asError, bounded } from '../async/bounded.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
+import type { DeliveredReport } from '../routing/routing-view.js';
 import { MEMBERS_TOPIC, type MemberReport } from './member-report.js';
 
 export interface MemberReporterOptions {
@@ -11,14 +12,16 @@ export interface MemberReporterOptions {
   report: () => MemberReport;
   /** Time between reports while something changes, ms (default 1,000, or a quarter of the lease if that is less). */
   intervalMs?: number;
+  /** Told of each report that Kafka took, which the member's lease counts from. */
+  onDelivered?: (report: DeliveredReport) => void;
   /** Told of reports that could not be sent. The next is sent all the same. */
   onError?: (error: Error) => void;
 }
 
-const SEND_TIMEOUT_MS = 15_000;
+const FIRST_SEND_TIMEOUT_MS = 15_000;
 const LEAVE_TIMEOUT_MS = 3_000;
 const INTERVAL_MS = 1_000;
-/** Who does not report for a lease reads as silent: this share of it passes between two reports at most. */
+/** Who does not report for a lease loses it: this share of it passes between two reports at most. */
 const LEASE_SHARE = 4;
 
 /**
@@ -131,16 +134,26 @@ export class MemberReporter {
   async #write(report: MemberReport): Promise<void> {
     const { migration, instance } = this.#options;
     const message = { key: `${migration}/${instance}`, value: JSON.stringify(report), partition: 0 };
+    const { leaseMs } = report;
+    const sentAt = performance.now();
     try {
       await this.#producer.sendBatch(
         { topicMessages: [{ topic: MEMBERS_TOPIC, messages: [message] }] },
-        SEND_TIMEOUT_MS,
+        this.#timeoutMs(leaseMs),
       );
-      this.#last = { text: withoutTime(report), at: performance.now() };
+      const acknowledgedAt = performance.now();
+      this.#last = { text: withoutTime(report), at: acknowledgedAt };
+      this.#options.onDelivered?.({ sentAt, acknowledgedAt, leaseMs });
     } catch (error) {
       await this.#producer.giveUp();
       throw error;
     }
+  }
+
+  /** A report that hangs leaves time for another before the lease is over; the last is bounded by `stop()`. */
+  #timeoutMs(leaseMs: number): number {
+    if (this.#last === undefined) return FIRST_SEND_TIMEOUT_MS;
+    return this.#stopped ? LEAVE_TIMEOUT_MS : leaseMs / 2;
   }
 }
 

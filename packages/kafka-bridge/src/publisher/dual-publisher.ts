@@ -255,11 +255,15 @@ export class DualPublisher {
       this.#emit({ type: 'error', error });
     };
     const connection = { clientId: this.instance, ...this.#options.kafka };
+    const follower = new RoutingFollower({ connection, migration, clientId: this.instance, onError });
     const reporter = new MemberReporter({
       connection,
       migration,
       instance: this.instance,
       report: () => this.#report(migration),
+      onDelivered: (report) => {
+        follower.reported(report);
+      },
       onError,
     });
     try {
@@ -268,7 +272,6 @@ export class DualPublisher {
       throw await whyUnregistered(connection, this.instance, migration, asError(error));
     }
     this.#reporter = reporter;
-    const follower = new RoutingFollower({ connection, migration, clientId: this.instance, onError });
     this.#follower = follower;
     follower.onChange((state) => {
       this.#obey(state);

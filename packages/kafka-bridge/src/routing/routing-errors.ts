@@ -19,22 +19,24 @@ export class RoutingUnavailableError extends Error {
 }
 
 /**
- * The routing topic was made anew, or lost records, and does not hold the state that this member obeys or a higher one.
- * The member does not take that for "no migration": it holds once its lease is over.
+ * The routing topic was made anew, or lost records, and does not hold the state that this member obeys, or that others
+ * have reported, nor a higher one. The member does not take that for "no migration": without a lease it holds.
  */
 export class RoutingLostError extends Error {
   override readonly name = 'RoutingLostError';
   constructor(
-    /** What this member obeys. */
-    readonly obeyed: RoutingState,
+    readonly migration: string,
+    /** The epoch that is known: obeyed by this member, or reported by others. */
+    readonly epoch: number,
     /** What the topic holds. */
     readonly found: RoutingState | undefined,
+    obeyed: boolean,
   ) {
-    const { migration, epoch } = obeyed;
     super(
       `Migration ${migration}: the routing topic was made anew or lost records. It holds ` +
-        `${found === undefined ? 'no state' : `another state of epoch ${found.epoch}`}, and this member obeys epoch ${epoch}: it holds ` +
-        `when its lease is over. Write the state again with a higher epoch (kafka-bridge routing set).`,
+        `${found === undefined ? 'no state' : `another state of epoch ${found.epoch}`}, and ` +
+        `${obeyed ? `this member obeys epoch ${epoch}: it holds when its lease is over` : `members have reported epoch ${epoch}: this one, which has just started, holds`}. ` +
+        `Write the state again with a higher epoch (kafka-bridge routing set).`,
     );
   }
 }

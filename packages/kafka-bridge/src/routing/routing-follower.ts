@@ -1,9 +1,10 @@
 import { asError, bounded, deferred } from '../async/bounded.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { PartitionFollower } from '../kafka/partition-follower.js';
+import { highestReportedEpoch } from '../members/reported-epoch.js';
 import { RoutingUnavailableError } from './routing-errors.js';
 import { ROUTING_TOPIC, type RoutingState } from './routing-state.js';
-import { RoutingView, type RoutingSlice } from './routing-view.js';
+import { RoutingView, type DeliveredReport, type RoutingNews, type RoutingSlice } from './routing-view.js';
 
 export interface RoutingFollowerOptions {
   connection: KafkaConnection;
@@ -20,8 +21,9 @@ const MAX_WAIT_MS = 1_000;
  * Follows the routing state of one migration.
  *
  * A state is trusted for its `leaseMs`, counted on the monotonic clock from the start of the last fetch that reached
- * the end of the routing topic; a final one for as long as the process lives. Epochs only rise, also when the topic is
- * made anew. Reading goes on, through any failure, until `stop()`.
+ * the end of the routing topic, or from the member's own last report (`reported`), whichever is earlier; a final one
+ * for as long as the process lives. Epochs only rise, also when the topic is made anew. Where it holds no state at the
+ * start, the members topic must not know of one either. Reading goes on, through any failure, until `stop()`.
  */
 export class RoutingFollower {
   readonly #options: RoutingFollowerOptions;
@@ -33,6 +35,8 @@ export class RoutingFollower {
   #leaseTold = false;
   #leaseTimer: NodeJS.Timeout | undefined;
   #lastError: Error | undefined;
+  #asking = false;
+  #stopped = false;
   #firstEnd = deferred<undefined>();
 
   constructor(options: RoutingFollowerOptions) {
@@ -70,8 +74,16 @@ export class RoutingFollower {
     return this.#view.leaseEndOf(epoch);
   }
 
+  /** A report of this member is in the members topic. Without any there is no lease: report before `start()`. */
+  reported(report: DeliveredReport): void {
+    // A lease that ran out unnoticed is told as lost before it is told as regained.
+    this.#watchLease();
+    this.#view.reported(report);
+    this.#watchLease();
+  }
+
   /**
-   * Starts following. Resolves once the end of the topic was read.
+   * Starts following. Resolves once the end of the topic was read, and there is a lease.
    *
    * @throws {RoutingUnavailableError} when it was not within `timeoutMs` (default 30 s); nothing is left running then.
    */
@@ -103,6 +115,7 @@ export class RoutingFollower {
 
   /** Stops following; the lease is over. No listener is called after this. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     clearTimeout(this.#leaseTimer);
     this.#changeListeners.clear();
     this.#leaseListeners.clear();
@@ -114,12 +127,35 @@ export class RoutingFollower {
   #onSlice(slice: RoutingSlice): void {
     // A lease that ran out unnoticed is told as lost before it is told as regained.
     this.#watchLease();
-    const { state, errors } = this.#view.take(slice);
+    this.#learn(this.#view.take(slice));
+    if (this.#view.seemsUnbegun) this.#askMembers();
+  }
+
+  #learn({ state, errors }: RoutingNews): void {
     for (const error of errors) this.#onError(error);
-    if (!slice.atEnd) return;
     if (state !== undefined) this.#tell(this.#changeListeners, state);
     this.#watchLease();
-    this.#firstEnd.resolve(undefined);
+    if (this.#view.leaseEnd !== undefined) this.#firstEnd.resolve(undefined);
+  }
+
+  /** Looks whether members know of a state that the routing topic does not hold. */
+  #askMembers(): void {
+    if (this.#asking) return;
+    this.#asking = true;
+    const { connection, clientId, migration } = this.#options;
+    highestReportedEpoch(connection, clientId, migration)
+      .then(
+        (epoch) => {
+          if (!this.#stopped) this.#learn(this.#view.membersReported(epoch));
+        },
+        (error: unknown) => {
+          // The next slice asks again.
+          this.#onError(asError(error));
+        },
+      )
+      .finally(() => {
+        this.#asking = false;
+      });
   }
 
   #watchLease(): void {

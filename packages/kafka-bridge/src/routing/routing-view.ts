@@ -7,6 +7,15 @@ import { DEFAULT_LEASE_MS, isFinal, type RoutingState } from './routing-state.js
 /** What one fetch of the routing topic brought. */
 export type RoutingSlice = Omit<FollowedSlice, 'records'> & { records: readonly RoutingRecord[] };
 
+/** A report of this member that is in the members topic. Times are `performance.now()`. */
+export interface DeliveredReport {
+  /** Before it was sent. */
+  sentAt: number;
+  acknowledgedAt: number;
+  /** The lease that it states. */
+  leaseMs: number;
+}
+
 /** What a slice changed. */
 export interface RoutingNews {
   /** The state to obey from now on, when it is another than before. */
@@ -20,12 +29,18 @@ export interface RoutingNews {
  * a connection of its own. Times are `performance.now()`.
  *
  * Each epoch has a lease: `leaseMs` from the start of the last fetch that reached the end of the topic and found no
- * higher one. So nobody acts under an epoch for longer than its lease after a higher one was written. Epochs only rise.
+ * higher one, or from the last report that Kafka took, whichever is earlier. So nobody acts under an epoch for longer
+ * than its lease after a higher one was written, nor for longer than that after its own last report: who reads the
+ * members need not wait for one that has been silent that long. One that was, and reports again, trusts only what it
+ * reads after. Epochs only rise.
  */
 export class RoutingView {
   readonly #migration: string;
   /** Newest of the log that is being read, which may be ahead of `#state` until its end is reached. */
   #read: RoutingState | undefined;
+  /** Of the last slice: whether it reached the end, and when it was asked for. */
+  #atEnd = false;
+  #lastFetch = -Infinity;
   #state: RoutingState | undefined;
   #leaseStart: number | undefined;
   /** Epochs that were obeyed before, with the ends of their leases. */
@@ -34,6 +49,12 @@ export class RoutingView {
   #floor: RoutingState | undefined;
   /** Epoch that was found below the floor and told of; 0 for none. */
   #toldLost: number | undefined;
+  /** The last that is in the members topic. */
+  #report: DeliveredReport | undefined;
+  /** Fetches that were sent before say nothing: this member counted as silent. */
+  #trustFrom = Infinity;
+  /** Highest epoch that members have reported; undefined as long as nobody has looked. */
+  #reportedEpoch: number | undefined;
 
   constructor(migration: string) {
     this.#migration = migration;
@@ -51,7 +72,15 @@ export class RoutingView {
   /** When the lease of the present state is over; infinite for a final state, undefined before the first end. */
   get leaseEnd(): number | undefined {
     if (this.#leaseStart === undefined) return undefined;
-    return isFinal(this.#state) ? Infinity : this.#leaseStart + this.leaseMs;
+    return isFinal(this.#state) ? Infinity : Math.min(this.#leaseStart + this.leaseMs, this.#reportEnd);
+  }
+
+  /**
+   * Whether the log that is being read holds no state of this migration, and nobody has looked yet whether members have
+   * obeyed one: without `membersReported` there is no lease.
+   */
+  get seemsUnbegun(): boolean {
+    return this.#atEnd && this.#state === undefined && this.#read === undefined && this.#reportedEpoch === undefined;
   }
 
   leaseValid(now: number): boolean {
@@ -64,6 +93,27 @@ export class RoutingView {
     return this.#superseded.get(epoch) ?? -Infinity;
   }
 
+  /** A report is in the members topic. Called in the order of their sending. */
+  reported(report: DeliveredReport): void {
+    // Who read the members meanwhile may have counted this one out, and have written what it has not read yet.
+    if (report.acknowledgedAt >= this.#reportEnd) {
+      this.#trustFrom = report.acknowledgedAt;
+      if (!isFinal(this.#state)) this.#leaseStart = undefined;
+    }
+    this.#report = report;
+  }
+
+  /**
+   * Goes on from a log without a state, once somebody has looked.
+   *
+   * @param epoch the highest that any member of this migration has reported; 0 for none.
+   */
+  membersReported(epoch: number): RoutingNews {
+    if (!this.seemsUnbegun) return { state: undefined, errors: [] };
+    this.#reportedEpoch = epoch;
+    return this.take({ records: [], atEnd: true, fetchStartedAt: this.#lastFetch, fromBegin: false });
+  }
+
   /** Takes a slice, in the order of the fetches. */
   take({ records, atEnd, fetchStartedAt, fromBegin }: RoutingSlice): RoutingNews {
     const errors: Error[] = [];
@@ -71,6 +121,7 @@ export class RoutingView {
       this.#read = undefined;
       this.#floor = this.#state;
       this.#toldLost = undefined;
+      this.#reportedEpoch = undefined;
     }
     for (const record of records) {
       if (record.key?.toString() !== this.#migration) continue;
@@ -81,27 +132,38 @@ export class RoutingView {
         errors.push(asError(error));
       }
     }
+    this.#atEnd = atEnd;
+    this.#lastFetch = fetchStartedAt;
     // Before the end a higher epoch may follow: nothing is acted on yet.
-    if (!atEnd) return { state: undefined, errors };
+    if (!atEnd || this.seemsUnbegun) return { state: undefined, errors };
     if (!this.#reachesFloor()) {
       const found = this.#read?.epoch ?? 0;
-      if (this.#floor !== undefined && this.#toldLost !== found) {
+      if (this.#toldLost !== found) {
         this.#toldLost = found;
-        errors.push(new RoutingLostError(this.#floor, this.#read));
+        const known = this.#floor?.epoch ?? this.#reportedEpoch ?? 0;
+        errors.push(new RoutingLostError(this.#migration, known, this.#read, this.#floor !== undefined));
       }
       return { state: undefined, errors };
     }
     this.#floor = undefined;
     const changed = this.#read !== undefined && this.#read.epoch > (this.#state?.epoch ?? 0);
     if (changed) this.#supersede(fetchStartedAt);
-    this.#leaseStart = fetchStartedAt;
+    if (fetchStartedAt >= this.#trustFrom) this.#leaseStart = fetchStartedAt;
     return { state: changed ? this.#state : undefined, errors };
   }
 
   /** Nothing is trusted any more. */
   end(): void {
     this.#leaseStart = undefined;
+    this.#trustFrom = Infinity;
     this.#superseded.clear();
+  }
+
+  /** When this member counts as silent, by its last report. */
+  get #reportEnd(): number {
+    if (this.#report === undefined) return -Infinity;
+    // Reports on a shorter lease may have arrived, and their acknowledgements not.
+    return this.#report.sentAt + Math.min(this.#report.leaseMs, this.leaseMs);
   }
 
   #supersede(now: number): void {
@@ -115,7 +177,7 @@ export class RoutingView {
   /** A log that was made anew and is empty, or holds less, is no order to go back. */
   #reachesFloor(): boolean {
     const floor = this.#floor;
-    if (floor === undefined) return true;
+    if (floor === undefined) return this.#state !== undefined || (this.#read?.epoch ?? 0) >= (this.#reportedEpoch ?? 0);
     if (this.#read === undefined) return false;
     return this.#read.epoch > floor.epoch || sameState(this.#read, floor);
   }

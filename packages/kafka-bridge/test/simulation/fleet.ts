@@ -6,7 +6,7 @@ import { SimOwlmq } from './owlmq.js';
 import type { World } from './world.js';
 
 export const LEASE_MS = 2_000;
-/** As the workflow grants it to members that do not report. */
+/** As the workflow has it: who has not reported for a lease and this is not waited for. */
 const SILENCE_MARGIN_MS = 1_000;
 const TOPIC = 'orders';
 const MIGRATION = 'migration';
@@ -44,15 +44,12 @@ export class SimFleet {
   readonly calls: Call[] = [];
   readonly members: (Member | undefined)[] = [];
   #state: RoutingState | undefined;
-  #stateWrittenAt = 0;
   /** Since when all have acknowledged the standing fence. */
   #fencedSince: number | undefined;
   /** Times in which every member had acknowledged a fence. */
   readonly #fenced: { from: number; to: number; epoch: number }[] = [];
   #started = 0;
   #published = 0;
-  /** The routing topic lacks the standing state: who starts now would not know of it. */
-  #lost = false;
 
   constructor(
     readonly world: World,
@@ -66,7 +63,7 @@ export class SimFleet {
   }
 
   start(slot: number): void {
-    if (this.#lost || this.members[slot] !== undefined) return;
+    if (this.members[slot] !== undefined) return;
     const name = `member-${++this.#started}`;
     const member: Member = { name, epochs: [], publisher: this.world.as(name, () => this.#open(name)) };
     this.members[slot] = member;
@@ -101,6 +98,28 @@ export class SimFleet {
     if (name !== undefined) this.kafka.cut.delete(name);
   }
 
+  /** Its reports get lost from now on. */
+  mute(slot: number): void {
+    const name = this.members[slot]?.name;
+    if (name !== undefined) this.kafka.muted.add(name);
+  }
+
+  unmute(slot: number): void {
+    const name = this.members[slot]?.name;
+    if (name !== undefined) this.kafka.muted.delete(name);
+  }
+
+  /** It hears nothing of the routing from now on. */
+  deafen(slot: number): void {
+    const name = this.members[slot]?.name;
+    if (name !== undefined) this.kafka.deaf.add(name);
+  }
+
+  undeafen(slot: number): void {
+    const name = this.members[slot]?.name;
+    if (name !== undefined) this.kafka.deaf.delete(name);
+  }
+
   publish(slot: number, count: number): void {
     const member = this.members[slot];
     if (member === undefined || this.world.isFrozen(member.name)) return;
@@ -133,7 +152,7 @@ export class SimFleet {
   /** A record of a lost writer, lower than the standing state. */
   stray(): void {
     const state = this.#state;
-    if (state === undefined || this.#lost) return;
+    if (state === undefined) return;
     this.kafka.appendRouting({ ...state, epoch: Math.max(1, state.epoch - 1), ratio: 0.123 });
     // The writer puts the standing state behind it.
     this.kafka.appendRouting(state);
@@ -142,11 +161,7 @@ export class SimFleet {
   /** The routing topic is deleted and made anew, empty or with the standing state. */
   remake(empty: boolean): void {
     this.kafka.remakeRouting();
-    this.#lost = this.#state !== undefined;
-    if (!empty && this.#state !== undefined) {
-      this.kafka.appendRouting(this.#state);
-      this.#lost = false;
-    }
+    if (!empty && this.#state !== undefined) this.kafka.appendRouting(this.#state);
   }
 
   /** Looks whether everybody obeys the fence, as the workflow does; call it after each event. */
@@ -156,8 +171,7 @@ export class SimFleet {
     const { now } = this.world;
     for (const { report, at } of this.kafka.reports.values()) {
       if (report.role !== 'publisher' || report.state === 'left') continue;
-      const silentMs = Math.min(now - at, now - this.#stateWrittenAt);
-      if (silentMs > report.leaseMs + SILENCE_MARGIN_MS) continue;
+      if (now - at > report.leaseMs + SILENCE_MARGIN_MS) continue;
       const follows = report.epoch >= state.epoch && report.state === 'fenced';
       if (!follows || report.inFlight > 0) return;
     }
@@ -177,6 +191,8 @@ export class SimFleet {
     for (const slot of this.members.keys()) {
       this.thaw(slot);
       this.restore(slot);
+      this.unmute(slot);
+      this.undeafen(slot);
     }
     if (this.#state !== undefined) this.route({});
     const alive = this.members.flatMap((member) => (member === undefined ? [] : [member]));
@@ -269,8 +285,6 @@ export class SimFleet {
   #write(state: RoutingState): void {
     this.#endFence();
     this.#state = state;
-    this.#stateWrittenAt = this.world.now;
-    this.#lost = false;
     this.kafka.appendRouting(state);
   }
 

@@ -39,6 +39,10 @@ export class SimKafka {
   readonly partitions: Stored[][] = Array.from({ length: PARTITIONS }, () => []);
   /** Members whose link is down. */
   readonly cut = new Set<string>();
+  /** Members whose reports get lost, while all else passes. */
+  readonly muted = new Set<string>();
+  /** Members that no answer to a fetch of the routing reaches, while all else passes. */
+  readonly deaf = new Set<string>();
   /** Batches that were stored, so that repetitions are not. */
   readonly #batches = new Map<string, RecordMetadata[]>();
   /** Leases by the definition: of each member, every epoch it ever found the newest. */
@@ -261,6 +265,8 @@ export class ReplaceableProducer {
     let answered = false;
     world().later(undefined, world().between(0, 8), () => {
       if (generation !== this.#generation || broker().cut.has(this.#member) || world().chance() < 0.03) return;
+      const isReport = batch.topicMessages?.[0]?.topic === MEMBERS_TOPIC;
+      if (isReport && broker().muted.has(this.#member)) return;
       const answers = broker().produce(this.#member, batchId, batch, now);
       if (world().chance() < 0.03) return;
       world().later(this.#member, world().between(0, 8), () => {
@@ -275,8 +281,14 @@ export class ReplaceableProducer {
   }
 }
 
-/** In place of `LogReader`: who leads the partitions, and nothing else. */
+/** In place of `LogReader`: who leads the partitions, and what members have reported. */
 export class LogReader {
+  readonly #member: string;
+
+  constructor(connection: KafkaConnection) {
+    this.#member = connection.clientId ?? '';
+  }
+
   async leaders(): Promise<number[]> {
     return await Promise.resolve(Array.from({ length: PARTITIONS }, () => 1));
   }
@@ -285,8 +297,33 @@ export class LogReader {
     return await Promise.resolve(PARTITIONS);
   }
 
+  async bounds(): Promise<{ partition: number; beginOffset: number; endOffset: number }[]> {
+    await this.#answer();
+    return [{ partition: 0, beginOffset: 0, endOffset: broker().reports.size }];
+  }
+
+  async *readToEnd(topic: string): AsyncGenerator<LogRecord> {
+    if (topic !== MEMBERS_TOPIC) throw new Error(`Nothing reads ${topic} here.`);
+    await this.#answer();
+    for (const [instance, { report }] of [...broker().reports]) {
+      yield {
+        ...{ topic, partition: 0, offset: 0, timestamp: 0, headers: {} },
+        ...{ key: Buffer.from(`${report.migration}/${instance}`), value: Buffer.from(JSON.stringify(report)) },
+      };
+    }
+  }
+
   async close(): Promise<void> {
     await Promise.resolve();
+  }
+
+  async #answer(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      world().later(this.#member, world().between(1, 20), () => {
+        if (broker().cut.has(this.#member) || world().chance() < 0.03) reject(new SimError('Kafka did not answer.'));
+        else resolve();
+      });
+    });
   }
 }
 
@@ -315,6 +352,10 @@ export class PartitionFollower {
     await Promise.resolve();
   }
 
+  get #hears(): boolean {
+    return !broker().cut.has(this.#member) && !broker().deaf.has(this.#member);
+  }
+
   #again(ms: number): void {
     world().later(this.#member, ms, () => {
       if (!this.#stopped) this.#fetch();
@@ -332,7 +373,7 @@ export class PartitionFollower {
       });
     };
     world().later(undefined, request, () => {
-      if (broker().cut.has(this.#member) || world().chance() < 0.02) {
+      if (!this.#hears || world().chance() < 0.02) {
         fail();
         return;
       }
@@ -366,7 +407,7 @@ export class PartitionFollower {
     const atEnd = next >= routingEnd;
     world().later(this.#member, world().between(0, 5), () => {
       if (this.#stopped) return;
-      if (broker().cut.has(this.#member)) {
+      if (!this.#hears) {
         fail();
         return;
       }
