@@ -32,7 +32,7 @@ export const {
 } = proxyActivities<MigrationActivities>(quickOptions);
 
 /**
- * Waits for the fleet. A member that is silent is waited out in one lease, so an attempt that takes five minutes waits
+ * Waits for the fleet. A member that died is waited for until a lease after its last report, so an attempt that takes five minutes waits
  * for members that report but do not follow, which a retry does not mend: three attempts, then a person.
  */
 export const { awaitPublishers, awaitConsumers, awaitDrained } = proxyActivities<MigrationActivities>({

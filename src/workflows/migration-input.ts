@@ -156,7 +156,7 @@ const migrationInputSchema = z
         parallelism: z.number().int().min(1).max(16).default(1),
       })
       .prefault({}),
-    /** How long members trust a routing state after they last read it. */
+    /** How long members trust a routing state after they last read it, and last reported; how long a dead one is waited for. */
     lease: duration({ min: 1_000, max: 60_000 }).prefault('10 seconds'),
     /** Where a group begins on partitions on which it never committed: its own `auto.offset.reset`. */
     offsetReset: z.enum(['earliest', 'latest']).default('earliest'),
