@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { SimFleet } from './simulation/fleet.js';
+import { LINK_FAULTS, SimFleet } from './simulation/fleet.js';
 import { World } from './simulation/world.js';
 
 vi.mock('../src/kafka/replaceable-producer.js', async () => {
@@ -27,7 +27,7 @@ function step(text: string, run: Step): Step & { toString(): string } {
   return Object.assign(run, { toString: () => text, [fc.toStringMethod]: () => text });
 }
 
-type OfSlot = 'crash' | 'freeze' | 'thaw' | 'cut' | 'restore' | 'mute' | 'unmute' | 'deafen' | 'undeafen' | 'start';
+type OfSlot = 'crash' | 'freeze' | 'thaw' | 'start';
 
 /** The same of one member. */
 function stepOn(name: OfSlot, n: number): Step {
@@ -36,7 +36,15 @@ function stepOn(name: OfSlot, n: number): Step {
   });
 }
 
+function linkOf(n: number, fault: (typeof LINK_FAULTS)[number], broken: boolean): Step {
+  return step(`link(${n}, ${fault}, ${broken})`, (fleet) => {
+    fleet.link(n, fault, broken);
+  });
+}
+
 const slot = fc.nat({ max: 2 });
+const link = (...faults: (typeof LINK_FAULTS)[number][]) =>
+  fc.tuple(slot, fc.constantFrom(...faults), fc.boolean()).map(([n, fault, broken]) => linkOf(n, fault, broken));
 const onSlot = (name: OfSlot) => slot.map((n) => stepOn(name, n));
 
 const wait = fc.integer({ min: 1, max: 3_500 }).map((ms) => step(`advance(${ms})`, (fleet) => fleet.advance(ms)));
@@ -126,12 +134,7 @@ describe('publishers that are slow, frozen, cut off, killed and started, under a
         [1, topic],
         [2, onSlot('freeze')],
         [2, onSlot('thaw')],
-        [1, onSlot('cut')],
-        [1, onSlot('restore')],
-        [1, onSlot('mute')],
-        [1, onSlot('unmute')],
-        [1, onSlot('deafen')],
-        [1, onSlot('undeafen')],
+        [5, link(...LINK_FAULTS)],
         [1, onSlot('crash')],
         [1, onSlot('start')],
       ] satisfies [number, fc.Arbitrary<Step>][]),
@@ -152,8 +155,17 @@ describe('a publisher that counted as silent when a fence was obeyed', () => {
     const silence = fc.integer({ min: 3_000, max: 3_600 }).map((ms) => step(`advance(${ms})`, (f) => f.advance(ms)));
     const drawn = script(
       between,
-      ...[ratio, wait, stepOn('mute', 0), silence, stepOn('deafen', 0), fence, blink, stepOn('unmute', 0)],
-      ...[fc.integer({ min: 1, max: 9 }).map((count) => publishOn(0, count)), wait, publish, stepOn('undeafen', 0)],
+      ...[
+        ratio,
+        wait,
+        linkOf(0, 'muted', true),
+        silence,
+        linkOf(0, 'deaf', true),
+        fence,
+        blink,
+        linkOf(0, 'muted', false),
+      ],
+      ...[fc.integer({ min: 1, max: 9 }).map((count) => publishOn(0, count)), wait, publish, linkOf(0, 'deaf', false)],
     );
     await fc.assert(
       fc.asyncProperty(fc.nat({ max: 2 ** 31 }), drawn, async (chance, taken) => {
@@ -198,8 +210,7 @@ describe('a publisher under load, with legs that are slow, refuse, lose requests
         [3, open],
         [2, ratio],
         [2, owlmq],
-        [1, onSlot('cut')],
-        [2, onSlot('restore')],
+        [3, link('cut')],
       ] satisfies [number, fc.Arbitrary<Step>][]),
     );
     await fc.assert(

@@ -20,6 +20,9 @@ export const LIMITS = {
   maxBacklogMessages: 8,
 } satisfies Partial<DualPublisherOptions>;
 
+export const LINK_FAULTS = ['cut', 'muted', 'deaf'] as const;
+type LinkFault = (typeof LINK_FAULTS)[number];
+
 /** A `publish()` call and what came of it. */
 interface Call {
   member: string;
@@ -88,36 +91,12 @@ export class SimFleet {
     if (name !== undefined) this.world.thaw(name);
   }
 
-  cut(slot: number): void {
+  /** A member's link to Kafka is broken, or its reports get lost, or it hears nothing of the routing; or no longer. */
+  link(slot: number, fault: LinkFault, broken: boolean): void {
     const name = this.members[slot]?.name;
-    if (name !== undefined) this.kafka.cut.add(name);
-  }
-
-  restore(slot: number): void {
-    const name = this.members[slot]?.name;
-    if (name !== undefined) this.kafka.cut.delete(name);
-  }
-
-  /** Its reports get lost from now on. */
-  mute(slot: number): void {
-    const name = this.members[slot]?.name;
-    if (name !== undefined) this.kafka.muted.add(name);
-  }
-
-  unmute(slot: number): void {
-    const name = this.members[slot]?.name;
-    if (name !== undefined) this.kafka.muted.delete(name);
-  }
-
-  /** It hears nothing of the routing from now on. */
-  deafen(slot: number): void {
-    const name = this.members[slot]?.name;
-    if (name !== undefined) this.kafka.deaf.add(name);
-  }
-
-  undeafen(slot: number): void {
-    const name = this.members[slot]?.name;
-    if (name !== undefined) this.kafka.deaf.delete(name);
+    if (name === undefined) return;
+    if (broken) this.kafka[fault].add(name);
+    else this.kafka[fault].delete(name);
   }
 
   publish(slot: number, count: number): void {
@@ -158,10 +137,14 @@ export class SimFleet {
     this.kafka.appendRouting(state);
   }
 
-  /** The routing topic is deleted and made anew, empty or with the standing state. */
+  /**
+   * The routing topic is deleted and made anew, empty or with the standing state. Empty only when some member has
+   * reported an epoch: else nothing is left that tells of the migration.
+   */
   remake(empty: boolean): void {
     this.kafka.remakeRouting();
-    if (!empty && this.#state !== undefined) this.kafka.appendRouting(this.#state);
+    const known = [...this.kafka.reports.values()].some(({ report }) => report.epoch > 0);
+    if (!(empty && known) && this.#state !== undefined) this.kafka.appendRouting(this.#state);
   }
 
   /** Looks whether everybody obeys the fence, as the workflow does; call it after each event. */
@@ -190,9 +173,7 @@ export class SimFleet {
     this.owlmq.refusals = 0;
     for (const slot of this.members.keys()) {
       this.thaw(slot);
-      this.restore(slot);
-      this.unmute(slot);
-      this.undeafen(slot);
+      for (const fault of LINK_FAULTS) this.link(slot, fault, false);
     }
     if (this.#state !== undefined) this.route({});
     const alive = this.members.flatMap((member) => (member === undefined ? [] : [member]));
