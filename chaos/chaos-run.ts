@@ -52,7 +52,6 @@ const KEYS = 40;
 const MIGRATION = 'chaos';
 /** After the last fault every publisher must publish again within this time. */
 const RECOVERY_MS = 45_000;
-const FINISH_ATTEMPTS = 5;
 /** Faults of a run that should have injected more by now: it is over all the same. */
 const MOST_OVERTIME_MS = 120_000;
 
@@ -169,20 +168,11 @@ class Run {
     await this.#fleet.stopAll();
     await this.#fleet.look();
     this.runLog.write('publishers ended');
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await this.#controller.finish();
-        break;
-      } catch (error) {
-        this.options.signal.throwIfAborted();
-        // Temporal would repeat the step too: a client kept over a restart of Kafka fails its first calls.
-        if (attempt < FINISH_ATTEMPTS) {
-          await delay(2_000, undefined, { signal: this.options.signal });
-          continue;
-        }
-        this.#problems.push(`the last audit did not end: ${error instanceof Error ? error.message : String(error)}`);
-        break;
-      }
+    try {
+      await this.#controller.finish();
+    } catch (error) {
+      this.options.signal.throwIfAborted();
+      this.#problems.push(`the last audit did not end: ${error instanceof Error ? error.message : String(error)}`);
     }
     await this.#audit?.stop();
   }

@@ -17,6 +17,8 @@ const bundlePath = path.join(import.meta.dirname, '..', 'workflow-bundle.js');
 const SHUTDOWN_GRACE = '20 seconds';
 
 const START_WITHIN_MS = 60_000;
+/** Less than the half minute of an attempt at a quick step, which is to end with the reason. */
+const READ_WITHIN_MS = 15_000;
 const START_RETRY_MS = 2_000;
 
 async function main(): Promise<void> {
@@ -39,7 +41,7 @@ async function main(): Promise<void> {
   const dependencies: Dependencies = {
     kafka,
     admin: new ClusterAdmin(kafka, { clientId }),
-    reader: new LogReader(kafka, { clientId }),
+    reader: new LogReader(kafka, { clientId, retryForMs: READ_WITHIN_MS }),
     routing: new RoutingWriter({ connection: kafka, clientId }),
     roster: new MemberRoster({
       connection: kafka,

@@ -44,7 +44,7 @@ export function auditActivities(
           const goal =
             until ??
             Object.fromEntries(
-              await Promise.all(topics.map(async (topic) => [topic, await reader.ends(topic)] as const)),
+              await Promise.all(topics.map(async (topic) => [topic, await reader.ends(topic, { signal })] as const)),
             );
           for (;;) {
             signal.throwIfAborted();
@@ -82,7 +82,7 @@ export function auditActivities(
         try {
           const goal: Fences = { kafka: {}, owlmq: {} };
           for (const topic of request.topics) {
-            goal.kafka[topic] = await reader.ends(topic);
+            goal.kafka[topic] = await reader.ends(topic, { signal });
             const described = await owlmq.describeTopic(topic);
             goal.owlmq[topic] = (described?.partitions ?? []).map(({ endOffset }) => endOffset);
           }
@@ -163,6 +163,7 @@ export class MirrorRun {
     { kafka, owlmq }: Dependencies,
     request: Pick<MirrorAuditRequest, 'migration' | 'topics' | 'partitions' | 'checkpoint' | 'from' | 'graceMs'>,
     resumed: MirrorCheckpoint | undefined,
+    retryForMs?: number,
   ) {
     const since = request.checkpoint as MirrorCheckpoint | undefined;
     const checkpoint = resumed ?? since;
@@ -176,6 +177,7 @@ export class MirrorRun {
       checkpoint,
       partitions: request.partitions,
       graceMs: request.graceMs,
+      retryForMs,
       clientId: `owlmq-migration-${request.migration}`,
     });
     this.#meter = new AuditMeter(request.migration, 'both-ways', since?.figures ?? {}, checkpoint?.figures ?? {});

@@ -36,9 +36,9 @@ export function routingActivities({ routing, owlmq, reader }: Dependencies): Rou
     },
 
     legEnds: ({ leg, topics }) =>
-      withHeartbeat(async () => {
+      withHeartbeat(async ({ signal }) => {
         const ends = topics.map(async (topic): Promise<[string, number[]]> => {
-          if (leg === 'kafka') return [topic, await reader.ends(topic)];
+          if (leg === 'kafka') return [topic, await reader.ends(topic, { signal })];
           const described = await owlmq.describeTopic(topic);
           if (described === undefined) throw new Error(`OwlMQ does not know the topic ${topic}.`);
           return [topic, described.partitions.map(({ endOffset }) => endOffset)];

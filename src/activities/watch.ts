@@ -21,6 +21,8 @@ import type {
 
 /** Time between two translations of positions while warm: what a rollback with OwlMQ dead may deliver again. */
 const POSITIONS_EVERY_MS = 30_000;
+/** Short: the warm watch tells at once that a system is away, and looks again by itself. */
+const RETRY_FOR_MS = 2_000;
 
 /** Watches that run for a slice of time, and complete early, with what they saw, when they are cancelled. */
 export function watchActivities(
@@ -59,7 +61,7 @@ export function watchActivities(
 
     watchWarm: (request) =>
       withHeartbeat<WarmReport, WarmDetails>(async ({ signal, resumed, record }) => {
-        const run = new MirrorRun(dependencies, request, resumed?.audit);
+        const run = new MirrorRun(dependencies, request, resumed?.audit, RETRY_FOR_MS);
         let details: WarmDetails = resumed ?? { audit: run.checkpoint, positions: null, positionsAt: null };
         let blockers: string[] = [];
         let positionsDue = 0;
@@ -174,6 +176,7 @@ async function kafkaPositions(
     topics,
     partitions,
     reset: 'earliest',
+    retryForMs: RETRY_FOR_MS,
     kafkaFrom: from.kafka,
     proven: { owlmq: audited.owlmq, kafka: audited.kafka },
   });

@@ -35,7 +35,14 @@ export { translateToKafka, type TranslateToKafkaOptions } from './offsets/transl
 export { translateToOwlmq, type TranslateToOwlmqOptions } from './offsets/translate-to-owlmq.js';
 export type { OffsetReset, OffsetTranslation } from './offsets/translation.js';
 export { ClusterAdmin, KafkaGroupNotEmptyError, OffsetReadBackError, type KafkaGroup } from './kafka/cluster-admin.js';
-export { LogReader, OffsetOutOfRangeError, UnknownTopicError, type PartitionBounds } from './kafka/log-reader.js';
+export {
+  LogReader,
+  LogUnavailableError,
+  OffsetOutOfRangeError,
+  UnknownTopicError,
+  type LogCallOptions,
+  type PartitionBounds,
+} from './kafka/log-reader.js';
 export type { LogRecord } from './kafka/log-record.js';
 export { readProvenance } from './message/headers.js';
 export type { RoutingState, TopicOffsets } from './routing/routing-state.js';

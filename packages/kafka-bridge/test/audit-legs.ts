@@ -23,10 +23,9 @@ export interface TestMessage {
   foreign?: boolean;
 }
 
-/** Both legs for real: the broker of KAFKA_BROKERS, and an owlmq-local of its own on a free port. */
+/** Both legs for real: the broker of KAFKA_BROKERS, or the given one, and an owlmq-local of its own on a free port. */
 export class Legs {
-  static async start(): Promise<Legs> {
-    const brokers = process.env['KAFKA_BROKERS']?.split(',');
+  static async start(brokers = process.env['KAFKA_BROKERS']?.split(',')): Promise<Legs> {
     if (brokers === undefined) throw new Error('Set KAFKA_BROKERS to the brokers of a test cluster.');
     const folder = await mkdtemp(join(tmpdir(), 'audit-legs-'));
     const server = await startOwlmqLocal({ data: folder, apiKeys: ['test-key'] });

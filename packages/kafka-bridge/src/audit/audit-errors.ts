@@ -1,3 +1,4 @@
+import { LogUnavailableError } from '../kafka/log-reader.js';
 import type { Leg } from '../message/headers.js';
 
 /**
@@ -67,6 +68,11 @@ export class AuditPartitionsError extends Error {
 /** A log answers with no records where its bounds say that it has some. */
 export class LogReadStalledError extends Error {
   override readonly name = 'LogReadStalledError';
+}
+
+/** Whether Kafka was waited for in vain: then it is not asked for further partitions either. */
+export function isKafkaAway(error: unknown): boolean {
+  return error instanceof LogUnavailableError;
 }
 
 /** Throws what went wrong over partitions: the one error, or all together. */

@@ -5,7 +5,13 @@ import type { FetchedRecord } from '../kafka/fetched-record.js';
 import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
 import { isCopied } from '../publisher/copy-decision.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
-import { AuditPartitionsError, AuditPositionLostError, LogReadStalledError, throwAll } from './audit-errors.js';
+import {
+  AuditPartitionsError,
+  AuditPositionLostError,
+  isKafkaAway,
+  LogReadStalledError,
+  throwAll,
+} from './audit-errors.js';
 import { noForwardFigures, openForwardCheckpoint, type ForwardCheckpoint, type ForwardFigures } from './checkpoints.js';
 import { CopyFinder, type Found } from './copy-finder.js';
 import { eachLimited } from './each-limited.js';
@@ -52,6 +58,8 @@ export interface ForwardAuditOptions {
   /** False: nothing is written. A copy that is missing after the grace is counted as missing, and passed. */
   repair?: boolean;
   clientId?: string;
+  /** For how long a step waits for a Kafka that does not answer, ms (default 30 s). */
+  retryForMs?: number | undefined;
 }
 
 export interface ForwardStepOptions {
@@ -117,7 +125,8 @@ export class ForwardAudit {
     this.#graceMs = graceMs;
     this.#repairs = options.repair ?? true;
     this.#forward = options.forward;
-    this.#reader = new LogReader(options.connection, { clientId: options.clientId ?? 'kafka-bridge-audit' });
+    const { clientId = 'kafka-bridge-audit', retryForMs } = options;
+    this.#reader = new LogReader(options.connection, { clientId, retryForMs });
     const start = options.checkpoint ?? { positions, coverage: positions, figures: {} };
     this.#checkpoint = openForwardCheckpoint(start, topics);
     const { missed } = this.#checkpoint;
@@ -148,16 +157,18 @@ export class ForwardAudit {
    * @throws {AuditPositionLostError} when retention passed a position: nothing is skipped.
    * @throws {AuditPartitionsError} when a topic has other partitions than the positions.
    * @throws {AuditRepairError} when OwlMQ refuses a record.
+   * @throws {LogUnavailableError} when Kafka did not answer for longer than a restart; the next step goes on.
    * @throws {AggregateError} of these when several partitions failed; the others went on.
    */
   async step(options: ForwardStepOptions = {}): Promise<AuditReport> {
     const { until, signal } = options;
     const deadline = performance.now() + (options.maxMs ?? (until === undefined ? 5_000 : 60_000));
-    const goals = await this.#goals(until);
-    const errors = await eachLimited(this.#partitions, PARTITIONS_AT_ONCE, async (state) => {
+    const goals = await this.#goals(until, signal);
+    const work = async (state: PartitionState): Promise<void> => {
       const { end, goal } = goals.get(state) ?? { end: 0, goal: 0 };
       await this.#advance(state, Math.min(goal, end), until !== undefined, deadline, signal);
-    });
+    };
+    const errors = await eachLimited(this.#partitions, PARTITIONS_AT_ONCE, work, isKafkaAway);
     signal?.throwIfAborted();
     throwAll(errors, 'The audit of Kafka against OwlMQ');
 
@@ -182,10 +193,13 @@ export class ForwardAudit {
     await this.#reader.close();
   }
 
-  async #goals(until: TopicOffsets | undefined): Promise<Map<PartitionState, { end: number; goal: number }>> {
+  async #goals(
+    until: TopicOffsets | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Map<PartitionState, { end: number; goal: number }>> {
     const goals = new Map<PartitionState, { end: number; goal: number }>();
     for (const topic of this.#topics) {
-      const bounds = await this.#reader.bounds(topic);
+      const bounds = await this.#reader.bounds(topic, { signal });
       const positions = this.#checkpoint.positions[topic] ?? [];
       if (positions.length !== bounds.length) {
         throw new AuditPartitionsError('kafka', topic, positions.length, bounds.length);
@@ -228,10 +242,10 @@ export class ForwardAudit {
       while (this.#position(state) < goal) {
         signal?.throwIfAborted();
         const position = this.#position(state);
-        const slice = await (ahead ?? this.#read(state, position));
+        const slice = await (ahead ?? this.#read(state, position, signal));
         ahead = undefined;
         if (slice.nextOffset < goal && slice.nextOffset > position && performance.now() <= deadline) {
-          ahead = this.#read(state, slice.nextOffset);
+          ahead = this.#read(state, slice.nextOffset, signal);
           // It is awaited later, or not at all.
           ahead.catch(() => undefined);
         }
@@ -251,16 +265,16 @@ export class ForwardAudit {
     }
   }
 
-  async #read(state: PartitionState, offset: number): Promise<PartitionSlice> {
+  async #read(state: PartitionState, offset: number, signal: AbortSignal | undefined): Promise<PartitionSlice> {
     const { topic, partition } = state;
     try {
-      const [slice] = await this.#reader.read(topic, [{ partition, offset }], { maxWaitMs: 100 });
+      const [slice] = await this.#reader.read(topic, [{ partition, offset }], { maxWaitMs: 100, signal });
       if (slice === undefined) throw new LogReadStalledError(`Kafka answers nothing of ${topic}/${partition}.`);
       return slice;
     } catch (error) {
       if (!(error instanceof OffsetOutOfRangeError)) throw error;
       // Between the step's begin and now.
-      const bound = (await this.#reader.bounds(topic))[partition];
+      const bound = (await this.#reader.bounds(topic, { signal }))[partition];
       const { beginOffset = 0, endOffset = 0 } = bound ?? {};
       throw new AuditPositionLostError('kafka', topic, partition, offset, beginOffset, endOffset, { cause: error });
     }

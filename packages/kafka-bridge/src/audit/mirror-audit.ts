@@ -6,7 +6,13 @@ import { HEADER, parsePosition } from '../message/headers.js';
 import type { RecordHead } from '../contract/index.js';
 import type { OwlmqApi, OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
-import { AuditPartitionsError, AuditPositionLostError, LogReadStalledError, throwAll } from './audit-errors.js';
+import {
+  AuditPartitionsError,
+  AuditPositionLostError,
+  isKafkaAway,
+  LogReadStalledError,
+  throwAll,
+} from './audit-errors.js';
 import { eachLimited } from './each-limited.js';
 import { KafkaCopies } from './kafka-copies.js';
 import { isCopyOf, MirrorWindow, type ClaimedCopy, type KafkaPage, type WindowEntry } from './mirror-window.js';
@@ -55,6 +61,8 @@ export interface MirrorAuditOptions {
   /** False: nothing is written. What is missing after the grace is counted as missing, and passed. */
   repair?: boolean;
   clientId?: string;
+  /** For how long a step waits for a Kafka that does not answer, ms (default 30 s). */
+  retryForMs?: number | undefined;
 }
 
 export interface MirrorStepOptions {
@@ -133,7 +141,7 @@ export class MirrorAudit {
     this.#topics = options.topics;
     this.#graceMs = options.graceMs;
     this.#repairs = options.repair ?? true;
-    this.#reader = new LogReader(options.connection, { clientId });
+    this.#reader = new LogReader(options.connection, { clientId, retryForMs: options.retryForMs });
     this.#kafkaCopies = new KafkaCopies(options.connection, clientId);
     const { figures, ...start } = openMirrorCheckpoint(
       options.checkpoint ?? { owlmq: options.owlmqPositions, kafka: options.kafkaPositions, figures: {} },
@@ -178,16 +186,18 @@ export class MirrorAudit {
    * @throws {AuditPositionLostError} when retention passed a position, or OwlMQ ends before it.
    * @throws {AuditPartitionsError} when a topic has other partitions than the positions.
    * @throws {AuditRepairError} when a leg refuses a record.
+   * @throws {LogUnavailableError} when Kafka did not answer for longer than a restart; the next step goes on.
    * @throws {AggregateError} of these when several partitions failed.
    */
   async step(options: MirrorStepOptions = {}): Promise<MirrorReport> {
     const { until, signal } = options;
     const deadline = performance.now() + (options.maxMs ?? (until === undefined ? 5_000 : 60_000));
     const goals = await this.#goals(until, signal);
-    const errors = await eachLimited(this.#partitions, PARTITIONS_AT_ONCE, async (state) => {
+    const work = async (state: PartitionState): Promise<void> => {
       const goal = goals.get(state);
       if (goal !== undefined) await this.#advance(state, goal, until !== undefined, deadline, signal);
-    });
+    };
+    const errors = await eachLimited(this.#partitions, PARTITIONS_AT_ONCE, work, isKafkaAway);
     signal?.throwIfAborted();
     throwAll(errors, 'The audit of OwlMQ against Kafka');
     return this.#report(goals);
@@ -201,7 +211,7 @@ export class MirrorAudit {
     const goals = new Map<PartitionState, Goal>();
     for (const topic of this.#topics) {
       // Kafka first: then every copy below its end is of a record below OwlMQ's end.
-      const kafka = await this.#reader.bounds(topic);
+      const kafka = await this.#reader.bounds(topic, { signal });
       const owlmq = await this.#owlmq.describeTopic(topic, signal === undefined ? {} : { signal });
       const states = this.#partitions.filter((state) => state.topic === topic);
       const count = this.#start.owlmq[topic]?.length ?? 0;
@@ -262,7 +272,7 @@ export class MirrorAudit {
       maxRecords: PAGE_RECORDS,
       ...(signal === undefined ? {} : { signal }),
     });
-    const fromKafka = await this.#provenSources(state, heads);
+    const fromKafka = await this.#provenSources(state, heads, signal);
     const disputed: { offset: number; page: KafkaPage }[] = [];
     for (const head of heads) {
       const { id, offset, timestamp } = head;
@@ -273,7 +283,7 @@ export class MirrorAudit {
     }
     missed.note(window.owlmqNext);
     for (const { offset, page } of disputed) {
-      const record = await this.#kafkaRecord(state, offset);
+      const record = await this.#kafkaRecord(state, offset, signal);
       page.open--;
       if (record !== undefined) await this.#takeFirst(state, [{ record, id: readMarks(record).id }], page, signal);
     }
@@ -284,7 +294,11 @@ export class MirrorAudit {
    * Which of OwlMQ's records came from Kafka, by offset: those that name a Kafka record which has their id. What names
    * another one took over the headers of an old message, and has to be copied like any other.
    */
-  async #provenSources(state: PartitionState, heads: readonly RecordHead[]): Promise<Set<number>> {
+  async #provenSources(
+    state: PartitionState,
+    heads: readonly RecordHead[],
+    signal: AbortSignal | undefined,
+  ): Promise<Set<number>> {
     const named = heads.flatMap(({ id, offset, header }) => {
       const source = parsePosition(header);
       return source?.leg === 'kafka' && source.partition === state.partition
@@ -293,13 +307,13 @@ export class MirrorAudit {
     });
     const proven = new Set<number>();
     if (named.length === 0) return proven;
-    const bound = (await this.#reader.bounds(state.topic))[state.partition];
+    const bound = (await this.#reader.bounds(state.topic, { signal }))[state.partition];
     const { beginOffset = 0, endOffset = 0 } = bound ?? {};
     let slice: PartitionSlice | undefined;
     for (const { id, offset, kafka } of named.sort((one, other) => one.kafka - other.kafka)) {
       if (kafka >= endOffset) continue;
       if (kafka >= beginOffset && (slice === undefined || kafka >= slice.nextOffset)) {
-        slice = await this.#kafkaSlice(state, kafka);
+        slice = await this.#kafkaSlice(state, kafka, signal);
       }
       const record = kafka < beginOffset ? undefined : slice?.records.find((one) => one.offset === kafka);
       // What retention or compaction took cannot be looked at: then the header is believed.
@@ -308,15 +322,19 @@ export class MirrorAudit {
     return proven;
   }
 
-  async #kafkaRecord(state: PartitionState, offset: number): Promise<FetchedRecord | undefined> {
-    const { records } = await this.#kafkaSlice(state, offset);
+  async #kafkaRecord(
+    state: PartitionState,
+    offset: number,
+    signal: AbortSignal | undefined,
+  ): Promise<FetchedRecord | undefined> {
+    const { records } = await this.#kafkaSlice(state, offset, signal);
     return records.find((record) => record.offset === offset);
   }
 
   /** Reads the next page of Kafka, no further than the goal. */
   async #readKafka(state: PartitionState, goal: Goal, signal: AbortSignal | undefined): Promise<boolean> {
     const { window, topic, partition } = state;
-    const slice = await this.#kafkaSlice(state, window.kafkaNext);
+    const slice = await this.#kafkaSlice(state, window.kafkaNext, signal);
     // Beyond it are copies of OwlMQ records that were not there when its end was looked up.
     const end = Math.min(slice.nextOffset, goal.kafka);
     if (end <= window.kafkaNext) return false;
@@ -517,7 +535,7 @@ export class MirrorAudit {
   ): Promise<void> {
     const { window, topic, partition } = state;
     // Kafka first: then every copy below its end is of a record below OwlMQ's end.
-    const end = (await this.#reader.bounds(topic))[partition]?.endOffset ?? 0;
+    const end = (await this.#reader.bounds(topic, { signal }))[partition]?.endOffset ?? 0;
     const described = await this.#owlmq.describeTopic(topic, signal === undefined ? {} : { signal });
     const owlmqEnd = described?.partitions.find((bound) => bound.partition === partition)?.endOffset ?? goal.owlmqEnd;
     const now: Goal = { ...goal, kafka: Math.max(goal.kafka, end), owlmqEnd };
@@ -537,7 +555,7 @@ export class MirrorAudit {
     const wanted = new Map(due.filter((entry) => entry.state === 'waiting').map((entry) => [entry.id, entry]));
     for (let offset = window.kafkaNext; offset < end && wanted.size > 0;) {
       signal?.throwIfAborted();
-      const { records, nextOffset } = await this.#kafkaSlice(state, offset);
+      const { records, nextOffset } = await this.#kafkaSlice(state, offset, signal);
       for (const record of records) {
         const { id } = readMarks(record);
         const entry = id === undefined ? undefined : wanted.get(id);
@@ -572,18 +590,19 @@ export class MirrorAudit {
     return found;
   }
 
-  async #kafkaSlice(state: PartitionState, offset: number): Promise<PartitionSlice> {
+  async #kafkaSlice(state: PartitionState, offset: number, signal: AbortSignal | undefined): Promise<PartitionSlice> {
     const { topic, partition } = state;
     try {
       const [slice] = await this.#reader.read(topic, [{ partition, offset }], {
         maxWaitMs: 100,
         maxBytesPerPartition: PAGE_BYTES,
+        signal,
       });
       if (slice === undefined) throw new LogReadStalledError(`Kafka answers nothing of ${topic}/${partition}.`);
       return slice;
     } catch (error) {
       if (!(error instanceof OffsetOutOfRangeError)) throw error;
-      const bound = (await this.#reader.bounds(topic))[partition];
+      const bound = (await this.#reader.bounds(topic, { signal }))[partition];
       throw new AuditPositionLostError(
         'kafka',
         topic,

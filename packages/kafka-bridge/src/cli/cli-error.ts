@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { rootMessages, withCauses } from '../async/causes.js';
 import {
   AuditCheckpointError,
   AuditPartitionsError,
@@ -6,7 +7,7 @@ import {
   AuditRepairError,
   LogReadStalledError,
 } from '../audit/audit-errors.js';
-import { OffsetOutOfRangeError, UnknownTopicError } from '../kafka/log-reader.js';
+import { LogUnavailableError, OffsetOutOfRangeError, UnknownTopicError } from '../kafka/log-reader.js';
 import { KafkaConnectError } from '../kafka/replaceable-producer.js';
 import { RosterUnavailableError } from '../members/member-roster.js';
 import { OwlmqConfigError, OwlmqError, OwlmqNotFoundError, OwlmqUnauthorizedError } from '../owlmq/owlmq-errors.js';
@@ -40,6 +41,7 @@ const known: readonly [ErrorClass, ExitCode][] = [
   [OwlmqNotFoundError, EXIT.refused],
   [OwlmqConfigError, EXIT.input],
   [OwlmqError, EXIT.unreachable],
+  [LogUnavailableError, EXIT.unreachable],
   [KafkaConnectError, EXIT.unreachable],
   [RosterUnavailableError, EXIT.unreachable],
 ];
@@ -53,26 +55,12 @@ export function failureOf(error: unknown): { exitCode: ExitCode; message: string
     if (found !== undefined) return { exitCode, message: `${messageOf(error, found)}${hint(found)}` };
   }
   if (chain.some(isKafkaClientError)) {
-    return { exitCode: EXIT.unreachable, message: `Kafka: ${rootMessages(chain).join('; ')}` };
+    return { exitCode: EXIT.unreachable, message: `Kafka: ${rootMessages(error).join('; ')}` };
   }
   return {
     exitCode: EXIT.unexpected,
     message: error instanceof Error ? (error.stack ?? error.message) : inspect(error),
   };
-}
-
-/** The messages at the bottom of an error, which are those that say something. */
-function rootMessages(chain: readonly Error[]): string[] {
-  const bottom = chain.filter((one) => [...withCauses(one)].length === 1);
-  return [...new Set(bottom.map(({ message, name }) => (message === '' ? name : message)))];
-}
-
-/** An error with everything below it, from the top. */
-function* withCauses(error: unknown, depth = 0): Generator<Error> {
-  if (!(error instanceof Error) || depth > 8) return;
-  yield error;
-  yield* withCauses(error.cause, depth + 1);
-  if (error instanceof AggregateError) for (const one of error.errors) yield* withCauses(one, depth + 1);
 }
 
 function messageOf(error: unknown, found: Error): string {

@@ -64,13 +64,15 @@ export class ObservationsReplacedError extends Error {
 /** A watermark that has not moved for this long is told, ms. */
 const STALLED_AFTER_MS = 15_000;
 const MAX_WAIT_MS = 500;
+const ENDS_WITHIN_MS = 15_000;
 
 /**
  * End of each partition of the observations topic, by index: where a comparison may begin (`start`), when this was
  * called before the first member was told to observe.
  */
 export async function observationEnds(connection: KafkaConnection): Promise<number[]> {
-  const reader = new LogReader(connection, { clientId: `${newInstanceId()}-observation-ends` });
+  const clientId = `${newInstanceId()}-observation-ends`;
+  const reader = new LogReader(connection, { clientId, retryForMs: ENDS_WITHIN_MS });
   try {
     return await reader.ends(OBSERVATIONS_TOPIC);
   } finally {
@@ -119,7 +121,7 @@ export class ObservationComparison {
     const { roster, groups } = this.#options;
     await roster.readToEnd();
     const watermarks = this.#watermarks();
-    const bounds = await this.#reader.bounds(OBSERVATIONS_TOPIC);
+    const bounds = await this.#reader.bounds(OBSERVATIONS_TOPIC, { signal: options.signal });
     const goal = (this.#goal ??= { watermarks, ends: bounds.map(({ endOffset }) => endOffset) });
     const caughtUp = await this.#readTo(goal.ends, bounds, options);
     if (caughtUp) {
@@ -185,6 +187,7 @@ export class ObservationComparison {
         if (signal?.aborted === true || (reads > 0 && performance.now() >= deadline)) return false;
         const [slice] = await this.#reader.read(OBSERVATIONS_TOPIC, [{ partition, offset: position }], {
           maxWaitMs: MAX_WAIT_MS,
+          signal,
         });
         reads += 1;
         for (const { offset, value } of slice?.records ?? []) {

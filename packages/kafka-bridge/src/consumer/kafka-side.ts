@@ -209,7 +209,7 @@ export class KafkaSide implements ConsumingSide {
       await admin.connect();
       const committedOffsets = await admin.fetchOffsets({ groupId, topics: topics.map(({ topic }) => topic) });
       for (const { topic, partitions } of topics) {
-        const bounds = await reader.bounds(topic);
+        const bounds = await reader.bounds(topic, { signal: this.#stop.signal });
         const stored = committedOffsets.find((entry) => entry.topic === topic)?.partitions ?? [];
         for (const partition of partitions) {
           const { beginOffset, endOffset } = bounds[partition] ?? { beginOffset: 0, endOffset: 0 };
@@ -339,7 +339,8 @@ export class KafkaSide implements ConsumingSide {
     try {
       for (const topic of new Set(this.partitions.map((progress) => progress.topic))) {
         const now = Date.now();
-        const bounds = await this.#options.reader.bounds(topic);
+        // Once: it is looked at again soon, and the end of a session waits for this.
+        const bounds = await this.#options.reader.bounds(topic, { retryForMs: 0 });
         for (const progress of this.partitions) {
           const end = bounds[progress.partition]?.endOffset;
           if (progress.topic !== topic || end === undefined) continue;

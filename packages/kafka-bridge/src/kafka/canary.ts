@@ -9,6 +9,7 @@ import { ReplaceableProducer } from './replaceable-producer.js';
 /** Topic on both legs that canaries are written to: no message of a user's topic is touched. */
 const CANARY_TOPIC = 'owlmq-bridge.canary';
 const SEND_TIMEOUT_MS = 10_000;
+const READ_WITHIN_MS = 10_000;
 
 /** A leg acknowledged a message that it then did not give back. */
 export class CanaryLostError extends Error {
@@ -23,7 +24,7 @@ export class CanaryLostError extends Error {
 export async function proveKafka(connection: KafkaConnection): Promise<void> {
   const clientId = 'owlmq-bridge-canary';
   const admin = new ClusterAdmin(connection, { clientId });
-  const reader = new LogReader(connection, { clientId });
+  const reader = new LogReader(connection, { clientId, retryForMs: READ_WITHIN_MS });
   const producer = new ReplaceableProducer({ connection, clientId });
   try {
     await admin.createTopic(CANARY_TOPIC, { partitions: 1, configs: { 'retention.ms': '3600000' } });

@@ -5,15 +5,12 @@ import {
   fetchV15,
   fetchV16,
   fetchV17,
-  GenericError,
-  MultipleErrors,
-  NetworkError,
-  TimeoutError,
   UserError,
   type Connection,
   type Consumer,
   type Reader,
 } from '@platformatic/kafka';
+import { brokerError, LeaderUnknownError } from './passing-errors.js';
 import type { FetchedBatches } from './read-batches.js';
 
 export interface FetchBatchesOptions {
@@ -97,20 +94,9 @@ export async function fetchBatches(
   return await send();
 }
 
-/** Whether another attempt may mend an error of the client: a broken connection, a broker that is away. */
-export function isPassing(error: unknown): boolean {
-  if (error instanceof MultipleErrors) return error.errors.every(isPassing);
-  return error instanceof NetworkError || error instanceof TimeoutError || error instanceof BrokerUnknownError;
-}
-
-/** Metadata names a leader that it has no address of. */
-class BrokerUnknownError extends Error {
-  override readonly name = 'BrokerUnknownError';
-}
-
 async function connectionTo(client: Consumer, leader: number): Promise<Connection> {
   const connection = (await client.connectToBrokers([leader])).get(leader);
-  if (connection === undefined) throw new BrokerUnknownError(`Kafka's metadata has no address of broker ${leader}.`);
+  if (connection === undefined) throw new LeaderUnknownError(`Kafka's metadata has no address of broker ${leader}.`);
   return connection;
 }
 
@@ -158,7 +144,6 @@ function parse(reader: Reader, topic: string, from: ReadonlyMap<number, number>)
       return { topic, partition, from: from.get(partition) ?? 0, bytes, aborted, errorCode: code, endOffset };
     });
   });
-  if (errorCode !== 0)
-    throw new GenericError('PLT_KFK_RESPONSE', `The fetch was answered with error code ${errorCode}.`);
+  if (errorCode !== 0) throw brokerError(errorCode);
   return answers.flat();
 }

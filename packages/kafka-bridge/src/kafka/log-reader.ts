@@ -1,9 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { Consumer } from '@platformatic/kafka';
-import { fetchBatches, isPassing } from './fetch-batches.js';
-import { asError } from '../async/bounded.js';
-import { directClientOptions, type KafkaConnection } from './kafka-connection.js';
+import { Consumer, MultipleErrors } from '@platformatic/kafka';
+import { backoffMs, pause, unlessAborted } from '../async/bounded.js';
+import { rootMessages, withCauses } from '../async/causes.js';
+import { fetchBatches } from './fetch-batches.js';
 import type { FetchedRecord } from './fetched-record.js';
+import { directClientOptions, type KafkaConnection } from './kafka-connection.js';
+import { brokerError, isPassing, LeaderUnknownError } from './passing-errors.js';
 import { recordsOf } from './read-batches.js';
 
 /** Begin and end of a partition. `endOffset` is the last stable offset: open transactions are not passed. */
@@ -25,7 +26,7 @@ export interface PartitionSlice {
   topicId: string;
 }
 
-export interface LogReadOptions {
+export interface LogReadOptions extends LogCallOptions {
   /** How long the broker may wait for a first record, ms (default 0). */
   maxWaitMs?: number;
   /** Bound on one partition's share of an answer (default 1 MiB). */
@@ -58,20 +59,40 @@ export class UnknownTopicError extends Error {
   }
 }
 
-/** Brokers answered a fetch with errors, and still did after a few attempts. */
-class FetchFailedError extends Error {
-  override readonly name = 'FetchFailedError';
-  constructor(topic: string, failed: readonly { partition: number; errorCode: number }[]) {
+/**
+ * Kafka did not answer for a topic, however often it was asked: no broker can be reached, or partitions have no leader.
+ * What goes on for longer than a restart is for a person: look at the brokers and at the way to them.
+ */
+export class LogUnavailableError extends Error {
+  override readonly name = 'LogUnavailableError';
+  constructor(
+    readonly topic: string,
+    /** For how long it was tried, ms. */
+    readonly triedMs: number,
+    readonly attempts: number,
+    options: { cause: unknown },
+  ) {
+    const often = attempts === 1 ? 'asked once' : `asked ${attempts} times`;
     super(
-      `Kafka does not hand out ${topic}: ` +
-        failed.map(({ partition, errorCode }) => `partition ${partition}: error code ${errorCode}`).join(', '),
+      `Kafka does not answer for topic ${topic}, ${often} in ${(triedMs / 1_000).toFixed(1)} s: ` +
+        rootMessages(options.cause).join('; '),
+      options,
     );
   }
 }
 
+/** How a call behaves while Kafka does not answer. */
+export interface LogCallOptions {
+  /** For how long new attempts are made, ms (default: the reader's). 0: one attempt. */
+  retryForMs?: number | undefined;
+  /** Ends the call at once; it rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
 const REQUEST_MARGIN_MS = 10_000;
-const RETRIES = 3;
-const RETRY_MS = 200;
+const DEFAULT_RETRY_FOR_MS = 30_000;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 1_000;
 const OFFSET_OUT_OF_RANGE = 1;
 
 /**
@@ -79,19 +100,33 @@ const OFFSET_OUT_OF_RANGE = 1;
  * "no records yet" and "the end was reached", which leases and fences depend on.
  *
  * Reads what is committed: neither records of open nor those of aborted transactions. One reader may be used for several topics; calls may run side by side.
+ *
+ * Outlasts a restart of a broker: what fails for now is tried again with backoff, half a minute by default, and rejects
+ * with a {@link LogUnavailableError} then. `close()` ends calls that wait for a next attempt.
  */
 export class LogReader {
   readonly #consumer: Consumer;
+  readonly #retryForMs: number;
+  readonly #closing = new AbortController();
 
-  constructor(connection: KafkaConnection, options: { clientId: string; maxWaitMs?: number }) {
+  constructor(
+    connection: KafkaConnection,
+    options: {
+      clientId: string;
+      maxWaitMs?: number;
+      /** For how long calls try while Kafka does not answer, ms (default 30 s). */
+      retryForMs?: number | undefined;
+    },
+  ) {
+    this.#retryForMs = options.retryForMs ?? DEFAULT_RETRY_FOR_MS;
     this.#consumer = new Consumer({
       ...directClientOptions(connection, options.clientId),
       // Demanded by the client; no group is joined by fetches.
       groupId: `${options.clientId}-reads-without-group`,
       isolationLevel: 1,
-      timeout: (options.maxWaitMs ?? 0) + REQUEST_MARGIN_MS,
-      retries: 3,
-      retryDelay: 200,
+      requestTimeout: (options.maxWaitMs ?? 0) + REQUEST_MARGIN_MS,
+      // Attempts are made here: with renewed metadata, for as long as the caller wants, and no longer.
+      retries: 0,
       metadataMaxAge: 30_000,
     });
   }
@@ -100,18 +135,20 @@ export class LogReader {
    * Number of partitions of a topic.
    *
    * @throws {UnknownTopicError}
+   * @throws {LogUnavailableError}
    */
-  async partitionCount(topic: string): Promise<number> {
-    return (await this.#topic(topic, false)).partitions.length;
+  async partitionCount(topic: string, call: LogCallOptions = {}): Promise<number> {
+    return await this.#persist(topic, call, async (renew) => (await this.#topic(topic, renew)).partitions.length);
   }
 
   /**
    * Broker that leads each partition, by index, as metadata of at most 30 s ago has it; -1 for a partition without one.
    *
    * @throws {UnknownTopicError}
+   * @throws {LogUnavailableError}
    */
-  async leaders(topic: string): Promise<number[]> {
-    const { partitions } = await this.#topic(topic, false);
+  async leaders(topic: string, call: LogCallOptions = {}): Promise<number[]> {
+    const { partitions } = await this.#persist(topic, call, (renew) => this.#topic(topic, renew));
     return Array.from(partitions, (partition) => partition.leader);
   }
 
@@ -119,41 +156,46 @@ export class LogReader {
    * Begin and end of every partition, by index.
    *
    * @throws {UnknownTopicError}
+   * @throws {LogUnavailableError}
    */
-  async bounds(topic: string): Promise<PartitionBounds[]> {
-    const count = await this.partitionCount(topic);
-    const partitions = { [topic]: Array.from({ length: count }, (_, index) => index) };
-    const asked = Promise.all([
-      this.#consumer.listOffsets({ topics: [topic], partitions, timestamp: -2n }),
-      this.#consumer.listOffsets({ topics: [topic], partitions, timestamp: -1n, isolationLevel: 1 }),
-    ]);
-    const [begin, end] = await asked.catch((error: unknown) => {
-      // The metadata that is kept may name a topic that was deleted meanwhile.
-      throw isUnknownTopic(error) ? new UnknownTopicError(topic, { cause: error }) : asError(error);
+  async bounds(topic: string, call: LogCallOptions = {}): Promise<PartitionBounds[]> {
+    const [begin, end] = await this.#persist(topic, call, async (renew) => {
+      const indexes = await this.#ledPartitions(topic, renew);
+      return await Promise.all([
+        this.#listOffsets(topic, indexes, { timestamp: -2n }),
+        this.#listOffsets(topic, indexes, { timestamp: -1n, isolationLevel: 1 }),
+      ]);
     });
-    return Array.from({ length: count }, (_, partition) => ({
+    return end.map((endOffset, partition) => ({
       partition,
-      beginOffset: Number(begin.get(topic)?.[partition] ?? 0n),
-      endOffset: Number(end.get(topic)?.[partition] ?? 0n),
+      beginOffset: Number(begin[partition] ?? 0n),
+      endOffset: Number(endOffset ?? 0n),
     }));
   }
 
-  /** End offsets of every partition, by index. */
-  async ends(topic: string): Promise<number[]> {
-    return (await this.bounds(topic)).map((bound) => bound.endOffset);
+  /**
+   * End offsets of every partition, by index.
+   *
+   * @throws {UnknownTopicError}
+   * @throws {LogUnavailableError}
+   */
+  async ends(topic: string, call: LogCallOptions = {}): Promise<number[]> {
+    return (await this.bounds(topic, call)).map((bound) => bound.endOffset);
   }
 
   /**
    * Offset of each partition's first record at or after a time (Unix ms), by index; the end offset where there is none.
    *
    * @throws {UnknownTopicError}
+   * @throws {LogUnavailableError}
    */
-  async offsetsForTime(topic: string, time: number): Promise<number[]> {
-    const ends = await this.ends(topic);
-    const partitions = { [topic]: ends.map((_, partition) => partition) };
-    const found = await this.#consumer.listOffsets({ topics: [topic], partitions, timestamp: BigInt(time) });
+  async offsetsForTime(topic: string, time: number, call: LogCallOptions = {}): Promise<number[]> {
+    const ends = await this.ends(topic, call);
+    const found = await this.#persist(topic, call, async (renew) => {
+      return await this.#listOffsets(topic, await this.#ledPartitions(topic, renew), { timestamp: BigInt(time) });
+    });
     return ends.map((end, partition) => {
-      const offset = Number(found.get(topic)?.[partition] ?? -1n);
+      const offset = Number(found[partition] ?? -1n);
       return offset < 0 ? end : offset;
     });
   }
@@ -163,21 +205,16 @@ export class LogReader {
    *
    * @throws {OffsetOutOfRangeError} when a position is outside of the log.
    * @throws {UnknownTopicError}
+   * @throws {LogUnavailableError}
    */
   async read(
     topic: string,
     positions: readonly { partition: number; offset: number }[],
     options: LogReadOptions = {},
   ): Promise<PartitionSlice[]> {
-    for (let attempt = 1; ; attempt++) {
-      const answers = await this.#attempt(topic, positions, options, attempt > 1).catch((error: unknown) => {
-        if (attempt > RETRIES || !isPassing(error)) throw error;
-        return undefined;
-      });
-      const failed = answers?.filter(({ errorCode }) => errorCode !== 0) ?? [];
-      if (answers !== undefined && failed.length === 0) {
-        return answers.map(({ errorCode: _, ...slice }) => slice);
-      }
+    return await this.#persist(topic, options, async (renew) => {
+      const answers = await this.#fetch(topic, positions, options, renew);
+      const failed = answers.filter(({ errorCode }) => errorCode !== 0);
       const outOfRange = failed.filter(({ errorCode }) => errorCode === OFFSET_OUT_OF_RANGE);
       if (outOfRange.length > 0) {
         throw new OffsetOutOfRangeError(
@@ -185,25 +222,29 @@ export class LogReader {
           outOfRange.map(({ partition }) => partition),
         );
       }
-      // Leaders moved, or a broker restarts.
-      if (attempt > RETRIES) throw new FetchFailedError(topic, failed);
-      await delay(RETRY_MS * attempt);
-    }
+      if (failed.length > 0) {
+        const partitions = failed.map(({ partition }) => partition).join(', ');
+        throw new MultipleErrors(
+          `Kafka does not hand out partition ${partitions} of ${topic}.`,
+          failed.map(({ errorCode }) => brokerError(errorCode)),
+        );
+      }
+      return answers.map(({ errorCode: _, ...slice }) => slice);
+    });
   }
 
-  async #attempt(
+  async #fetch(
     topic: string,
     positions: readonly { partition: number; offset: number }[],
     options: LogReadOptions,
-    refresh: boolean,
+    renew: boolean,
   ): Promise<(PartitionSlice & { errorCode: number })[]> {
-    const { id, partitions } = await this.#topic(topic, refresh);
+    const { id, partitions } = await this.#topic(topic, renew);
     const byLeader = new Map<number, { partition: number; offset: number }[]>();
     for (const position of positions) {
       const leader = partitions[position.partition]?.leader;
-      if (leader === undefined || leader < 0) {
-        throw new RangeError(`Partition ${position.partition} of ${topic} does not exist or has no leader.`);
-      }
+      if (leader === undefined) throw new RangeError(`Partition ${position.partition} of ${topic} does not exist.`);
+      if (leader < 0) throw new LeaderUnknownError(`Partition ${position.partition} of ${topic} has no leader.`);
       byLeader.set(leader, [...(byLeader.get(leader) ?? []), position]);
     }
     const answers = await Promise.all(
@@ -224,13 +265,20 @@ export class LogReader {
    * Everything of a topic's partition from an offset to its end at the time of the call, in order.
    *
    * @throws {OffsetOutOfRangeError} when the position is outside of the log.
+   * @throws {UnknownTopicError}
+   * @throws {LogUnavailableError}
    */
-  async *readToEnd(topic: string, partition: number, from: number): AsyncGenerator<FetchedRecord> {
-    const bound = (await this.bounds(topic))[partition];
+  async *readToEnd(
+    topic: string,
+    partition: number,
+    from: number,
+    call: LogCallOptions = {},
+  ): AsyncGenerator<FetchedRecord> {
+    const bound = (await this.bounds(topic, call))[partition];
     if (bound === undefined) throw new RangeError(`Partition ${partition} of ${topic} does not exist.`);
     let offset = from;
     while (offset < bound.endOffset) {
-      const [slice] = await this.read(topic, [{ partition, offset }], { maxWaitMs: 500 });
+      const [slice] = await this.read(topic, [{ partition, offset }], { ...call, maxWaitMs: 500 });
       if (slice === undefined) return;
       yield* slice.records;
       offset = slice.nextOffset;
@@ -238,14 +286,66 @@ export class LogReader {
   }
 
   async close(): Promise<void> {
+    this.#closing.abort();
     await this.#consumer.close();
+  }
+
+  /** Makes attempts until one succeeds, fails for good, or there is no time left; later ones with renewed metadata. */
+  async #persist<T>(
+    topic: string,
+    { retryForMs = this.#retryForMs, signal }: LogCallOptions,
+    attempt: (renew: boolean) => Promise<T>,
+  ): Promise<T> {
+    const begun = performance.now();
+    for (let attempts = 1; ; attempts++) {
+      try {
+        signal?.throwIfAborted();
+        const outcome = attempt(attempts > 1).then((value) => ({ value }));
+        const ended = signal === undefined ? await outcome : await unlessAborted(outcome, signal);
+        if (ended !== undefined) return ended.value;
+      } catch (error) {
+        if (signal?.aborted === true || this.#closing.signal.aborted || !isPassing(error)) throw error;
+        const triedMs = performance.now() - begun;
+        const waitMs = Math.min(retryForMs - triedMs, backoffMs(attempts - 1, FIRST_PAUSE_MS, LONGEST_PAUSE_MS));
+        if (waitMs > 0) {
+          const { signal: closing } = this.#closing;
+          await pause(waitMs, signal === undefined ? closing : AbortSignal.any([closing, signal]));
+          if (!closing.aborted) continue;
+        }
+        throw new LogUnavailableError(topic, triedMs, attempts, { cause: error });
+      }
+    }
+  }
+
+  /** Indexes of a topic's partitions, all of which have a leader whose address is known. */
+  async #ledPartitions(topic: string, renew: boolean): Promise<number[]> {
+    const { partitions, brokers } = await this.#topic(topic, renew);
+    return Array.from(partitions, ({ leader }, index) => {
+      // The client does not look.
+      if (!brokers.has(leader)) throw new LeaderUnknownError(`Partition ${index} of ${topic} has no leader.`);
+      return index;
+    });
+  }
+
+  async #listOffsets(
+    topic: string,
+    indexes: number[],
+    what: { timestamp: bigint; isolationLevel?: 1 },
+  ): Promise<(bigint | undefined)[]> {
+    try {
+      const found = await this.#consumer.listOffsets({ topics: [topic], partitions: { [topic]: indexes }, ...what });
+      return indexes.map((index) => found.get(topic)?.[index]);
+    } catch (error) {
+      // The metadata that is kept may name a topic that was deleted meanwhile.
+      throw isUnknownTopic(error) ? new UnknownTopicError(topic, { cause: error }) : error;
+    }
   }
 
   async #topic(topic: string, forceUpdate: boolean) {
     try {
-      const metadata = await this.#consumer.metadata({ topics: [topic], forceUpdate });
-      const found = metadata.topics.get(topic);
-      if (found !== undefined) return found;
+      const { topics, brokers } = await this.#consumer.metadata({ topics: [topic], forceUpdate });
+      const found = topics.get(topic);
+      if (found !== undefined) return { ...found, brokers };
     } catch (error) {
       if (!isUnknownTopic(error)) throw error;
       throw new UnknownTopicError(topic, { cause: error });
@@ -256,22 +356,8 @@ export class LogReader {
 
 /** The broker says so by code; the client, which asked for several topics at once, by a user error. */
 function isUnknownTopic(error: unknown): boolean {
-  const unknown = (candidate: object): true | undefined => {
-    const { apiId, code } = candidate as { apiId?: string; code?: string };
-    return apiId === 'UNKNOWN_TOPIC_OR_PARTITION' || code === 'PLT_KFK_USER' ? true : undefined;
-  };
-  return findInCauses(error, unknown) === true;
-}
-
-/** The first defined pick over an error, its causes and its aggregated errors. */
-function findInCauses<T>(error: unknown, pick: (candidate: object) => T | undefined, depth = 0): T | undefined {
-  if (typeof error !== 'object' || error === null || depth > 8) return undefined;
-  const own = pick(error);
-  if (own !== undefined) return own;
-  const { cause, errors } = error as { cause?: unknown; errors?: unknown };
-  for (const inner of [cause, ...(Array.isArray(errors) ? (errors as unknown[]) : [])]) {
-    const found = findInCauses(inner, pick, depth + 1);
-    if (found !== undefined) return found;
-  }
-  return undefined;
+  return [...withCauses(error)].some((one) => {
+    const { apiId, code } = one as { apiId?: string; code?: string };
+    return apiId === 'UNKNOWN_TOPIC_OR_PARTITION' || code === 'PLT_KFK_USER';
+  });
 }

@@ -37,6 +37,8 @@ export interface PartitionFollowerOptions {
 }
 
 const ANSWER_MARGIN_MS = 5_000;
+/** Short: failures are told and tried again here, with a new reader. */
+const RETRY_FOR_MS = 1_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 
 /**
@@ -93,7 +95,7 @@ export class PartitionFollower {
     const { connection, clientId, topic, onSlice } = this.#options;
     const maxWaitMs = this.#options.maxWaitMs();
     const timeoutMs = maxWaitMs + ANSWER_MARGIN_MS;
-    this.#reader ??= new LogReader(connection, { clientId, maxWaitMs });
+    this.#reader ??= new LogReader(connection, { clientId, maxWaitMs, retryForMs: RETRY_FOR_MS });
     const reader = this.#reader;
     const inTime = <T>(work: Promise<T>): Promise<T> => bounded(work, timeoutMs, () => new FetchTimeoutError(topic));
 

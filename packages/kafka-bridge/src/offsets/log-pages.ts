@@ -19,7 +19,7 @@ export async function* kafkaPages(
   let idle = 0;
   while (offset < to) {
     signal?.throwIfAborted();
-    const [slice] = await reader.read(topic, [{ partition, offset }], { maxWaitMs: WAIT_MS });
+    const [slice] = await reader.read(topic, [{ partition, offset }], { maxWaitMs: WAIT_MS, signal });
     const next = slice?.nextOffset ?? offset;
     idle = next === offset ? idle + 1 : 0;
     if (idle > MAX_IDLE_READS) throw stalled('Kafka', topic, partition, offset, to);

@@ -15,6 +15,8 @@ export interface TranslateOptions {
   /** Most redelivered ids that are listed of a partition (default 1,000). */
   maxRedeliveredIds?: number;
   clientId?: string;
+  /** For how long it waits for a Kafka that does not answer, ms (default 30 s). */
+  retryForMs?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 

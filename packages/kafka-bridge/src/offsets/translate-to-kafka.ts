@@ -1,5 +1,5 @@
 import { eachLimited } from '../audit/each-limited.js';
-import { throwAll } from '../audit/audit-errors.js';
+import { isKafkaAway, throwAll } from '../audit/audit-errors.js';
 import { ownedPartitions } from '../audit/partitions.js';
 import { lookupAll } from '../audit/owlmq-copies.js';
 import { LogReader, type PartitionBounds } from '../kafka/log-reader.js';
@@ -32,7 +32,8 @@ export interface TranslateToKafkaOptions extends TranslateOptions {
  * Kafka alone.
  */
 export async function translateToKafka(options: TranslateToKafkaOptions): Promise<GroupTranslation[]> {
-  const reader = new LogReader(options.connection, { clientId: options.clientId ?? 'kafka-bridge-offsets' });
+  const { clientId = 'kafka-bridge-offsets', retryForMs } = options;
+  const reader = new LogReader(options.connection, { clientId, retryForMs });
   try {
     const results: GroupTranslation[] = [];
     for (const group of options.groups) {
@@ -54,15 +55,16 @@ async function translateTopic(
   group: string,
   topic: string,
 ): Promise<OffsetTranslation[]> {
-  const call = options.signal === undefined ? {} : { signal: options.signal };
+  const { signal } = options;
+  const call = signal === undefined ? {} : { signal };
   // In this order: see the other direction.
   const commits = await options.owlmq.describeGroup(group, call);
-  const kafka = await reader.bounds(topic);
+  const kafka = await reader.bounds(topic, { signal });
   const owlmq = await options.owlmq.describeTopic(topic, call);
   const translations: OffsetTranslation[] = [];
   const own = ownedPartitions(topic, kafka.length, options.partitions);
   const wanted = kafka.filter(({ partition }) => own.includes(partition));
-  const errors = await eachLimited(wanted, PARTITIONS_AT_ONCE, async (bound) => {
+  const work = async (bound: PartitionBounds): Promise<void> => {
     const { partition } = bound;
     const source = commits?.offsets.find((found) => found.topic === topic && found.partition === partition)?.offset;
     const owlmqBound = owlmq?.partitions.find((found) => found.partition === partition);
@@ -73,7 +75,8 @@ async function translateTopic(
             `OwlMQ has ${owlmq?.partitions.length ?? 0} partitions of the topic, Kafka ${kafka.length}.`,
           )
         : await translatePartition(options, reader, topic, bound, source, owlmqBound);
-  });
+  };
+  const errors = await eachLimited(wanted, PARTITIONS_AT_ONCE, work, isKafkaAway);
   throwAll(errors, `The translation of ${group} on ${topic}`);
   return translations.filter(({ partition }) => own.includes(partition));
 }
@@ -174,7 +177,8 @@ class KafkaSearch {
     const floor = Math.max(beginOffset, fence);
     const proven = this.options.proven?.kafka[this.topic]?.[partition] ?? floor;
     // Copies of the last records may have arrived since the end was looked up.
-    const end = (await this.reader.ends(this.topic))[partition] ?? this.kafka.endOffset;
+    const end =
+      (await this.reader.ends(this.topic, { signal: this.options.signal }))[partition] ?? this.kafka.endOffset;
     let low = Math.min(end, Math.max(floor, proven));
     let step = FIRST_STEP_BACK;
     if (end - low > limit) {

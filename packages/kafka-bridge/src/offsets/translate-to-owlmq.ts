@@ -1,5 +1,5 @@
 import { eachLimited } from '../audit/each-limited.js';
-import { throwAll } from '../audit/audit-errors.js';
+import { isKafkaAway, throwAll } from '../audit/audit-errors.js';
 import { CopyFinder } from '../audit/copy-finder.js';
 import { placeId, readMarks } from '../audit/record-marks.js';
 import { ClusterAdmin } from '../kafka/cluster-admin.js';
@@ -30,9 +30,9 @@ export interface TranslateToOwlmqOptions extends TranslateOptions {
  * is never above the true one: what a group has not consumed is not skipped.
  */
 export async function translateToOwlmq(options: TranslateToOwlmqOptions): Promise<GroupTranslation[]> {
-  const clientId = options.clientId ?? 'kafka-bridge-offsets';
+  const { clientId = 'kafka-bridge-offsets', retryForMs } = options;
   const admin = new ClusterAdmin(options.connection, { clientId });
-  const reader = new LogReader(options.connection, { clientId });
+  const reader = new LogReader(options.connection, { clientId, retryForMs });
   try {
     const results: GroupTranslation[] = [];
     for (const group of options.groups) {
@@ -55,14 +55,14 @@ async function translateTopic(
   group: string,
   topic: string,
 ): Promise<OffsetTranslation[]> {
-  const count = await reader.partitionCount(topic);
+  const count = await reader.partitionCount(topic, { signal: options.signal });
   // In this order: what is consumed meanwhile comes again at worst, and every record that OwlMQ has below its end is
   // below Kafka's end, which is looked up later. The other way round a message could be skipped.
   const commits = (await admin.groupOffsets(group, { [topic]: count }))[topic] ?? [];
   const owlmq = await options.owlmq.describeTopic(topic, signalOf(options));
-  const bounds = await reader.bounds(topic);
+  const bounds = await reader.bounds(topic, { signal: options.signal });
   const translations: OffsetTranslation[] = [];
-  const errors = await eachLimited(bounds, PARTITIONS_AT_ONCE, async (bound) => {
+  const work = async (bound: PartitionBounds): Promise<void> => {
     const { partition } = bound;
     const committed = commits[partition];
     const owlmqEnd = owlmq?.partitions.find((found) => found.partition === partition)?.endOffset;
@@ -73,7 +73,8 @@ async function translateTopic(
             `OwlMQ has ${owlmq?.partitions.length ?? 0} partitions of the topic, Kafka ${count}.`,
           )
         : await translatePartition(options, reader, topic, bound, committed, owlmqEnd);
-  });
+  };
+  const errors = await eachLimited(bounds, PARTITIONS_AT_ONCE, work, isKafkaAway);
   throwAll(errors, `The translation of ${group} on ${topic}`);
   return translations;
 }

@@ -4,6 +4,8 @@ import { LogReader } from '../kafka/log-reader.js';
 import type { OwlmqApi } from '../owlmq/owlmq-api.js';
 
 const REFRESH_MS = 30_000;
+/** Short: `learn` asks again by itself, and OwlMQ in between. */
+const RETRY_FOR_MS = 1_000;
 
 /** Partitions of topics: how many, and who leads them. Asked for once, then renewed in the background. */
 export class TopicPartitions {
@@ -21,7 +23,7 @@ export class TopicPartitions {
     owlmq: () => OwlmqApi | undefined;
     onError: (error: Error) => void;
   }) {
-    this.#reader = new LogReader(options.connection, { clientId: options.clientId });
+    this.#reader = new LogReader(options.connection, { clientId: options.clientId, retryForMs: RETRY_FOR_MS });
     this.#owlmq = options.owlmq;
     this.#onError = options.onError;
   }

@@ -6,6 +6,7 @@ import type { CliIo } from '../cli-io.js';
 import { option, readKafka, readOutput, readOwlmq, withKafka, withOutput, withOwlmq } from '../connections.js';
 import { EXIT, exitCodesHelp, type ExitCode } from '../exit-codes.js';
 import { Inputs } from '../inputs.js';
+import { reachKafka } from '../reach-kafka.js';
 import { standingStates, stateOf, withRouting } from '../routing/open-routing.js';
 import { readCheckpoint, type CheckpointFile } from './checkpoint-file.js';
 import { forwardLegs, mirrorLegs } from './leg-audit.js';
@@ -113,6 +114,7 @@ async function audit(command: Command, io: CliIo): Promise<ExitCode> {
   const checkpoint = await checkpointOf(request, inputs, io);
   inputs.settle();
 
+  await reachKafka(connection, io);
   const { topics, forward } = await fromRouting(connection, request);
   const owlmq = new OwlmqClient(owlmqOptions);
   const reader = new LogReader(connection, { clientId: 'kafka-bridge' });

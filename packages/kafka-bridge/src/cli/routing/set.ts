@@ -11,6 +11,7 @@ import { EXIT, exitCodesHelp, type ExitCode } from '../exit-codes.js';
 import { Inputs } from '../inputs.js';
 import { LiveText } from '../live-text.js';
 import { textTable } from '../text-table.js';
+import { reachKafka } from '../reach-kafka.js';
 import { plural } from '../words.js';
 import { awaitFleet, type FleetAnswer } from './await-fleet.js';
 import { consequencesOf, workflowNote, type Consequences } from './consequences.js';
@@ -119,6 +120,7 @@ async function set(command: Command, migration: string, io: CliIo): Promise<Exit
   inputs.settle();
   if (connection === undefined) return EXIT.input;
 
+  await reachKafka(connection, io);
   return await withRouting(connection, async (writer) => {
     const before = stateOf(migration, await standingStates(connection, writer));
     if (request.expectEpoch !== undefined && request.expectEpoch !== before.epoch) {

@@ -6,6 +6,7 @@ import { option, readKafka, readOutput, withKafka, withOutput } from '../connect
 import { EXIT, exitCodesHelp, type ExitCode } from '../exit-codes.js';
 import { Inputs } from '../inputs.js';
 import { LiveText } from '../live-text.js';
+import { reachKafka } from '../reach-kafka.js';
 import { textTable } from '../text-table.js';
 import { ago, share } from '../words.js';
 import { listenToFleet, memberLines, standsOut, type FleetMember } from './fleet.js';
@@ -59,6 +60,7 @@ async function show(command: Command, migration: string | undefined, io: CliIo):
   });
   const screen = new LiveText(io);
   try {
+    if (!(await reachKafka(connection, io, signal))) return EXIT.interrupted;
     return await withRouting(connection, async (writer) => {
       const print = (lines: string[]): void => {
         if (everyS !== undefined && io.columns !== undefined) screen.show(lines);

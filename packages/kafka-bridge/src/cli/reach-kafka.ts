@@ -1,0 +1,41 @@
+import { unlessAborted } from '../async/bounded.js';
+import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { LogReader, LogUnavailableError } from '../kafka/log-reader.js';
+import { ROUTING_TOPIC } from '../routing/routing-state.js';
+import type { CliIo } from './cli-io.js';
+
+/** Longer than a broker takes to start again; short for a person with a wrong address. */
+const REACH_WITHIN_MS = 15_000;
+
+/**
+ * Waits until Kafka answers, and says that it waits: what comes later waits for longer, and in silence.
+ *
+ * @returns whether it answers: not, when the signal was aborted.
+ * @throws {LogUnavailableError} when it does not in time.
+ */
+export async function reachKafka(connection: KafkaConnection, io: CliIo, signal?: AbortSignal): Promise<boolean> {
+  const reader = new LogReader(connection, { clientId: 'kafka-bridge' });
+  const ask = async (retryForMs: number): Promise<true> => {
+    try {
+      await reader.partitionCount(ROUTING_TOPIC, { retryForMs });
+    } catch (error) {
+      // Whatever else it is, Kafka has answered: that the topic is not there, say, or that this user may not see it.
+      if (error instanceof LogUnavailableError) throw error;
+    }
+    return true;
+  };
+  const patiently = async (): Promise<true> => {
+    try {
+      return await ask(0);
+    } catch (error) {
+      if (!(error instanceof LogUnavailableError)) throw error;
+      io.err(`${error.message}. Trying for ${REACH_WITHIN_MS / 1_000} s.\n`);
+      return await ask(REACH_WITHIN_MS);
+    }
+  };
+  try {
+    return (await (signal === undefined ? patiently() : unlessAborted(patiently(), signal))) ?? false;
+  } finally {
+    await reader.close();
+  }
+}
