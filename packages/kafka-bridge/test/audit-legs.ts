@@ -21,6 +21,8 @@ export interface TestMessage {
   time?: number;
   /** Without any header of the library. */
   foreign?: boolean;
+  /** On OwlMQ its header names this offset of Kafka as where it came from, whatever is true. */
+  forged?: number;
 }
 
 /** Both legs for real: the broker of KAFKA_BROKERS, or the given one, and an owlmq-local of its own on a free port. */
@@ -116,7 +118,7 @@ export class Legs {
       topic,
       messages.map((message) => {
         const { id, partition = 0 } = message;
-        const source = this.#kafkaOffsets.get(`${topic}/${id}`);
+        const source = message.forged ?? this.#kafkaOffsets.get(`${topic}/${id}`);
         const headers = { ...headersOf(message), ...sourceHeader('kafka', partition, source) };
         return {
           partition,

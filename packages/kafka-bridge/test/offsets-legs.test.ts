@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MirrorAudit } from '../src/audit/mirror-audit.js';
 import { ClusterAdmin, KafkaGroupNotEmptyError } from '../src/kafka/cluster-admin.js';
 import { readProvenance } from '../src/message/headers.js';
 import { importToKafka, importToOwlmq, OffsetsRefusedError } from '../src/offsets/import.js';
@@ -187,6 +188,59 @@ describe('offset translation on both legs', () => {
     expect(await toKafka(group, topic)).toMatchObject([
       { source: 5, target: 3, verdict: 'bounded', redeliveries: 2, redeliveredIds: both.slice(3).map(({ id }) => id) },
     ]);
+  });
+
+  it('does not go by a header that names another message of Kafka', async () => {
+    const [topic, group] = [await legs.topic(), newGroup()];
+    const [early, late] = [messages(4), messages(6)];
+    await legs.toKafka(topic, early);
+    await legs.toOwlmq(topic, early);
+    // Came to OwlMQ first, and name Kafka's last record, one beyond it, and one that retention is going to take.
+    const forged = [9, 50, 9, 0, 9, 9].map((offset, index) => ({
+      ...late[index],
+      id: late[index]?.id ?? '',
+      forged: offset,
+    }));
+    const offsets = await legs.toOwlmq(topic, forged);
+    const kafkaFrom = { [topic]: [4] };
+    await legs.owlmq.setGroupOffsets(group, [{ topic, partition: 0, offset: 5 }]);
+    // Their copies are missing, whatever the headers say.
+    await legs.toKafka(topic, late.slice(0, 2), offsets);
+    await legs.toKafka(topic, messages(4), [50, 51, 52, 53]);
+    expect((await toKafka(group, topic, { kafkaFrom }))[0]?.reason).toMatch(/copies missing: 4 records.*6, 7, 8, 9/);
+    await legs.toKafka(topic, late.slice(2), offsets.slice(2));
+    const translated = await toKafka(group, topic, { kafkaFrom });
+    expect(translated).toMatchObject([{ source: 5, target: 5 }]);
+    for (const committed of [6, 9]) {
+      await legs.owlmq.setGroupOffsets(group, [{ topic, partition: 0, offset: committed }]);
+      // The four that are no copies lie between, at 6 to 9, and are strays.
+      expect((await toKafka(group, topic, { kafkaFrom }))[0]?.target).toBe(6);
+    }
+  });
+
+  it('does not skip a record of Kafka that has the headers of a copy and is none', async () => {
+    const [topic, group] = [await legs.topic(), newGroup()];
+    const all = messages(6);
+    const offsets = await legs.toOwlmq(topic, all);
+    await legs.toKafka(topic, all.slice(0, 3), offsets);
+    // An application took over the headers of messages: of one that is proven, and of one that is consumed.
+    const borrowed = [0, 2].map((index) => ({ ...all[index], id: all[index]?.id ?? '', time: Date.now() }));
+    await legs.toKafka(topic, borrowed, [0, 2]);
+    await legs.toKafka(topic, all.slice(3), offsets.slice(3));
+    await legs.owlmq.setGroupOffsets(group, [{ topic, partition: 0, offset: 5 }]);
+    expect(await toKafka(group, topic)).toMatchObject([{ target: 3 }]);
+    const proven = { owlmq: { [topic]: [2] }, kafka: { [topic]: [2] } };
+    expect(await toKafka(group, topic, { proven })).toMatchObject([{ target: 3 }]);
+    // Once the audit has copied them as what they are, the group has or has not consumed them like any other.
+    const begin = { [topic]: [0] };
+    const common = { connection: legs.connection, owlmq: legs.owlmq, topics: [topic], graceMs: 0 };
+    const audit = new MirrorAudit({ ...common, owlmqPositions: begin, kafkaPositions: begin });
+    const { complete, checkpoint } = await audit.step();
+    await audit.close();
+    expect({ complete, forwarded: checkpoint.figures[topic]?.forwarded }).toEqual({ complete: true, forwarded: 2 });
+    expect(await toKafka(group, topic)).toMatchObject([{ target: 3 }]);
+    await legs.owlmq.setGroupOffsets(group, [{ topic, partition: 0, offset: 8 }]);
+    expect(await toKafka(group, topic)).toMatchObject([{ target: 8, verdict: 'exact' }]);
   });
 
   it('refuses where something would be skipped, and imports nothing then', async () => {

@@ -15,7 +15,8 @@ import {
 } from './audit-errors.js';
 import { eachLimited } from './each-limited.js';
 import { KafkaCopies } from './kafka-copies.js';
-import { isCopyOf, MirrorWindow, type ClaimedCopy, type KafkaPage, type WindowEntry } from './mirror-window.js';
+import { claimOf, findStrangers } from './claimed-copies.js';
+import { isCopyOf, MirrorWindow, type KafkaPage, type WindowEntry } from './mirror-window.js';
 import { ownedPartitions } from './partitions.js';
 import { CopyFinder, type Wanted } from './copy-finder.js';
 import { copyToOwlmq, payloadBytes, type MissingCopy } from './owlmq-copies.js';
@@ -365,7 +366,7 @@ export class MirrorAudit {
       if (taken === 'passed') late.push({ record, id, copyOf });
       else if (!taken) first.push({ record, id });
     }
-    first.push(...(await this.#strangers(topic, partition, late, signal)));
+    first.push(...(await findStrangers(this.#owlmq, topic, partition, late, signal)));
     first.sort((one, other) => one.record.offset - other.record.offset);
     await this.#takeFirst(state, first, page, signal);
     window.addPage(page);
@@ -380,28 +381,6 @@ export class MirrorAudit {
     const { window } = state;
     if (!this.#repairs && hasManyStrays(state)) return false;
     return window.ahead < MAX_WINDOW && window.pages < MAX_PAGES;
-  }
-
-  /** Those that say to be copies of OwlMQ records which were passed, and are not. */
-  async #strangers(
-    topic: string,
-    partition: number,
-    late: readonly { record: FetchedRecord; id: string; copyOf: number }[],
-    signal: AbortSignal | undefined,
-  ): Promise<{ record: FetchedRecord; id: string }[]> {
-    const strangers: { record: FetchedRecord; id: string }[] = [];
-    const call = { maxRecords: PAGE_RECORDS, ...(signal === undefined ? {} : { signal }) };
-    let heads = new Map<number, RecordHead>();
-    for (const { record, id, copyOf } of [...late].sort((one, other) => one.copyOf - other.copyOf)) {
-      if (!heads.has(copyOf)) {
-        const read = await this.#owlmq.readHeads(topic, partition, copyOf, HEADER.source, call);
-        heads = new Map(read.heads.map((head) => [head.offset, head]));
-      }
-      const head = heads.get(copyOf);
-      const bytes = Math.max(0, head?.keyLength ?? 0) + Math.max(0, head?.valueLength ?? 0);
-      if (head === undefined || !isCopyOf(claimOf(record, id), { ...head, bytes })) strangers.push({ record, id });
-    }
-    return strangers;
   }
 
   /** Takes Kafka records that are no copies: those that OwlMQ does not have wait to be forwarded. */
@@ -682,11 +661,6 @@ function isComplete({ window, strays }: PartitionState, goal: Goal): boolean {
 function age(state: PartitionState, { foreign, record, since }: Stray): number {
   if (foreign) return Number.POSITIVE_INFINITY;
   return Math.max(Math.max(Date.now(), state.newestTimestamp) - record.timestamp, performance.now() - since);
-}
-
-function claimOf(record: FetchedRecord, id: string): ClaimedCopy {
-  const { offset, payloadBytes: bytes, timestamp, appendTime } = record;
-  return { id, offset, bytes, timestamp: appendTime ? undefined : timestamp };
 }
 
 function assertInLog(

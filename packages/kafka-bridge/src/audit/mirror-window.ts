@@ -179,4 +179,5 @@ export function isCopyOf(copy: Claim, record: Claim): boolean {
   return copy.id === record.id && agree(copy.bytes, record.bytes) && agree(copy.timestamp, record.timestamp);
 }
 
-type Claim = Omit<ClaimedCopy, 'offset'>;
+/** What is compared. */
+export type Claim = Omit<ClaimedCopy, 'offset'>;

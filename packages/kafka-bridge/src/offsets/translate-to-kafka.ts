@@ -1,9 +1,15 @@
 import { eachLimited } from '../audit/each-limited.js';
 import { isKafkaAway, throwAll } from '../audit/audit-errors.js';
 import { ownedPartitions } from '../audit/partitions.js';
-import { lookupAll } from '../audit/owlmq-copies.js';
+import { claimOf, findStrangers, type Claimant } from '../audit/claimed-copies.js';
+import { CopyFinder, type Found, type Wanted } from '../audit/copy-finder.js';
+import { isCopyOf, type Claim } from '../audit/mirror-window.js';
+import { payloadBytes } from '../audit/owlmq-copies.js';
+import { placeId, readMarks } from '../audit/record-marks.js';
+import type { FetchedRecord } from '../kafka/fetched-record.js';
 import { LogReader, type PartitionBounds } from '../kafka/log-reader.js';
 import { foreignMessageId, readProvenance } from '../message/headers.js';
+import type { OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
 import { kafkaPages, owlmqPages } from './log-pages.js';
 import {
@@ -106,18 +112,21 @@ async function translatePartition(
   const unproven = Math.min(committed, Math.max(owlmq.beginOffset, proven));
   const checked = owlmq.endOffset - unproven > limit ? committed : unproven;
 
-  const records = new Map<string, SourceRecord>();
+  const records = new Map<string, ToPlace>();
+  const sources = new NamedSources(reader, topic, kafka, signal);
   for await (const page of owlmqPages(options.owlmq, topic, partition, checked, owlmq.endOffset, signal)) {
-    for (const { id, offset, headers } of page) {
-      const { source: from } = readProvenance(Object.fromEntries(headers));
-      const fromKafka = from?.leg === 'kafka' && from.partition === partition;
-      records.set(id, { offset, id, intended: true, target: fromKafka ? from.offset : undefined });
-    }
+    const read = page.map((record): ToPlace => {
+      const { id, offset, timestamp } = record;
+      return { id, offset, timestamp, bytes: payloadBytes(record), intended: true, target: undefined };
+    });
+    for (const record of read) records.set(record.id, record);
+    await sources.place(read, page);
   }
 
   const search = new KafkaSearch(options, reader, topic, kafka, records, owlmq.endOffset);
   const refusal = await search.run(limit);
   if (refusal !== undefined) return refused(head, refusal);
+  for (const [record, named] of sources.taken) record.target ??= named;
 
   const placement = place(
     { records: [...records.values(), ...search.strays], committed, fence: Number.POSITIVE_INFINITY },
@@ -146,6 +155,70 @@ async function translatePartition(
   return finished(head, target, redeliveries.result, begin.reason, checked - unproven);
 }
 
+/** An OwlMQ record, with what tells its message from another one under the same id. */
+interface ToPlace extends SourceRecord, Claim {
+  id: string;
+}
+
+/**
+ * Places OwlMQ records at the Kafka records that their headers name, where those hold the same message. What names
+ * another one has the headers of an old message, or false ones; it is searched for by its id.
+ */
+class NamedSources {
+  /**
+   * Those that name an offset of Kafka with nothing at it, as compaction leaves it. Where the search does not find them
+   * either the header is believed, as the audits do.
+   */
+  readonly taken = new Map<ToPlace, number>();
+  #slice: FetchedRecord[] = [];
+  /** What was read of Kafka last: `#slice` has all records of it. */
+  #read = { from: 0, to: 0 };
+
+  constructor(
+    readonly reader: LogReader,
+    readonly topic: string,
+    readonly kafka: PartitionBounds,
+    readonly signal: AbortSignal | undefined,
+  ) {}
+
+  async place(records: readonly ToPlace[], page: readonly OwlmqStoredRecord[]): Promise<void> {
+    const { partition, beginOffset, endOffset } = this.kafka;
+    const named = records.flatMap((record, index) => {
+      const { source } = readProvenance(Object.fromEntries(page[index]?.headers ?? []));
+      return source?.leg === 'kafka' && source.partition === partition ? [{ record, offset: source.offset }] : [];
+    });
+    for (const { record, offset } of named.sort((one, other) => one.offset - other.offset)) {
+      // Beyond the end that was looked up first it is too new to be trusted without a search.
+      if (offset >= endOffset) continue;
+      if (offset < beginOffset) {
+        // Retention took it. Never too high: a place before the log is refused.
+        record.target = offset;
+        continue;
+      }
+      const found = await this.#at(offset);
+      if (found === undefined) this.taken.set(record, offset);
+      else if (holds(found, record)) record.target = offset;
+    }
+  }
+
+  async #at(offset: number): Promise<FetchedRecord | undefined> {
+    const { topic, signal } = this;
+    const { partition } = this.kafka;
+    if (offset < this.#read.from || offset >= this.#read.to) {
+      const [slice] = await this.reader.read(topic, [{ partition, offset }], { signal });
+      this.#slice = slice?.records ?? [];
+      this.#read = { from: offset, to: slice?.nextOffset ?? offset };
+    }
+    return this.#slice.find((record) => record.offset === offset);
+  }
+}
+
+/** Whether a Kafka record holds the message of an OwlMQ record: under its own id, or under its place's as a foreign one. */
+function holds(record: FetchedRecord, claimed: Claim): boolean {
+  const { id } = readMarks(record);
+  return [id, placeId(record)].some((one) => one !== undefined && isCopyOf(claimOf(record, one), claimed));
+}
+
 const FIRST_STEP_BACK = 10_000;
 
 /**
@@ -157,16 +230,18 @@ class KafkaSearch {
   readonly strays: SourceRecord[] = [];
   /** Ids of records whose copy was not found yet. */
   readonly #wanted: Set<string>;
+  readonly #copies: CopyFinder;
 
   constructor(
     readonly options: TranslateToKafkaOptions,
     readonly reader: LogReader,
     readonly topic: string,
     readonly kafka: PartitionBounds,
-    readonly records: ReadonlyMap<string, SourceRecord>,
+    readonly records: ReadonlyMap<string, ToPlace>,
     readonly owlmqEnd: number,
   ) {
     this.#wanted = new Set([...records.values()].filter(({ target }) => target === undefined).map(({ id }) => id));
+    this.#copies = new CopyFinder(options.owlmq, topic, kafka.partition);
   }
 
   /** Fills in the records' targets. Returns why it could not, when it would have to read more than the limit. */
@@ -198,28 +273,61 @@ class KafkaSearch {
   }
 
   async #scan(from: number, to: number, forStrays: boolean): Promise<void> {
-    const { topic, records } = this;
-    const { partition } = this.kafka;
+    const { topic, owlmqEnd } = this;
+    const { partition, endOffset } = this.kafka;
     const { owlmq, signal } = this.options;
     for await (const page of kafkaPages(this.reader, topic, partition, from, to, signal)) {
-      const kafkaFirst: { id: string; offset: number }[] = [];
-      for (const { headers, offset } of page) {
-        const { id = foreignMessageId(topic, partition, offset), source } = readProvenance(headers);
-        const record = records.get(id);
-        if (this.#wanted.delete(id) && record !== undefined) record.target = offset;
-        if (forStrays && source?.leg !== 'owlmq' && record === undefined) kafkaFirst.push({ id, offset });
+      const late: Claimant[] = [];
+      const first: { record: FetchedRecord; id: string | undefined }[] = [];
+      for (const record of page) {
+        if (this.#takeCopy(record) || !forStrays) continue;
+        const { id, source } = readMarks(record);
+        const copyOf = source?.leg === 'owlmq' && source.partition === partition ? source.offset : undefined;
+        if (id === undefined || copyOf === undefined || this.records.has(id)) first.push({ record, id });
+        else if (copyOf < owlmqEnd) late.push({ record, id, copyOf });
+        // No copy of a newer record lies below the end of Kafka that was looked up first.
+        else if (record.offset < endOffset) first.push({ record, id });
       }
-      const places = await lookupAll(
-        owlmq,
-        topic,
-        kafkaFirst.map(({ id }) => id),
-        signal,
-      );
-      for (const { id, offset } of kafkaFirst) {
-        if ((places.get(id)?.offset ?? this.owlmqEnd) < this.owlmqEnd) continue;
-        // Behind every commit.
-        this.strays.push({ offset: Number.MAX_SAFE_INTEGER, id, intended: true, target: offset });
-      }
+      first.push(...(await findStrangers(owlmq, topic, partition, late, signal)));
+      await this.#takeStrays(first);
     }
+  }
+
+  /** Whether a Kafka record is the copy of one that is to be placed. */
+  #takeCopy(record: FetchedRecord): boolean {
+    for (const id of [readMarks(record).id, placeId(record)]) {
+      const known = id === undefined ? undefined : this.records.get(id);
+      if (known === undefined || !holds(record, known)) continue;
+      if (this.#wanted.delete(known.id)) known.target = record.offset;
+      return true;
+    }
+    return false;
+  }
+
+  /** Takes what came to Kafka first, and is not on OwlMQ below its end: under its own id, or as a foreign record. */
+  async #takeStrays(first: readonly { record: FetchedRecord; id: string | undefined }[]): Promise<void> {
+    const { signal } = this.options;
+    const foreign: Wanted[] = [];
+    const ours: Wanted[] = [];
+    for (const { record, id } of first) {
+      if (id === undefined) foreign.push({ record, id: placeId(record) });
+      else ours.push({ record, id });
+    }
+    const take = (wanted: readonly Wanted[], found: ReadonlyMap<number, Found>): void => {
+      for (const { record, id } of wanted) {
+        const { partition, offset } = found.get(record.offset) ?? {};
+        if (partition === this.kafka.partition && offset !== undefined && offset < this.owlmqEnd) continue;
+        // Behind every commit.
+        this.strays.push({ offset: Number.MAX_SAFE_INTEGER, id, intended: true, target: record.offset });
+      }
+    };
+    const found = await this.#copies.lookUp(ours, signal);
+    const isOther = ({ record }: Wanted): boolean => found.get(record.offset)?.as === 'other';
+    take(
+      ours.filter((one) => !isOther(one)),
+      found,
+    );
+    for (const { record } of ours.filter(isOther)) foreign.push({ record, id: placeId(record) });
+    take(foreign, await this.#copies.lookUp(foreign, signal));
   }
 }
