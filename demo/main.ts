@@ -24,7 +24,7 @@ interface DemoOptions {
 /** The playbook's ten hours, 48 hours and two weeks, in about a minute. */
 const compressedClock = {
   ramp: { step: 0.1, interval: '1 second' },
-  soak: { duration: '15 seconds', minComparisons: 500, lateness: '2 seconds' },
+  soak: { duration: '15 seconds', minComparisons: 500, lateness: '5 seconds' },
   cutover: { window: '30 seconds', backOff: '2 seconds' },
   warm: { duration: '15 seconds' },
   decommission: 'automatic',

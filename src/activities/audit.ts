@@ -13,6 +13,7 @@ import { AuditMeter, totals, type TopicFigures } from './audit-meter.js';
 import type { Dependencies } from './dependencies.js';
 import { pause, sliceEnd, withHeartbeat } from './heartbeat.js';
 import type {
+  AuditFigures,
   AuditOutcome,
   AuditRequest,
   Fences,
@@ -231,16 +232,20 @@ function failClosed(error: unknown): unknown {
 }
 
 /**
- * Whether more copies are missing in this slice than the share allows of all that will come in the alarm's time, if
- * they come as they do now.
+ * Whether more copies are missing in this slice than the share allows of all that publishers will make in the alarm's
+ * time, if they come as they do now. What the bridge forwards is never missing and does not count.
  */
 function isAlarming({ alarm, checkpoint }: WatchAuditRequest, { figures }: AuditOutcome, elapsedMs: number): boolean {
   if (alarm === undefined) return false;
   const before = totals((checkpoint as ForwardCheckpoint | undefined)?.figures ?? {});
   const missing = figures.missing - before.missing;
-  const copies = figures.owlmqMessages - before.owlmqMessages;
+  const copies = publishersCopies(figures) - publishersCopies(before);
   const expected = copies * Math.max(1, alarm.withinMs / Math.max(1, elapsedMs));
   return missing >= ALARMING && missing > alarm.share * expected;
+}
+
+function publishersCopies({ owlmqMessages, forwarded }: AuditFigures): number {
+  return owlmqMessages - Object.values(forwarded).reduce((sum, count) => sum + count, 0);
 }
 
 function recordsBetween(from: TopicOffsets | undefined, to: TopicOffsets): number {

@@ -38,12 +38,11 @@ export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies):
         return judgeConsumers(request, living(request.migration, 'consumer'));
       }),
 
-    awaitDrained: async (request) => {
-      await untilReady(async () => {
-        const behind = await undrained(request);
-        return behind.length === 0 ? { ready: undefined } : { waitFor: behind };
-      });
-    },
+    awaitDrained: (request) =>
+      untilReady(async () => {
+        const { behind, furthest } = await drained(request);
+        return behind.length === 0 ? { ready: furthest } : { waitFor: behind };
+      }),
   };
 
   /**
@@ -58,9 +57,10 @@ export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies):
     }));
   }
 
-  /** Partitions of groups with less committed than wanted, in words. */
-  async function undrained({ leg, groups, offsets }: AwaitDrainedRequest): Promise<string[]> {
+  /** Partitions of groups with less committed than wanted, in words; and the highest commits of any group. */
+  async function drained({ leg, groups, offsets }: AwaitDrainedRequest) {
     const behind: string[] = [];
+    const furthest = structuredClone(offsets);
     for (const group of groups) {
       const committed =
         leg === 'kafka'
@@ -69,6 +69,8 @@ export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies):
       for (const [topic, wanted] of Object.entries(offsets)) {
         for (const [partition, offset] of wanted.entries()) {
           const reached = committed[topic]?.[partition];
+          const highest = furthest[topic];
+          if (highest !== undefined) highest[partition] = Math.max(highest[partition] ?? 0, reached ?? 0);
           if (reached !== undefined && reached >= offset) continue;
           // A group commits nothing on a partition that never held anything for it.
           if (reached === undefined && (await beginOf(leg, topic, partition)) >= offset) continue;
@@ -76,7 +78,7 @@ export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies):
         }
       }
     }
-    return behind;
+    return { behind, furthest };
   }
 
   async function owlmqCommits(group: string, topics: string[]): Promise<Record<string, (number | undefined)[]>> {

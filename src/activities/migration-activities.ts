@@ -21,8 +21,12 @@ export interface MigrationActivities {
   legEnds(request: { leg: 'kafka' | 'owlmq'; topics: string[] }): Promise<TopicOffsets>;
   /** Where the log of observations ends now: taken before anybody reports, the comparison begins there. */
   observationEnds(): Promise<number[]>;
-  /** Waits until the groups have committed everything before the given offsets of a leg. */
-  awaitDrained(request: AwaitDrainedRequest): Promise<void>;
+  /**
+   * Waits until the groups have committed everything before the given offsets of a leg.
+   *
+   * @returns the highest commits of any of them, by partition.
+   */
+  awaitDrained(request: AwaitDrainedRequest): Promise<TopicOffsets>;
   /** Proves, and repairs where needed, that OwlMQ has every intended copy up to the offsets given or the end. */
   auditToOwlmq(request: AuditRequest): Promise<AuditOutcome>;
   /** Proves, and repairs where needed, that Kafka has everything that OwlMQ has, and forwards late Kafka writes. */

@@ -16,6 +16,7 @@ import type { Phase } from './migration-state.js';
 import { percent } from './status.js';
 
 const HOUR = 3_600_000;
+const SHORTEST_MS = 5_000;
 const PHASES_WITH_COPIES: readonly Phase[] = ['dual-write', 'shadow-soak', 'ready'];
 const nothing: Audited = { checked: 0, figures: noAuditFigures };
 
@@ -134,7 +135,10 @@ function runsSo(running: Running, ratio: number, alarm: AuditAlarm | undefined):
   return alarm === undefined || (running.alarm?.share === alarm.share && running.alarm.withinMs === alarm.withinMs);
 }
 
-/** Its figures reach the status at the end of a slice. */
+/**
+ * Its figures reach the status at the end of a slice. Between two slices nothing is forwarded for a moment, so that they
+ * must not be too short either.
+ */
 function sliceMs({ plan }: Migration): number {
-  return Math.max(1_000, Math.min(2 * HOUR, Math.round(plan.soak.duration / 20)));
+  return Math.max(SHORTEST_MS, Math.min(2 * HOUR, Math.round(plan.soak.duration / 20)));
 }

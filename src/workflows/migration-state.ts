@@ -57,6 +57,8 @@ export interface CutoverRecord {
   /** Set at the journal: from here the workflow rolls forward or goes back by the warm path. */
   journaledAt?: string;
   fences?: Fences;
+  /** Kafka offsets up to which every group had consumed; below the fence where only some of them were further. */
+  drained?: TopicOffsets;
   moves?: OffsetMove[];
   /** Longest time that any publisher held a `publish()` call. */
   publisherHoldMs?: number;

@@ -188,6 +188,21 @@ describe('the gates of a ramp', () => {
     expect(judgeStep(gates, 0.3, audit({ inversions: 50 })).verdict).toBe('success');
   });
 
+  it('judge parity by what publishers copy, however much the bridge forwards', () => {
+    const forwarded = { orders: 3_000, refunds: 300 };
+    const foreign = { orders: 9_000, refunds: 300 };
+    // None of the forwarded is missing, nor repaired: 4 of 400 are a hundredth, 5 are more.
+    expect(judgeStep(gates, 0.3, audit({ foreign, forwarded, missing: 4, repaired: 4 })).verdict).toBe('success');
+    const failed = judgeStep(gates, 0.3, audit({ foreign, forwarded, missing: 5, repaired: 5 }));
+    expect(failed).toMatchObject({
+      verdict: 'failure',
+      reason: '5 of 400 intended copies were missing after the grace',
+    });
+    // With forwarded records alone there is nothing that a publisher could have missed.
+    const all = { foreign: { orders: 3_700 }, forwarded: { orders: 3_700 } };
+    expect(judgeStep({ ...gates, minPublishers: 0 }, 0.3, { ...audit(all) }).verdict).toBe('success');
+  });
+
   it('are inconclusive without traffic, copies, or the publishers that are demanded', () => {
     const silent: StepFigures[] = [
       { ...good, checked: 0, audit: noAuditFigures },

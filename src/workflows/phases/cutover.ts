@@ -1,4 +1,5 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
+import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type { Fences } from '../../activities/migration-activities.js';
 import { checkReadiness, inCancel, inWindow, proveLeg } from '../activity-proxies.js';
 import { AUDIT_TODO, proveCopies } from '../audit-steps.js';
@@ -132,19 +133,33 @@ async function upToTheJournal(migration: Migration): Promise<void> {
     { migration: name, epoch: state.epoch, groups, state: 'drained', shadow: false },
   ]);
 
+  const reached = await whereGroupsStopped(migration, kafka);
   await proveCopies(migration, 'prove all copies up to the fence', {
-    until: kafka,
+    until: reached,
     activity: inWindow.auditToOwlmq,
   });
   const owlmq = await inWindow.legEnds.executeWithOptions({ summary: 'OwlMQ fence offsets' }, [
     { leg: 'owlmq', topics },
   ]);
-  const fences: Fences = { kafka, owlmq };
+  const fences: Fences = { kafka: reached, owlmq };
   const request = { direction: 'to-owlmq' as const, topics, groups, fences, reset: plan.offsetReset };
   state.cutover.moves = await inWindow.moveOffsets.executeWithOptions({ summary: 'import group offsets, read back' }, [
     request,
   ]);
   state.cutover.fences = fences;
+  state.cutover.drained = kafka;
+}
+
+/**
+ * Where the audit of the window has to end. Producers without the library write on behind the fence, and a member that
+ * has not read the drain yet consumes of it: those records have to be on OwlMQ before positions are translated, else
+ * they would come again there.
+ */
+async function whereGroupsStopped({ plan }: Migration, drain: TopicOffsets): Promise<TopicOffsets> {
+  if (plan.forward.length === 0) return drain;
+  return await inWindow.awaitDrained.executeWithOptions({ summary: 'how far groups consumed behind the fence' }, [
+    { leg: 'kafka', groups: plan.groups, offsets: drain },
+  ]);
 }
 
 /** Behind the journal: every step is tried until it succeeds, with a person's help where it must be. */

@@ -67,7 +67,7 @@ export async function warmSlice(migration: Migration, summary: string, until: ()
   return Math.min(sliceMs, Date.now() - started);
 }
 
-/** Groups had consumed Kafka up to the fence: where nothing was translated yet, they begin there. */
+/** Every group had consumed Kafka up to the drain: where nothing was translated yet, they begin there. */
 function takePositions(
   { plan, state }: Migration,
   fences: Fences,
@@ -76,8 +76,8 @@ function takePositions(
 ): void {
   const { warm } = state;
   if (warm === undefined || positions === null) return;
-  const atFence = Object.fromEntries(plan.groups.map((group) => [group, fences.kafka]));
-  warm.positions = mergePositions(warm.positions ?? atFence, positions);
+  const atDrain = Object.fromEntries(plan.groups.map((group) => [group, state.cutover.drained ?? fences.kafka]));
+  warm.positions = mergePositions(warm.positions ?? atDrain, positions);
   const shard = warm.audits?.[index];
   if (shard !== undefined && positionsAt !== null) shard.positionsAt = positionsAt;
   // The oldest: all partitions are at least as far.

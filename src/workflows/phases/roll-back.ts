@@ -104,6 +104,10 @@ async function isAlive(migration: Migration): Promise<boolean> {
 /** What needs OwlMQ to answer: consumers stop, Kafka gets what it lacks, and groups get their positions there. */
 async function bringHome(migration: Migration, fences: Fences): Promise<void> {
   const { plan, state } = migration;
+  if (Object.keys(state.foreign ?? {}).length > 0) {
+    // What groups have consumed of it on OwlMQ, and what lies behind it in Kafka, does not come again then.
+    await proveMirror(migration, 'forward what Kafka alone has', fences, true, AUDIT_RETRIES);
+  }
   await drainOwlmqConsumers(migration);
   await proveMirror(migration, 'prove that Kafka has everything', fences, true, AUDIT_RETRIES);
   const audited = mirrorShards(migration).map(({ checkpoint }) => checkpoint);
@@ -147,8 +151,9 @@ async function restoreLastPositions(migration: Migration, fences: Fences): Promi
   for (const blocker of state.warm?.rollbackBlockers ?? []) {
     migration.note(`what OwlMQ alone has stays there until it answers again: ${blocker}`);
   }
-  // Groups had consumed Kafka up to the fence: with no checkpoint since, they begin there.
-  const positions = state.warm?.positions ?? Object.fromEntries(plan.groups.map((group) => [group, fences.kafka]));
+  // Every group had consumed Kafka up to the drain: with no checkpoint since, they begin there.
+  const drained = state.cutover.drained ?? fences.kafka;
+  const positions = state.warm?.positions ?? Object.fromEntries(plan.groups.map((group) => [group, drained]));
   await migration.step('group positions', 'Stop every Kafka consumer of the groups.', () =>
     restoreKafkaOffsets.executeWithOptions({ summary: 'set the last known positions, read back' }, [
       { groups: positions },
