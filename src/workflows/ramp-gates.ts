@@ -93,11 +93,7 @@ export function fleetMetrics(gates: Gates, ratio: number, { fleet, fleetError }:
 }
 
 /** What the audit has proven and found missing. */
-function auditMetrics(
-  gates: Gates,
-  ratio: number,
-  { audit, checked, auditError }: StepFigures,
-): MetricVerdict[] {
+function auditMetrics(gates: Gates, ratio: number, { audit, checked, auditError }: StepFigures): MetricVerdict[] {
   const intended = audit.owlmqMessages;
   const metrics = [traffic(gates, ratio, checked, intended), parity(gates, audit)];
   if (gates.inversions !== undefined) {

@@ -1,0 +1,179 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { Kafka, logLevel, Partitioners, type Admin, type Producer } from 'kafkajs';
+import { startOwlmqLocal, type OwlmqLocal } from '@owlmq/owlmq-local';
+import {
+  ClusterAdmin,
+  LogReader,
+  MemberRoster,
+  OwlmqClient,
+  readProvenance,
+  RoutingWriter,
+  type TopicOffsets,
+} from '@owlmq/kafka-bridge/operations';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createActivities } from '../../src/activities/index.js';
+import type { AuditOutcome, Fences, MigrationActivities } from '../../src/activities/migration-activities.js';
+
+/**
+ * The steps of the worker that see to a producer without the library, on a real Kafka and a real owlmq-local, in the
+ * order in which the playbook runs them. What is written while nobody audits is so at a known moment.
+ */
+describe('records of a plain kafkajs producer', () => {
+  const clientId = 'foreign-records-test';
+  const groups = [`ahead-${randomUUID()}`, `behind-${randomUUID()}`] as const;
+  const migration = `foreign-${randomUUID()}`;
+  const topic = `foreign-records-${randomUUID()}`;
+  const common = { migration, topics: [topic], graceMs: 60_000 };
+  let folder: string;
+  let server: OwlmqLocal;
+  let kafkaAdmin: Admin;
+  let producer: Producer;
+  let admin: ClusterAdmin;
+  let reader: LogReader;
+  let roster: MemberRoster;
+  let routing: RoutingWriter;
+  let owlmq: OwlmqClient;
+  let steps: MigrationActivities;
+  let written = 0;
+
+  beforeAll(async () => {
+    const brokers = process.env.KAFKA_BROKERS?.split(',');
+    if (brokers === undefined) throw new Error('KAFKA_BROKERS is not set');
+    folder = await mkdtemp(join(tmpdir(), 'foreign-records-'));
+    server = await startOwlmqLocal({ data: folder, apiKeys: ['test-key'] });
+    const kafka = new Kafka({ brokers, logLevel: logLevel.NOTHING });
+    kafkaAdmin = kafka.admin();
+    producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
+    await Promise.all([kafkaAdmin.connect(), producer.connect()]);
+    const connection = { brokers };
+    admin = new ClusterAdmin(connection, { clientId });
+    reader = new LogReader(connection, { clientId });
+    routing = new RoutingWriter({ connection, clientId });
+    await routing.ensureTopics();
+    roster = new MemberRoster({
+      connection,
+      clientId,
+      onError: (error) => {
+        throw error;
+      },
+    });
+    await roster.start();
+    owlmq = new OwlmqClient({ url: server.url, apiKey: 'test-key' });
+    await kafkaAdmin.createTopics({ topics: [{ topic, numPartitions: 1 }], waitForLeaders: true });
+    await owlmq.createTopic(topic, 1);
+    const searchAttributes = () => Promise.resolve([]);
+    steps = createActivities({ kafka: connection, admin, reader, routing, roster, owlmq, searchAttributes });
+  });
+
+  afterAll(async () => {
+    await kafkaAdmin.deleteTopics({ topics: [topic] });
+    await roster.stop();
+    await Promise.all([kafkaAdmin.disconnect(), producer.disconnect(), admin.close(), reader.close(), routing.close()]);
+    await owlmq.close();
+    await server.close();
+    await rm(folder, { recursive: true });
+  });
+
+  async function write(count: number): Promise<void> {
+    const messages = Array.from({ length: count }, () => ({ key: `key-${written % 5}`, value: `value ${written++}` }));
+    await producer.send({ topic, messages });
+  }
+
+  /** As the worker runs a step. */
+  async function step<A, R>(activity: (argument: A) => Promise<R>, argument: A): Promise<R> {
+    return await new MockActivityEnvironment({ scheduledTimestampMs: Date.now() }).run(activity, argument);
+  }
+
+  async function kafkaEnds(): Promise<TopicOffsets> {
+    return { [topic]: await reader.ends(topic) };
+  }
+
+  async function owlmqEnds(): Promise<TopicOffsets> {
+    return { [topic]: ((await owlmq.describeTopic(topic))?.partitions ?? []).map(({ endOffset }) => endOffset) };
+  }
+
+  /** Both legs hold every record once, in the order in which it was written, and nothing else. */
+  async function expectEachOnce(): Promise<void> {
+    const values = Array.from({ length: written }, (_, index) => `value ${index}`);
+    const ids = values.map((_, index) => `${topic}/0/${index}`);
+    const { records } = await owlmq.read(topic, 0, 0, { maxRecords: 500 });
+    expect(records.map(({ id }) => id)).toEqual(ids);
+    expect(records.map(({ value }) => value?.toString())).toEqual(values);
+    for (const [offset, { headers }] of records.entries()) {
+      const provenance = readProvenance(Object.fromEntries(headers));
+      expect(provenance).toMatchObject({ via: 'forward', source: { leg: 'kafka', partition: 0, offset } });
+    }
+    // No echo.
+    expect((await kafkaEnds())[topic]).toEqual([written]);
+  }
+
+  function expectForwarded({ figures }: AuditOutcome, count: number): void {
+    expect(figures).toMatchObject({
+      missing: 0,
+      repaired: 0,
+      foreign: { [topic]: count },
+      forwarded: { [topic]: count },
+    });
+  }
+
+  it('are on OwlMQ once each, over the cutover, the time without an audit behind it, and the way back', async () => {
+    // The ramp at 100%: beside the phases, and as a proof.
+    const forward = { topics: [topic], ratio: 1 };
+    await write(20);
+    const beside = await step(steps.watchAudit, { ...common, from: { [topic]: [0] }, forward, sliceMs: 500 });
+    expectForwarded(beside, 20);
+    expect(beside.alarmed).toBe(false);
+    expect(beside.foreignAgoMs[topic]).toBeLessThan(60_000);
+    await expectEachOnce();
+
+    // The window: the fence is where Kafka ends, and the producer writes on. One group was slow to read the drain.
+    const fence = await kafkaEnds();
+    await write(5);
+    await admin.setGroupOffsets(groups[0], { [topic]: [23] });
+    await admin.setGroupOffsets(groups[1], { [topic]: [20] });
+    const reached = await step(steps.awaitDrained, { leg: 'kafka', groups: [...groups], offsets: fence });
+    expect(reached).toEqual({ [topic]: [23] });
+    const { checkpoint } = beside;
+    const proven = await step(steps.auditToOwlmq, { ...common, checkpoint, forward, until: reached });
+    expectForwarded(proven, 23);
+    const fences: Fences = { kafka: reached, owlmq: await owlmqEnds() };
+    const request = { topics: [topic], groups: [...groups], fences, reset: 'earliest' as const };
+    const moves = await step(steps.moveOffsets, { direction: 'to-owlmq', ...request });
+    for (const move of moves) expect(move).toMatchObject({ exact: 1, bounded: 0, redeliveries: 0 });
+    expect(await committed(groups[0])).toBe(23);
+    expect(await committed(groups[1])).toBe(20);
+
+    // Behind the journal nobody audits: a member that does not follow keeps the switch waiting.
+    await write(7);
+    expect((await owlmqEnds())[topic]).toEqual([23]);
+    // Warm.
+    const warm = await step(steps.watchWarm, { ...common, groups: [...groups], from: fences, sliceMs: 500 });
+    expect(warm.rollbackBlockers).toEqual([]);
+    expectForwarded(warm.audit, 9);
+    await expectEachOnce();
+
+    // The way back: what groups have consumed on OwlMQ does not come again, what they have not does.
+    await write(4);
+    const home = { ...common, from: fences, toEnd: true };
+    const caughtUp = await step(steps.auditToKafka, { ...home, checkpoint: warm.audit.checkpoint });
+    for (const group of groups) {
+      await owlmq.setGroupOffsets(group, [{ topic, partition: 0, offset: written }]);
+    }
+    await write(3);
+    const last = await step(steps.auditToKafka, { ...home, checkpoint: caughtUp.checkpoint });
+    expectForwarded(last, 16);
+    const back = await step(steps.moveOffsets, { direction: 'to-kafka', ...request, audited: [last.checkpoint] });
+    for (const move of back) expect(move).toMatchObject({ exact: 1, bounded: 0, redeliveries: 0 });
+    for (const group of groups)
+      expect(await admin.groupOffsets(group, { [topic]: 1 })).toEqual({ [topic]: [written - 3] });
+    await expectEachOnce();
+  });
+
+  async function committed(group: string): Promise<number | undefined> {
+    return (await owlmq.describeGroup(group))?.offsets[0]?.offset;
+  }
+});
