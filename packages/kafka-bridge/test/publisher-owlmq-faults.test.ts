@@ -93,6 +93,11 @@ describe('DualPublisher and an OwlMQ', () => {
     expect((await Promise.all(calls)).every(({ kafka, owlmq: place }) => kafka && place)).toBe(true);
     await publisher.flush();
     await expectSameOnBoth(301);
+    // In the order of the calls, which both legs could have wrong alike.
+    const ofKey = (key: number): string[] => Array.from({ length: 60 }, (_each, n) => `${5 * n + key}`);
+    const expected = new Map([0, 1, 2, 3, 4].map((key) => [`k${key}`, ofKey(key)]));
+    expected.set('k0', ['first', ...ofKey(0)]);
+    expect(valuesByKey(await legs.owlmqRecords())).toEqual(expected);
   });
 
   it.each([
