@@ -146,6 +146,27 @@ describe('a signal given to publish()', () => {
     expect(await legs.kafkaRecords()).toHaveLength(2);
   });
 
+  it.each(['its signal', 'the bound on holds'])('ends the hold that is told, where %s ended the call', async (by) => {
+    await route(1, { ratio: 1, fence: { reason: 'test' } });
+    const publisher = publisherOf({ migration: legs.migration, holdTimeoutMs: by === 'its signal' ? 60_000 : 1_000 });
+    await publisher.connect();
+    const controller = new AbortController();
+    const longest = (): number => publisher.status().longestHoldMs;
+    const outcome = expect(publisher.publish(legs.topic, 'x', { signal: controller.signal })).rejects.toThrow();
+    await until('it is held for a while', () => longest() > 700);
+    const held = publisher.publish(legs.topic, 'y').catch(() => undefined);
+    if (by === 'its signal') controller.abort();
+    await outcome;
+    const told = longest();
+    // The other one came later, and is held for less than the first was.
+    const soon = performance.now() + 150;
+    await until('some time is over', () => performance.now() > soon);
+    expect(longest()).toBe(told);
+    await until('the other one is held for longer', () => by !== 'its signal' || longest() > told);
+    await publisher.close({ timeoutMs: 500 });
+    await held;
+  });
+
   it('ends a call in the turn in which it was made, and while the publisher connects', async () => {
     const publisher = publisherOf({ ratio: 1 });
     const controller = new AbortController();

@@ -149,6 +149,7 @@ export class Dispatcher {
     } else if (routing === undefined) {
       this.#queue(topic).messages.remove(message);
       this.#reject(message, aborted);
+      this.#holdsEnded();
     } else {
       // The write goes on, is waited for at a fence, and has its copy; the call hears of none of it.
       const { settle } = message;
@@ -742,7 +743,18 @@ export class Dispatcher {
         this.#reject(next, new PublishHeldTimeoutError(next.id, topic, this.#holdReason(topic), holdTimeoutMs));
       }
     }
+    this.#holdsEnded();
     this.#settled.fire();
+  }
+
+  /** Held calls were ended: no longer hold than that of a call is told. */
+  #holdsEnded(): void {
+    let oldest: number | undefined;
+    for (const { topic, messages } of this.#queues.values()) {
+      const acceptedAt = messages.peek()?.acceptedAt;
+      if (acceptedAt !== undefined && this.#isHeld(topic)) oldest = Math.min(acceptedAt, oldest ?? acceptedAt);
+    }
+    this.#holds.ended(oldest);
   }
 
   #holdReason(topic: string): PublishHeldTimeoutError['reason'] {

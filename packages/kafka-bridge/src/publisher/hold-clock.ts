@@ -1,4 +1,4 @@
-/** Measures how long `publish()` calls were held, the longest of each closure. Milliseconds, monotonic. */
+/** Measures how long `publish()` calls were held, the longest of each closure to the next. Milliseconds, monotonic. */
 export class HoldClock {
   #heldSince: number | undefined;
   #longest = 0;
@@ -21,6 +21,16 @@ export class HoldClock {
     this.#longest = Math.max(this.#longest, heldMs);
     this.#heldSince = undefined;
     return heldMs;
+  }
+
+  /**
+   * Some held calls were ended. `oldest`: when the one that has waited for longest of the others was accepted; undefined
+   * when none is held.
+   */
+  ended(oldest: number | undefined): void {
+    const since = this.#heldSince;
+    this.released();
+    if (since !== undefined && oldest !== undefined) this.#heldSince = Math.max(since, oldest);
   }
 
   /** Forgets the closures before the present one. */
