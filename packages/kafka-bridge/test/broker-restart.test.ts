@@ -111,7 +111,7 @@ describe('a broker that is restarted', () => {
     expect(proven).toMatchObject({ complete: true, checkpoint: { positions: { [topic]: [50] } } });
     expect(equal).toMatchObject({ complete: true });
     expect(translated[0]?.partitions).toMatchObject([{ verdict: 'exact', target: 20 }]);
-    expect(command).toMatchObject({ code: 0, err: expect.stringContaining('Trying for 15 s') as string });
+    expect(command).toMatchObject({ code: 0, err: expect.stringContaining('Trying for 30 s') as string });
   });
 });
 

@@ -4,11 +4,11 @@ import { LogReader, LogUnavailableError } from '../kafka/log-reader.js';
 import { ROUTING_TOPIC } from '../routing/routing-state.js';
 import type { CliIo } from './cli-io.js';
 
-/** Longer than a broker takes to start again; short for a person with a wrong address. */
-const REACH_WITHIN_MS = 15_000;
+/** Longer than a broker takes to start again. A person with a wrong address is told at once, and need not wait. */
+const REACH_WITHIN_MS = 30_000;
 
 /**
- * Waits until Kafka answers, and says that it waits: what comes later waits for longer, and in silence.
+ * Waits until Kafka answers, and says that it waits: what comes later waits in silence.
  *
  * @returns whether it answers: not, when the signal was aborted.
  * @throws {LogUnavailableError} when it does not in time.
