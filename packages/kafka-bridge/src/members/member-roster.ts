@@ -29,6 +29,7 @@ export interface RosterEntry {
 
 const READ_TIMEOUT_MS = 30_000;
 const MAX_WAIT_MS = 500;
+const RETRY_FOR_MS = 1_000;
 /** Members that were silent for longer are forgotten, so that a roster that lives for months does not grow. */
 const FORGET_AFTER_MS = 24 * 3_600_000;
 
@@ -43,7 +44,8 @@ export class MemberRoster {
 
   constructor(options: { connection: KafkaConnection; clientId: string; onError?: (error: Error) => void }) {
     this.#options = options;
-    this.#reader = new LogReader(options.connection, { clientId: options.clientId });
+    // `readToEnd` has a bound and a loop of its own.
+    this.#reader = new LogReader(options.connection, { clientId: options.clientId, retryForMs: RETRY_FOR_MS });
     this.#follower = new PartitionFollower({
       connection: options.connection,
       clientId: options.clientId,
