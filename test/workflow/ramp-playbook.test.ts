@@ -1,3 +1,4 @@
+import { setTimeout as realTime } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, it } from 'vitest';
 import type { FleetFigures, WatchAuditRequest } from '../../src/activities/migration-activities.js';
@@ -19,12 +20,12 @@ import {
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
-/** For runs that end with the ramp: audits beside the phases have slices of two hours. */
+/** For runs that end with the ramp: audits beside it have slices of three minutes. */
 const input: MigrationInput = {
   topics: ['orders'],
   groups: ['payments'],
   ramp: { step: 0.5, interval: '1 hour' },
-  soak: { duration: '40 hours', minComparisons: 1 },
+  soak: { duration: '1 hour', minComparisons: 1 },
   decommission: 'automatic',
 };
 /** For runs that go through every phase: as few slices as there can be. */
@@ -60,6 +61,18 @@ function inSoak(of: MigrationInput): CarriedOver {
       auditFrom: { orders: [0, 0] },
     },
   };
+}
+
+/**
+ * Skips time until an activity was called so many times. The server loses count at times of an activity that was
+ * cancelled, and then skips only when it is asked once more.
+ */
+async function skipUntilCalled(model: FleetModel, activity: string, calls: number): Promise<void> {
+  for (let attempt = 0; model.named(activity).length < calls; attempt += 1) {
+    if (attempt === 40) throw new Error(`${activity} was called ${model.named(activity).length} times of ${calls}`);
+    // One that is not answered ends with the server.
+    await Promise.race([skip(HOUR).catch(() => undefined), realTime(3_000)]);
+  }
 }
 
 /** Ends a run once its ramp is through. */
@@ -200,7 +213,7 @@ describe('a step of the ramp that cannot be judged', () => {
         expect(status.blocked?.cause).toContain('the members topic cannot be read');
         await handle.signal('resume');
         expect((await handle.result()).ratio).toEqual({ wanted: 0, acknowledged: 0 });
-        expect(ratios(model)).toEqual([0, 0.5, 1, 1, 0]);
+        expect(ratios(model)).toEqual([0, 0.5, 1, 1, 1, 0]);
         expect(broken).toBe(0);
       },
     );
@@ -241,7 +254,8 @@ describe('a step of the ramp that cannot be judged', () => {
 });
 
 describe('a pause', () => {
-  const forwarding: MigrationInput = { ...input, forward: ['orders'] };
+  // Slices of two hours.
+  const forwarding: MigrationInput = { ...input, forward: ['orders'], soak: { duration: '40 hours' } };
 
   it('of the ramp freezes the step, while foreign records go on being forwarded under its ratio', async () => {
     const model = newModel();
@@ -259,9 +273,8 @@ describe('a pause', () => {
       async (handle) => {
         await untilStatus(handle, ({ waiting }) => waiting?.for === 'the resume signal', 0);
         const before = model.named('watchAudit').length;
-        await skip(7 * HOUR);
+        await skipUntilCalled(model, 'watchAudit', before + 4);
         const audits = model.named('watchAudit').slice(before);
-        expect(audits.length).toBeGreaterThanOrEqual(3);
         for (const { argument } of audits) {
           expect((argument as WatchAuditRequest).forward).toEqual({ topics: ['orders'], ratio: 0.5 });
         }
@@ -294,9 +307,10 @@ describe('a pause', () => {
       },
       async (handle) => {
         await untilStatus(handle, ({ waiting }) => waiting?.for === 'the resume signal', 0);
-        const before = model.named('watchAudit').length;
-        await skip(7 * HOUR);
-        expect(model.named('watchAudit').length).toBeGreaterThanOrEqual(before + 3);
+        const { raw } = await handle.describe();
+        const running = (raw.pendingActivities ?? []).map(({ activityType }) => activityType?.name);
+        expect(running).toEqual(['watchAudit']);
+        expect(model.named('watchAudit').at(-1)?.argument).toMatchObject({ forward: { topics: ['orders'], ratio: 1 } });
         await endBy(handle);
       },
     );
@@ -427,8 +441,7 @@ describe('an audit in several activities', () => {
         expect(status.blocked).toMatchObject({ step: 'audit', cause: 'kafka orders/1: retention has passed it' });
         expect(status.auditFailure).toMatchObject({ closed: true });
         const before = model.named('watchAudit').length;
-        await skip(3 * HOUR);
-        expect(model.named('watchAudit').length).toBeGreaterThan(before);
+        await skipUntilCalled(model, 'watchAudit', before + 2);
         await endBy(handle);
       },
     );
