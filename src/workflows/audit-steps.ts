@@ -11,6 +11,7 @@ import {
   type AuditShard,
 } from './audit-shards.js';
 import type { Migration } from './migration.js';
+import type { MigrationPlan } from './migration-input.js';
 import { together } from './together.js';
 
 /** What to do about an audit that cannot go on. */
@@ -84,6 +85,12 @@ export function joinAudited(one: Audited, other: Audited): Audited {
 /** Says in a summary which part of the partitions an activity works on. */
 export function partOf(index: number, shards: readonly unknown[]): string {
   return shards.length === 1 ? '' : ` (part ${index + 1} of ${shards.length})`;
+}
+
+/** How much longer the slices of an audit in parts are, so that its history does not grow with their number. */
+export function partsFactor({ audit }: MigrationPlan): number {
+  // A slice of six hours has to stay below the time that an attempt may take.
+  return Math.min(4, audit.parallelism);
 }
 
 /** The parts of the audit to OwlMQ; those that have not begun are made. */

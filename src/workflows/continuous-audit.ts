@@ -7,6 +7,7 @@ import {
   AUDIT_TODO,
   joinAudited,
   partOf,
+  partsFactor,
   takeOutcome,
   type Audited,
 } from './audit-steps.js';
@@ -140,5 +141,5 @@ function runsSo(running: Running, ratio: number, alarm: AuditAlarm | undefined):
  * must not be too short either.
  */
 function sliceMs({ plan }: Migration): number {
-  return Math.max(SHORTEST_MS, Math.min(2 * HOUR, Math.round(plan.soak.duration / 20)));
+  return Math.max(SHORTEST_MS, Math.min(2 * HOUR * partsFactor(plan), Math.round(plan.soak.duration / 20)));
 }

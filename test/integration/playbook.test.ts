@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import getPort from 'get-port';
 import { expect, it } from 'vitest';
 import { startEngines } from '../../engines/start-engines.js';
+import type { MigrationStatus } from '../../src/workflows/status.js';
 import { Trial, type RollbackPhase, type TrialReport } from '../../demo/trial.js';
 
 // The programs of the fleet and the workflow bundle run as built: `npm test` builds before it tests.
@@ -12,7 +13,9 @@ import { Trial, type RollbackPhase, type TrialReport } from '../../demo/trial.js
 const clean = { lost: 0, duplicated: 0, reordered: 0, invented: 0, altered: 0 };
 
 /** A whole migration under traffic on the engines of the test run, with names of its own. */
-async function migrate(rollbackAt?: RollbackPhase): Promise<TrialReport & { metrics: string }> {
+async function migrate(
+  rollbackAt?: RollbackPhase,
+): Promise<TrialReport & { metrics: string; status: MigrationStatus | undefined }> {
   const seed = randomInt(1_000_000);
   const name = `it-${seed}-${Date.now().toString(36)}`;
   console.info(`seed ${seed}, migration ${name}`);
@@ -21,6 +24,7 @@ async function migrate(rollbackAt?: RollbackPhase): Promise<TrialReport & { metr
   const metricsAddress = `127.0.0.1:${await getPort()}`;
   let metrics: Promise<string> | undefined;
   let trial: Trial | undefined;
+  let warm: MigrationStatus | undefined;
   try {
     const cli = process.env.TEMPORAL_CLI;
     if (cli === undefined) throw new Error('TEMPORAL_CLI is not set');
@@ -37,8 +41,7 @@ async function migrate(rollbackAt?: RollbackPhase): Promise<TrialReport & { metr
       partitions: 3,
       keys: 60,
       rate: 100,
-      // After a way back what it writes may come again, which is no more than at least once, and no less.
-      foreignRate: rollbackAt === undefined ? 20 : undefined,
+      foreignRate: 20,
       seed,
       pace: {
         ramp: { step: 0.5, interval: 500 },
@@ -59,13 +62,15 @@ async function migrate(rollbackAt?: RollbackPhase): Promise<TrialReport & { metr
       signal: AbortSignal.timeout(200_000),
       onProgress: ({ status }) => {
         if (!phases.has(status.phase)) console.info(status.phase);
-        if (status.phase === 'warm')
+        if (status.phase === 'warm') {
+          warm = status;
           metrics ??= fetch(`http://${metricsAddress}/metrics`).then((answer) => answer.text());
+        }
         phases.add(status.phase);
       },
     });
     const report = await trial.run();
-    return { ...report, metrics: (await metrics) ?? '' };
+    return { ...report, metrics: (await metrics) ?? '', status: warm };
   } finally {
     await trial?.stop();
     await engines.stop();
@@ -106,10 +111,30 @@ it('migrates a fleet that keeps running, from Kafka to OwlMQ', { timeout: 240_00
     'kafka_to_owlmq_audit_forwarded',
     'kafka_to_owlmq_audit_unproven',
     'kafka_to_owlmq_publishers_living',
+    'kafka_to_owlmq_publishers_owlmq_latency',
+    'kafka_to_owlmq_publishers_backlog',
+    'kafka_to_owlmq_publishers_oldest_copy',
+    'kafka_to_owlmq_audit_oldest_unproven',
   ]) {
     expect(report.metrics).toMatch(new RegExp(`^${metric}\\{.*migration="it-.*\\} \\d`, 'm'));
   }
+  expectTold(report.status);
 });
+
+/** What the status says once the ramp is through. */
+function expectTold(status: MigrationStatus | undefined): void {
+  expect(status?.parity?.kafkaMessages).toBeGreaterThan(0);
+  expect(status?.parity?.rates).toBeDefined();
+  const [foreign] = Object.values(status?.foreign ?? {});
+  expect(foreign).toMatchObject({ forward: true });
+  expect(foreign?.forwarded).toBeGreaterThan(0);
+  // Nothing of what was forwarded counts as missing or repaired.
+  expect(status?.ramp).toMatchObject({ verdict: 'success', step: 1 });
+  expect(status?.ramp?.metrics.find(({ name }) => name === 'parity')).toMatchObject({ verdict: 'success' });
+  expect(status?.ramp?.metrics.map(({ name }) => name)).toEqual(
+    expect.arrayContaining(['publishers', 'copy failures', 'OwlMQ latency', 'lane backlog', 'oldest copy', 'traffic']),
+  );
+}
 
 it('takes a fleet back to Kafka in the warm phase', { timeout: 240_000 }, async () => {
   const report = await migrate('warm');
@@ -117,5 +142,6 @@ it('takes a fleet back to Kafka in the warm phase', { timeout: 240_000 }, async 
   expect(report.outcome).toBe('rolled-back');
   expect([...new Set(report.phases.map(({ phase }) => phase))]).toEqual([...playbook, 'rolling-back']);
   expect(report.hold.rollbackMs).toBeGreaterThan(0);
+  expect(report.foreign?.forwarded).toBeGreaterThan(0);
   for (const { legSwitches } of Object.values(report.check.groups)) expect(legSwitches).toBe(2);
 });

@@ -1,7 +1,7 @@
 import type { Fences, WarmReport } from '../../activities/migration-activities.js';
 import { watchWarm } from '../activity-proxies.js';
 import { mergePositions } from '../audit-shards.js';
-import { AUDIT_TODO, mirrorRequest, mirrorShards, partOf, takeMirrorOutcome } from '../audit-steps.js';
+import { AUDIT_TODO, mirrorRequest, mirrorShards, partOf, partsFactor, takeMirrorOutcome } from '../audit-steps.js';
 import { now, type Migration } from '../migration.js';
 import { words } from '../status.js';
 import { together } from '../together.js';
@@ -38,7 +38,7 @@ export async function warmSlice(migration: Migration, summary: string, until: ()
   const { warm } = state;
   const { fences } = state.cutover;
   if (warm === undefined || fences === undefined) throw new TypeError('a warm slice needs a cutover before it');
-  const longest = Math.max(500, Math.min(6 * HOUR, Math.round(plan.warm.duration / 10)));
+  const longest = Math.max(500, Math.min(6 * HOUR * partsFactor(plan), Math.round(plan.warm.duration / 10)));
   const sliceMs = warm.remainingMs > 0 ? Math.min(longest, Math.max(500, warm.remainingMs)) : longest;
   const started = Date.now();
   const blockers: string[] = [];
