@@ -84,8 +84,8 @@ describe('records of a plain kafkajs producer', () => {
   }
 
   /** As the worker runs a step. */
-  async function step<A, R>(activity: (argument: A) => Promise<R>, argument: A): Promise<R> {
-    return await new MockActivityEnvironment({ scheduledTimestampMs: Date.now() }).run(activity, argument);
+  async function step<R>(run: () => Promise<R>): Promise<R> {
+    return await new MockActivityEnvironment({ scheduledTimestampMs: Date.now() }).run(run);
   }
 
   async function kafkaEnds(): Promise<TopicOffsets> {
@@ -124,7 +124,14 @@ describe('records of a plain kafkajs producer', () => {
     // The ramp at 100%: beside the phases, and as a proof.
     const forward = { topics: [topic], ratio: 1 };
     await write(20);
-    const beside = await step(steps.watchAudit, { ...common, from: { [topic]: [0] }, forward, sliceMs: 500 });
+    const beside = await step(() =>
+      steps.watchAudit({
+        ...common,
+        from: { [topic]: [0] },
+        forward,
+        sliceMs: 500,
+      }),
+    );
     expectForwarded(beside, 20);
     expect(beside.alarmed).toBe(false);
     expect(beside.foreignAgoMs[topic]).toBeLessThan(60_000);
@@ -135,14 +142,27 @@ describe('records of a plain kafkajs producer', () => {
     await write(5);
     await admin.setGroupOffsets(groups[0], { [topic]: [23] });
     await admin.setGroupOffsets(groups[1], { [topic]: [20] });
-    const reached = await step(steps.awaitDrained, { leg: 'kafka', groups: [...groups], offsets: fence });
+    const reached = await step(() =>
+      steps.awaitDrained({
+        leg: 'kafka',
+        groups: [...groups],
+        offsets: fence,
+      }),
+    );
     expect(reached).toEqual({ [topic]: [23] });
     const { checkpoint } = beside;
-    const proven = await step(steps.auditToOwlmq, { ...common, checkpoint, forward, until: reached });
+    const proven = await step(() =>
+      steps.auditToOwlmq({
+        ...common,
+        checkpoint,
+        forward,
+        until: reached,
+      }),
+    );
     expectForwarded(proven, 23);
     const fences: Fences = { kafka: reached, owlmq: await owlmqEnds() };
     const request = { topics: [topic], groups: [...groups], fences, reset: 'earliest' as const };
-    const moves = await step(steps.moveOffsets, { direction: 'to-owlmq', ...request });
+    const moves = await step(() => steps.moveOffsets({ direction: 'to-owlmq', ...request }));
     for (const move of moves) expect(move).toMatchObject({ exact: 1, bounded: 0, redeliveries: 0 });
     expect(await committed(groups[0])).toBe(23);
     expect(await committed(groups[1])).toBe(20);
@@ -151,7 +171,14 @@ describe('records of a plain kafkajs producer', () => {
     await write(7);
     expect((await owlmqEnds())[topic]).toEqual([23]);
     // Warm.
-    const warm = await step(steps.watchWarm, { ...common, groups: [...groups], from: fences, sliceMs: 500 });
+    const warm = await step(() =>
+      steps.watchWarm({
+        ...common,
+        groups: [...groups],
+        from: fences,
+        sliceMs: 500,
+      }),
+    );
     expect(warm.rollbackBlockers).toEqual([]);
     expectForwarded(warm.audit, 9);
     await expectEachOnce();
@@ -159,14 +186,25 @@ describe('records of a plain kafkajs producer', () => {
     // The way back: what groups have consumed on OwlMQ does not come again, what they have not does.
     await write(4);
     const home = { ...common, from: fences, toEnd: true };
-    const caughtUp = await step(steps.auditToKafka, { ...home, checkpoint: warm.audit.checkpoint });
+    const caughtUp = await step(() =>
+      steps.auditToKafka({
+        ...home,
+        checkpoint: warm.audit.checkpoint,
+      }),
+    );
     for (const group of groups) {
       await owlmq.setGroupOffsets(group, [{ topic, partition: 0, offset: written }]);
     }
     await write(3);
-    const last = await step(steps.auditToKafka, { ...home, checkpoint: caughtUp.checkpoint });
+    const last = await step(() => steps.auditToKafka({ ...home, checkpoint: caughtUp.checkpoint }));
     expectForwarded(last, 16);
-    const back = await step(steps.moveOffsets, { direction: 'to-kafka', ...request, audited: [last.checkpoint] });
+    const back = await step(() =>
+      steps.moveOffsets({
+        direction: 'to-kafka',
+        ...request,
+        audited: [last.checkpoint],
+      }),
+    );
     for (const move of back) expect(move).toMatchObject({ exact: 1, bounded: 0, redeliveries: 0 });
     for (const group of groups)
       expect(await admin.groupOffsets(group, { [topic]: 1 })).toEqual({ [topic]: [written - 3] });
