@@ -341,6 +341,7 @@ describe('producers without the library', () => {
   it('whose topic is forwarded do not stand in the way of the cutover, but of the decommission', async () => {
     const model = newModel();
     model.foreign = { orders: 5 };
+    model.overrun = 3;
     let refused: string | undefined;
     await run(
       {
@@ -363,6 +364,11 @@ describe('producers without the library', () => {
         expect(refused).toMatch(/orders \(\d+ records/);
         expect(model.named('watchWarm').length).toBeGreaterThanOrEqual(4);
         expect(status.foreign['orders']).toMatchObject({ forward: true });
+        // The window's audit goes up to where groups have stopped; where all of them are known to be stays lower.
+        const { drained, fences } = status.cutover;
+        expect(fences?.kafka['orders']).toEqual(drained?.['orders']?.map((offset) => offset + 3));
+        const proof = model.named('auditToOwlmq').at(-1)?.argument;
+        expect(proof).toMatchObject({ until: fences?.kafka });
       },
     );
   });
