@@ -121,9 +121,11 @@ export class ObservationComparison {
     const { roster, groups } = this.#options;
     await roster.readToEnd();
     const watermarks = this.#watermarks();
-    const bounds = await this.#reader.bounds(OBSERVATIONS_TOPIC, { signal: options.signal });
-    const goal = (this.#goal ??= { watermarks, ends: bounds.map(({ endOffset }) => endOffset) });
-    const caughtUp = await this.#readTo(goal.ends, bounds, options);
+    const { signal } = options;
+    const bounds = await unlessEnded(this.#reader.bounds(OBSERVATIONS_TOPIC, { signal }), signal);
+    const goal = (this.#goal ??=
+      bounds === undefined ? undefined : { watermarks, ends: bounds.map(({ endOffset }) => endOffset) });
+    const caughtUp = goal !== undefined && bounds !== undefined && (await this.#readTo(goal.ends, bounds, options));
     if (caughtUp) {
       this.#goal = undefined;
       this.#judged = goal.watermarks;
@@ -185,16 +187,16 @@ export class ObservationComparison {
       }
       while (position < (ends[partition] ?? endOffset)) {
         if (signal?.aborted === true || (reads > 0 && performance.now() >= deadline)) return false;
-        const [slice] = await this.#reader.read(OBSERVATIONS_TOPIC, [{ partition, offset: position }], {
-          maxWaitMs: MAX_WAIT_MS,
-          signal,
-        });
+        const wanted = [{ partition, offset: position }];
+        const reading = this.#reader.read(OBSERVATIONS_TOPIC, wanted, { maxWaitMs: MAX_WAIT_MS, signal });
+        const slice = (await unlessEnded(reading, signal))?.[0];
+        if (slice === undefined) return false;
         reads += 1;
-        for (const { offset, value } of slice?.records ?? []) {
+        for (const { offset, value } of slice.records) {
           const observation = decodeObservation(value);
           if (observation?.migration === migration) this.#joiner.add(partition, offset, observation);
         }
-        position = slice?.nextOffset ?? position;
+        position = slice.nextOffset;
         this.#joiner.reached(partition, position);
         this.#positions.set(partition, position);
       }
@@ -250,3 +252,13 @@ export class ObservationComparison {
 }
 
 type GroupWatermarks = Record<ObservingSide, Map<string, number>>;
+
+/** An end by the signal is no failure: what was read up to it counts. */
+async function unlessEnded<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (signal?.aborted === true) return undefined;
+    throw error;
+  }
+}
