@@ -27,15 +27,12 @@ export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies):
   return {
     awaitPublishers: (request) =>
       untilReady(async () => {
-        // Members that registered before the epoch was written are in the topic now; later ones read the epoch first.
-        await roster.readToEnd();
-        return judgePublishers(request, living(request.migration, 'publisher'));
+        return judgePublishers(request, await living(request.migration, 'publisher'));
       }),
 
     awaitConsumers: (request) =>
       untilReady(async () => {
-        await roster.readToEnd();
-        return judgeConsumers(request, living(request.migration, 'consumer'));
+        return judgeConsumers(request, await living(request.migration, 'consumer'));
       }),
 
     awaitDrained: (request) =>
@@ -49,8 +46,13 @@ export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies):
    * A member trusts nothing for longer than its lease after a report that Kafka took: who has been silent for longer
    * holds already, and need not be waited for.
    */
-  function living<R extends 'publisher' | 'consumer'>(migration: string, role: R) {
-    const members = roster.members(migration).filter(({ report }) => report.role === role && report.state !== 'left');
+  async function living<R extends 'publisher' | 'consumer'>(migration: string, role: R) {
+    const asked = performance.now();
+    // Members that registered before the epoch was written are in the topic now; later ones read the epoch first.
+    await roster.readToEnd();
+    const members = roster
+      .members(migration, asked)
+      .filter(({ report }) => report.role === role && report.state !== 'left');
     return members.map(({ report, silentMs }) => ({
       report: report as R extends 'publisher' ? PublisherReport : ConsumerReport,
       silent: silentMs > report.leaseMs + LEASE_MARGIN_MS,

@@ -104,7 +104,8 @@ export class ContinuousAudit {
     const { forward } = migration.plan;
     const forwarding = forward.length === 0 ? '' : `, forward foreign records of ${forward.join(', ')}`;
     const summary = `ratio ${percent(ratio)}: prove the copies${forwarding}${partOf(index, auditShards(migration))}`;
-    while (!scope.consideredCancelled) {
+    const isEnding = (): boolean => scope.consideredCancelled;
+    while (!isEnding()) {
       const started = Date.now();
       try {
         const request = { ...auditRequest(migration, index, ratio), sliceMs: sliceMs(migration) };
@@ -117,6 +118,8 @@ export class ContinuousAudit {
         // Between two attempts there is nobody to tell: the next run goes on from the last checkpoint.
         if (isCancellation(error)) return;
         if (!(error instanceof ActivityFailure)) throw error;
+        // So has an attempt that was lost, or failed, while it was being ended: nobody tries it again.
+        if (isEnding() && !failedClosed(error)) return;
         this.#fail(error);
         return;
       }

@@ -14,7 +14,7 @@ import { defineSearchAttributeKey, SearchAttributeType, type SearchAttributeUpda
 import type { RoutingState } from '@owlmq/kafka-bridge/operations';
 import { applyRouting } from './activity-proxies.js';
 import { ContinuousAudit } from './continuous-audit.js';
-import { causeOf, supersedingEpoch } from './failures.js';
+import { causeOf, failedClosed, supersedingEpoch } from './failures.js';
 import type { RequestInput } from './messages.js';
 import type { MigrationPlan } from './migration-input.js';
 import {
@@ -252,6 +252,8 @@ export class Migration {
   /** Waits while somebody has paused. Copies go on being proven, and foreign records forwarded. */
   async whilePaused(): Promise<void> {
     if (this.state.paused === undefined) return;
+    // Begun anew: what it sees meanwhile is not part of what is judged.
+    await this.audit.stop();
     await this.audit.run();
     await this.waitingFor('the resume signal', () => condition(() => this.state.paused === undefined));
   }
@@ -298,9 +300,11 @@ export class Migration {
     try {
       return await running;
     } catch (error) {
-      // Nobody asked for more than its end: it must not look like a cancel of the migration.
-      if (!isCancellation(error) || !endedEarly() || CancellationScope.current().consideredCancelled) throw error;
-      return undefined;
+      if (!endedEarly() || CancellationScope.current().consideredCancelled) throw error;
+      // Nobody asked for more than its end: it must not look like a cancel of the migration. An attempt that was lost
+      // while it was being ended is not tried again, and says no more.
+      if (isCancellation(error) || (error instanceof ActivityFailure && !failedClosed(error))) return undefined;
+      throw error;
     } finally {
       state = 'done';
       await interruption;

@@ -1,8 +1,8 @@
 import { CancellationScope } from '@temporalio/workflow';
 
 /**
- * Runs tasks side by side. When one fails the others are cancelled and waited for, so that none goes on behind the
- * back of what comes next; then its error is thrown.
+ * Runs tasks side by side. When one fails the others are cancelled and waited for, as their cancellation type has
+ * it (an attempt that is not waited for may go on until its next heartbeat); then its error is thrown.
  */
 export async function together<T>(tasks: readonly (() => Promise<T>)[]): Promise<T[]> {
   const scope = new CancellationScope();

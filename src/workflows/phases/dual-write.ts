@@ -13,6 +13,8 @@ import { fleetMetrics, joinFleetFigures, judgeStep, noFleetFigures, type StepFig
 import { percent, words } from '../status.js';
 
 const ACTIONS_KEPT = 10;
+/** An activity has a bound; an interval of days is watched in parts. */
+const LONGEST_WATCH_MS = 6 * 3_600_000;
 
 /** Phase 1: publishers copy a growing share to OwlMQ, each step judged before the next. */
 export async function dualWrite(migration: Migration): Promise<void> {
@@ -102,7 +104,7 @@ async function holdAndWatch(migration: Migration, step: StepFigures, cutShort: (
   while (step.heldMs < interval) {
     await migration.whilePaused();
     if (cutShort()) return false;
-    const remaining = interval - step.heldMs;
+    const remaining = Math.min(LONGEST_WATCH_MS, interval - step.heldMs);
     if (migration.audit.failed) await migration.audit.recover();
     // One that ran without an alarm begins anew: what it saw belongs to a pause.
     await migration.audit.run(alarmOf(migration));

@@ -13,6 +13,8 @@ export async function keepWarm(migration: Migration): Promise<void> {
   if (migration.isPast('warm')) return;
   const { plan, state } = migration;
   migration.enter('warm');
+  // The audit beside the phases has ended for good.
+  delete state.auditFailure;
   state.warm ??= { remainingMs: plan.warm.duration, positions: null, positionsAt: null, rollbackBlockers: [] };
   while (state.warm.remainingMs > 0) {
     // A pause stops the clock, not the mirror: the audit goes on, and a rollback stays quick.
@@ -40,8 +42,8 @@ export async function warmSlice(migration: Migration, summary: string, until: ()
   if (warm === undefined || fences === undefined) throw new TypeError('a warm slice needs a cutover before it');
   const longest = Math.max(500, Math.min(6 * HOUR * partsFactor(plan), Math.round(plan.warm.duration / 10)));
   const sliceMs = warm.remainingMs > 0 ? Math.min(longest, Math.max(500, warm.remainingMs)) : longest;
-  const started = Date.now();
-  const blockers: string[] = [];
+  let started = Date.now();
+  let blockers: string[] = [];
   const shards = mirrorShards(migration);
   const watchShard = async (index: number): Promise<void> => {
     const part = partOf(index, shards);
@@ -52,9 +54,11 @@ export async function warmSlice(migration: Migration, summary: string, until: ()
     blockers.push(...report.rollbackBlockers);
     takePositions(migration, fences, index, report);
   };
-  const watched = await migration.step('the warm period', AUDIT_TODO, () =>
-    migration.watchUntil(() => together(shards.map((_, index) => () => watchShard(index))), until),
-  );
+  const watched = await migration.step('the warm period', AUDIT_TODO, () => {
+    // What an attempt before saw may be mended by now.
+    [started, blockers] = [Date.now(), []];
+    return migration.watchUntil(() => together(shards.map((_, index) => () => watchShard(index))), until);
+  });
   // Ended between two attempts: what is known stays, and the time does not count.
   if (watched === undefined) return 0;
   warm.rollbackBlockers = [...new Set(blockers)];

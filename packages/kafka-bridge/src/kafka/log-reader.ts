@@ -336,8 +336,9 @@ export class LogReader {
       const found = await this.#consumer.listOffsets({ topics: [topic], partitions: { [topic]: indexes }, ...what });
       return indexes.map((index) => found.get(topic)?.[index]);
     } catch (error) {
-      // The metadata that is kept may name a topic that was deleted meanwhile.
-      throw isUnknownTopic(error) ? new UnknownTopicError(topic, { cause: error }) : error;
+      // The metadata that is kept may name a topic that was deleted meanwhile, or a broker that has it no more.
+      if (isUnknownTopic(error)) await this.#topic(topic, true);
+      throw error;
     }
   }
 

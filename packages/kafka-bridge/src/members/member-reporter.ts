@@ -84,9 +84,10 @@ export class MemberReporter {
   async stop(last: MemberReport): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    let over = false;
     const leave = async (): Promise<void> => {
       await this.#sending?.catch(() => undefined);
-      await this.#send(() => last);
+      if (!over) await this.#send(() => last);
     };
     try {
       await bounded(
@@ -95,6 +96,7 @@ export class MemberReporter {
         () => new Error(`Kafka did not take the last report of ${last.instance}.`),
       );
     } catch (error) {
+      over = true;
       this.#options.onError?.(asError(error));
     }
     await this.#producer.close();
@@ -136,17 +138,23 @@ export class MemberReporter {
     const message = { key: `${migration}/${instance}`, value: JSON.stringify(report), partition: 0 };
     const { leaseMs } = report;
     const sentAt = performance.now();
+    // Ended at once, without the time that a good disconnect may take.
+    const timer = setTimeout(() => {
+      this.#producer.abandon();
+    }, this.#timeoutMs(leaseMs));
     try {
       await this.#producer.sendBatch(
         { topicMessages: [{ topic: MEMBERS_TOPIC, messages: [message] }] },
-        this.#timeoutMs(leaseMs),
+        FIRST_SEND_TIMEOUT_MS,
       );
       const acknowledgedAt = performance.now();
       this.#last = { text: withoutTime(report), at: acknowledgedAt };
       this.#options.onDelivered?.({ sentAt, acknowledgedAt, leaseMs });
     } catch (error) {
-      await this.#producer.giveUp();
+      this.#producer.abandon();
       throw error;
+    } finally {
+      clearTimeout(timer);
     }
   }
 

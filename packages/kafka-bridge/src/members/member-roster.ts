@@ -99,9 +99,13 @@ export class MemberRoster {
     while ((this.#follower.position ?? -1) < end) await wait(Infinity);
   }
 
-  /** The members of a migration, those that left included, in the order of their names. */
-  members(migration: string): RosterEntry[] {
-    const now = performance.now();
+  /**
+   * The members of a migration, those that left included, in the order of their names.
+   *
+   * @param now `performance.now()` as of which they are silent. Who acts on silence gives a time before `readToEnd`: what
+   * was reported since may not have been read.
+   */
+  members(migration: string, now = performance.now()): RosterEntry[] {
     return [...this.#entries.values()]
       .filter(({ report }) => report.migration === migration)
       .sort((a, b) => (a.report.instance < b.report.instance ? -1 : 1))

@@ -11,17 +11,19 @@ const anyReport = z.looseObject({ epoch: z.number() });
  * members topic, which compaction keeps at a report or so an instance.
  *
  * @throws {UnknownTopicError} when there is no such topic.
+ * @throws the reason of the signal when it was aborted.
  */
 export async function highestReportedEpoch(
   connection: KafkaConnection,
   clientId: string,
   migration: string,
+  signal: AbortSignal,
 ): Promise<number> {
   const reader = new LogReader(connection, { clientId, maxWaitMs: 500 });
   try {
-    const [bounds] = await reader.bounds(MEMBERS_TOPIC);
+    const [bounds] = await reader.bounds(MEMBERS_TOPIC, { signal });
     let highest = 0;
-    for await (const { key, value } of reader.readToEnd(MEMBERS_TOPIC, 0, bounds?.beginOffset ?? 0)) {
+    for await (const { key, value } of reader.readToEnd(MEMBERS_TOPIC, 0, bounds?.beginOffset ?? 0, { signal })) {
       if (value === null || key?.toString().startsWith(`${migration}/`) !== true) continue;
       highest = Math.max(highest, epochOf(value.toString()));
     }

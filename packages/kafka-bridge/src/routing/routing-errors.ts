@@ -20,7 +20,7 @@ export class RoutingUnavailableError extends Error {
 
 /**
  * The routing topic was made anew, or lost records, and does not hold the state that this member obeys, or that others
- * have reported, nor a higher one. The member does not take that for "no migration": without a lease it holds.
+ * have reported, nor a higher one. The member does not take that for "no migration": without a lease it holds, and one that has just started fails in time.
  */
 export class RoutingLostError extends Error {
   override readonly name = 'RoutingLostError';
@@ -35,7 +35,7 @@ export class RoutingLostError extends Error {
     super(
       `Migration ${migration}: the routing topic was made anew or lost records. It holds ` +
         `${found === undefined ? 'no state' : `another state of epoch ${found.epoch}`}, and ` +
-        `${obeyed ? `this member obeys epoch ${epoch}: it holds when its lease is over` : `members have reported epoch ${epoch}: this one, which has just started, holds`}. ` +
+        `${obeyed ? `this member obeys epoch ${epoch}: it holds when its lease is over` : `members have reported epoch ${epoch}: this one, which has just started, does not begin`}. ` +
         `Write the state again with a higher epoch (kafka-bridge routing set).`,
     );
   }

@@ -36,7 +36,7 @@ export class RoutingFollower {
   #leaseTimer: NodeJS.Timeout | undefined;
   #lastError: Error | undefined;
   #asking = false;
-  #stopped = false;
+  readonly #stopping = new AbortController();
   #firstEnd = deferred<undefined>();
 
   constructor(options: RoutingFollowerOptions) {
@@ -115,7 +115,7 @@ export class RoutingFollower {
 
   /** Stops following; the lease is over. No listener is called after this. */
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#stopping.abort();
     clearTimeout(this.#leaseTimer);
     this.#changeListeners.clear();
     this.#leaseListeners.clear();
@@ -143,14 +143,14 @@ export class RoutingFollower {
     if (this.#asking) return;
     this.#asking = true;
     const { connection, clientId, migration } = this.#options;
-    highestReportedEpoch(connection, clientId, migration)
+    highestReportedEpoch(connection, clientId, migration, this.#stopping.signal)
       .then(
         (epoch) => {
-          if (!this.#stopped) this.#learn(this.#view.membersReported(epoch));
+          if (!this.#stopping.signal.aborted) this.#learn(this.#view.membersReported(epoch));
         },
         (error: unknown) => {
           // The next slice asks again.
-          this.#onError(asError(error));
+          if (!this.#stopping.signal.aborted) this.#onError(asError(error));
         },
       )
       .finally(() => {

@@ -26,15 +26,16 @@ export async function awaitFleet(
   const started = performance.now();
   for (;;) {
     // Who registered before the state was written is in the topic by now; later ones read the state first.
+    const asked = performance.now();
     await roster.readToEnd();
     const waitedMs = performance.now() - started;
     const answer: FleetAnswer = { following: [], behind: [], silent: [] };
-    for (const { report, silentMs } of roster.members(state.migration)) {
+    for (const { report, silentMs } of roster.members(state.migration, asked)) {
       if (report.state === 'left') continue;
       const behind = lag(report, state);
-      // A member that does not report may still act until a lease after the state was written.
+      // A lease ends a lease after the last report: who has been silent for longer holds.
       if (behind === undefined) answer.following.push(report.instance);
-      else if (Math.min(silentMs, waitedMs) > report.leaseMs + LEASE_MARGIN_MS) answer.silent.push(report.instance);
+      else if (silentMs > report.leaseMs + LEASE_MARGIN_MS) answer.silent.push(report.instance);
       else answer.behind.push(`${memberName(report)} ${behind}`);
     }
     options.onProgress(answer);
