@@ -7,6 +7,7 @@ import {
   askRollback,
   defaults,
   newModel,
+  onSkippedTime,
   readStatus,
   routes,
   run,
@@ -21,7 +22,7 @@ const DAY = 24 * HOUR;
 
 usePlaybook();
 
-describe('the playbook with default durations', () => {
+describe('the playbook with default durations', onSkippedTime, () => {
   it('runs from preflight to completed', async () => {
     await run({ record: 'default-durations' }, async (handle, model) => {
       const status = await handle.result();
@@ -147,7 +148,7 @@ describe('the playbook with default durations', () => {
   });
 });
 
-describe('input and preflight', () => {
+describe('input and preflight', onSkippedTime, () => {
   it('refuses bad input with every problem at once', async () => {
     const input = {
       topics: [],
@@ -191,7 +192,7 @@ describe('input and preflight', () => {
   });
 });
 
-describe('a step that keeps failing', () => {
+describe('a step that keeps failing', onSkippedTime, () => {
   it('blocks with its cause and goes on after resume', async () => {
     let broken = true;
     await run(
@@ -212,7 +213,7 @@ describe('a step that keeps failing', () => {
   });
 });
 
-describe('cutover', () => {
+describe('cutover', onSkippedTime, () => {
   it('cancels when a step fails, goes back to ready, and tries again after the back-off', async () => {
     const model = newModel();
     let failures = 1;
@@ -270,7 +271,7 @@ describe('cutover', () => {
   });
 });
 
-describe('rollback', () => {
+describe('rollback', onSkippedTime, () => {
   const early = ['dual-write', 'shadow-soak'] as const;
   for (const phase of early) {
     it(`from ${phase} stops copying and leaves consumers alone`, async () => {
@@ -471,7 +472,7 @@ describe('rollback', () => {
   });
 });
 
-describe('a run that continues another', () => {
+describe('a run that continues another', onSkippedTime, () => {
   /** As a run leaves it that continued as new in its warm period, with a day to go. */
   function warmState(): CarriedOver {
     const offsets = { orders: [5, 5] };
@@ -510,7 +511,7 @@ describe('a run that continues another', () => {
   });
 });
 
-describe('what people send', () => {
+describe('what people send', onSkippedTime, () => {
   it('takes a ratio that is asked for while the last step is judged', async () => {
     await run(
       {

@@ -8,13 +8,14 @@ import type { MigrationStatus } from '../../src/workflows/status.js';
 import type { FleetModel, ModelCall } from './fleet-model.js';
 import {
   askRollback,
+  type Handle,
   newModel,
+  onSkippedTime,
   readStatus,
   run,
   skip,
   untilStatus,
   usePlaybook,
-  type Handle,
 } from './playbook-fixture.js';
 
 const MINUTE = 60_000;
@@ -86,7 +87,7 @@ async function endBy(handle: Handle): Promise<void> {
   expect((await handle.result()).phase).toBe('rolled-back');
 }
 
-describe('a step of the ramp that fails', () => {
+describe('a step of the ramp that fails', onSkippedTime, () => {
   it('is held without waiting for the end of its interval, and judged again', async () => {
     const model = newModel();
     let judged = 0;
@@ -165,7 +166,7 @@ describe('a step of the ramp that fails', () => {
   });
 });
 
-describe('a step of the ramp that cannot be judged', () => {
+describe('a step of the ramp that cannot be judged', onSkippedTime, () => {
   it('is held for days without traffic, says so, and goes on once there is some', async () => {
     const model = newModel();
     model.traffic = 0;
@@ -253,7 +254,7 @@ describe('a step of the ramp that cannot be judged', () => {
   });
 });
 
-describe('a pause', () => {
+describe('a pause', onSkippedTime, () => {
   // Slices of two hours.
   const forwarding: MigrationInput = { ...input, forward: ['orders'], soak: { duration: '40 hours' } };
 
@@ -337,7 +338,7 @@ describe('a pause', () => {
   });
 });
 
-describe('producers without the library', () => {
+describe('producers without the library', onSkippedTime, () => {
   it('whose topic is forwarded do not stand in the way of the cutover, but of the decommission', async () => {
     const model = newModel();
     model.foreign = { orders: 5 };
@@ -395,7 +396,7 @@ describe('producers without the library', () => {
   });
 });
 
-describe('an audit in several activities', () => {
+describe('an audit in several activities', onSkippedTime, () => {
   it('shares the partitions out, each with its own checkpoint, in every phase', async () => {
     const model = newModel();
     const shared = { ...brief, topics: ['invoices', 'orders'], audit: { parallelism: 3 } };
@@ -464,7 +465,7 @@ describe('an audit in several activities', () => {
   });
 });
 
-describe('a run that continues one of an earlier version', () => {
+describe('a run that continues one of an earlier version', onSkippedTime, () => {
   it('goes on in the ramp without what has come since', async () => {
     const plan = parseMigrationInput(brief);
     // Of before there were gates, a policy, forwarding and audits in parts.
