@@ -27,9 +27,9 @@ const MOST_OUTSTANDING = 2_000;
 
 const settings = publisherSettings();
 const log = new EventLog<PublishEvent>(settings.CHAOS_LOG);
-const sent = (leg: 'kafka' | 'owlmq', ids: string[]): void => {
+const sent = (leg: 'kafka' | 'owlmq', ids: string[], at: number): void => {
   // Members' reports are writes too.
-  if (ids.length > 0) log.write({ event: 'sent', leg, ids, at: clockMs() });
+  if (ids.length > 0) log.write({ event: 'sent', leg, ids, at });
 };
 const owlmq = watchedOwlmq(sent);
 // Bounds short enough that faults outlast them.
