@@ -15,7 +15,7 @@ export {
   type ProcessHandler,
 } from './consumer/message-runner.js';
 export { ObservationsLostError } from './consumer/observation-producer.js';
-export { UncomparableOutputError } from './consumer/output-digest.js';
+export { UncomparableOutputError } from './consumer/canonical-output.js';
 export { DualPublisher, type BatchMessage } from './publisher/dual-publisher.js';
 export type { PublishOptions, PublishResult } from './publisher/outgoing.js';
 export {

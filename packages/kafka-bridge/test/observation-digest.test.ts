@@ -1,10 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { OutputDigester, UncomparableOutputError } from '../src/consumer/output-digest.js';
+import { UncomparableOutputError } from '../src/consumer/canonical-output.js';
+import { differingFields } from '../src/consumer/field-digests.js';
+import { OutputDigester } from '../src/consumer/output-digest.js';
 import { decodeObservation, encodeObservation, observationKey, type Observation } from '../src/consumer/observation.js';
 
 const digester = new OutputDigester({ migration: 'orders' });
 const digest = (value: unknown): string => digester.digest(value).digest;
+
+/** Values as JSON has them, with names that stand for something in pointers and in canonical forms. */
+const jsonLike = fc.jsonValue({ maxDepth: 3, noUnicodeString: false });
 
 /** The same value with its properties in the opposite order. */
 function reversed(value: unknown): unknown {
@@ -86,16 +91,62 @@ describe('OutputDigester', () => {
     expect(() => new OutputDigester({ migration: 'orders', ignore: ['at'] })).toThrow(TypeError);
   });
 
-  it('depends on migration and key, and names at most 64 leaves', () => {
+  it('depends on migration and key', () => {
     const digests = [
       new OutputDigester({ migration: 'orders' }),
       new OutputDigester({ migration: 'others' }),
       new OutputDigester({ migration: 'orders', digestKey: 'k' }),
     ].map((one) => one.digest('x').digest);
     expect(new Set(digests).size).toBe(3);
-    const wide = digester.digest(Array.from({ length: 100 }, (_, index) => index));
-    expect(Object.keys(wide.fields)).toHaveLength(64);
-    expect(wide.truncated).toBe(true);
+  });
+
+  it('tells the output itself only when it is captured, and of a long one the begin', () => {
+    const capturing = new OutputDigester({ migration: 'orders', ignore: ['/at'], capture: true });
+    expect(capturing.digest({ b: 1n, at: 2 }).captured).toEqual({ text: '{"at":2,"b":{"$bigint":"1"}}', length: 28 });
+    const { text = '', length } = capturing.digest('x'.repeat(100_000)).captured ?? {};
+    expect([text.length, length]).toEqual([8_192, 100_002]);
+    expect(digester.digest({ a: 1 }).captured).toBeUndefined();
+  });
+
+  describe('fields', () => {
+    it('stand for the rest where there are more than 64 leaves', () => {
+      const wide = Array.from({ length: 100 }, (_, index) => index);
+      const one = digester.digest(wide);
+      expect(Object.keys(one.fields)).toHaveLength(64);
+      expect(one.truncated).toBe(true);
+      expect(differingFields(one.fields, digester.digest(wide.with(7, -1)).fields)).toEqual(['/7']);
+      expect(differingFields(one.fields, digester.digest(wide.with(99, -1)).fields)).toEqual(['/*']);
+      expect(digester.digest(wide.slice(0, 64)).truncated).toBe(false);
+    });
+
+    it('tell apart what is near the root first', () => {
+      const output = { lines: Array.from({ length: 80 }, (_, at) => ({ at, sku: 'x' })), total: 1, zone: 'UTC' };
+      const one = digester.digest(output).fields;
+      expect(differingFields(one, digester.digest({ ...output, zone: 'CET' }).fields)).toEqual(['/zone']);
+      const lines = output.lines.with(3, { at: 3, sku: 'y' });
+      expect(differingFields(one, digester.digest({ ...output, lines }).fields)).toEqual(['/lines/3']);
+    });
+
+    it('name the part where one side tells it as a whole', () => {
+      expect(differingFields({ '/a': '1', '/b/c': '2' }, { '/a': '1', '/b': '3' })).toEqual(['/b']);
+      expect(differingFields({ '/a/b': '1' }, { '/ab': '1' })).toEqual(['/a/b', '/ab']);
+      expect(differingFields({ '': '1' }, { '/a': '1' })).toEqual(['']);
+    });
+
+    it('are bounded in size, and differ wherever outputs differ', () => {
+      fc.assert(
+        fc.property(jsonLike, jsonLike, (one, other) => {
+          const [left, right] = [digester.digest(one), digester.digest(other)];
+          const text = JSON.stringify(left.fields);
+          expect(Buffer.byteLength(text)).toBeLessThan(8_192 + 64 * 24);
+          const differing = differingFields(left.fields, right.fields);
+          expect(differing.length === 0).toBe(left.digest === right.digest);
+        }),
+      );
+      const long = digester.digest({ ['x'.repeat(20_000)]: 1, b: 2 });
+      expect(long).toMatchObject({ truncated: true });
+      expect(Object.keys(long.fields)).toEqual(['']);
+    });
   });
 });
 

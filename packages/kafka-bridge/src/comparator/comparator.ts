@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { differingFields } from '../consumer/field-digests.js';
 import type { Observation, ObservingSide } from '../consumer/observation.js';
 
 /** Verdicts, counted apart; each pair of observations has one, but for `reordered` and `duplicates`, which add to it. */
@@ -382,7 +383,7 @@ function compare(group: Group, live: Observation, shadow: Observation): void {
   if (live.output === undefined || shadow.output === undefined) {
     if (live.output === undefined && shadow.output === undefined) {
       // Both fail in the same way: the shadow does as the live side does.
-      if (live.error?.name === shadow.error?.name) {
+      if (live.error?.name === shadow.error?.name && live.error?.uncomparable !== true) {
         counts.matched += 1;
         return;
       }
@@ -401,11 +402,6 @@ function compare(group: Group, live: Observation, shadow: Observation): void {
   }
   counts.different += 1;
   keepSample(group, 'different', shadow, { fields: differingFields(live.output.fields, shadow.output.fields) });
-}
-
-function differingFields(live: Record<string, string>, shadow: Record<string, string>): string[] {
-  const pointers = [...new Set([...Object.keys(live), ...Object.keys(shadow)])].sort();
-  return pointers.filter((pointer) => live[pointer] !== shadow[pointer]);
 }
 
 /** Keeps the newest. */

@@ -43,10 +43,15 @@ export interface DualConsumerOptions<Output> {
   process: ProcessHandler<Output>;
   /** The effects. Runs on the live side only, at least once a message. */
   apply: ApplyHandler<Output>;
-  /** JSON pointers of parts of the output that may differ between the sides; `*` means each item or property. */
+  /** JSON pointers (RFC 6901) of parts of the output that may differ; `*` means each item or property. */
   ignore?: string[];
   /** Form of the output that the sides are compared by, for outputs that differ without meaning (default: itself). */
   comparable?: (output: Output) => unknown;
+  /**
+   * Whether observations hold the output itself, as canonical JSON of at most 8,192 characters, next to its digests
+   * (default false: no payload leaves the service).
+   */
+  capture?: boolean;
   /** Key of the digests (default: `OWLMQ_BRIDGE_DIGEST_KEY`); the same in every instance of the group. */
   digestKey?: string;
   /** Options of the Kafka consumer, as kafkajs has them. `sessionTimeout` (default 10 s) is OwlMQ's too. */
@@ -168,7 +173,7 @@ export class DualConsumer<Output> {
   }
 
   #openMigration(): Migration | undefined {
-    const { kafka, migration, groupId, ignore, comparable } = this.#options;
+    const { kafka, migration, groupId, ignore, comparable, capture } = this.#options;
     if (migration === undefined) return undefined;
     const onError = (error: Error): void => {
       this.#onError(error);
@@ -198,9 +203,11 @@ export class DualConsumer<Output> {
           migration,
           ...(digestKey === undefined ? {} : { digestKey }),
           ...(ignore === undefined ? {} : { ignore }),
+          ...(capture === undefined ? {} : { capture }),
         }),
         comparable: comparable === undefined ? undefined : (output) => comparable(output as Output),
         state: () => this.#state,
+        onError,
       }),
     };
   }

@@ -6,7 +6,7 @@ export const OBSERVATIONS_TOPIC = 'owlmq-bridge.observations';
 /** Which side made an observation: the consumer that runs `apply`, or the shadow that runs `process` alone. */
 export type ObservingSide = 'live' | 'shadow';
 
-/** What one side did with one message. Holds digests, never payload values. */
+/** What one side did with one message. Holds digests; payload values only where a service captures its outputs. */
 export const observationSchema = z.object({
   version: z.literal(1),
   migration: z.string(),
@@ -33,10 +33,14 @@ export const observationSchema = z.object({
       whole: z.string(),
       fields: z.record(z.string(), z.string()),
       truncated: z.boolean(),
+      captured: z.object({ text: z.string(), length: z.number() }).optional(),
     })
     .optional(),
-  /** How the handler failed: name of the error's class and digest of its message. */
-  error: z.object({ name: z.string(), digest: z.string() }).optional(),
+  /**
+   * How the handler failed: name of the error's class and digest of its message. `uncomparable`: it did not fail, but
+   * its output has no canonical form, so that two of them are not known to be equal.
+   */
+  error: z.object({ name: z.string(), digest: z.string(), uncomparable: z.literal(true).optional() }).optional(),
 });
 export type Observation = z.infer<typeof observationSchema>;
 

@@ -1,8 +1,8 @@
+import { asError } from '../async/bounded.js';
 import { VIA, type Provenance } from '../message/headers.js';
 import type { RoutingState } from '../routing/routing-state.js';
 import type { ReceivedMessage } from './consumed-message.js';
 import type { OutputDigester } from './output-digest.js';
-import { type OutputDigest } from './output-digest.js';
 import type { Observation, ObservingSide } from './observation.js';
 import type { ObservationProducer } from './observation-producer.js';
 
@@ -17,11 +17,17 @@ export interface ObserverOptions {
   comparable: ((output: unknown) => unknown) | undefined;
   producer: ObservationProducer;
   state: () => RoutingState | undefined;
+  /** Told of outputs that cannot be compared, once a minute at most. */
+  onError: (error: Error) => void;
 }
+
+const MAX_ERROR_NAME_CHARS = 200;
+const WARN_EVERY_MS = 60_000;
 
 /** Decides which messages are observed, and turns what was done with them into observations. */
 export class Observer {
   readonly #options: ObserverOptions;
+  #quietUntil = 0;
 
   constructor(options: ObserverOptions) {
     this.#options = options;
@@ -51,7 +57,6 @@ export class Observer {
     const { digester, migration, group, producer } = this.#options;
     const { kafka, owlmq } = message.position;
     if (kafka === undefined) return;
-    const told = this.#digest(outcome);
     const observation: Observation = {
       version: 1,
       migration,
@@ -65,9 +70,7 @@ export class Observer {
       time: message.timestamp,
       key: message.key === null ? null : digester.short(message.key),
       epoch: this.#options.state()?.epoch ?? 0,
-      ...('error' in told
-        ? { error: { name: told.error.name, digest: digester.short(told.error.message) } }
-        : { output: told.output }),
+      ...this.#tell(outcome),
     };
     await producer.add(observation);
   }
@@ -84,14 +87,27 @@ export class Observer {
     return side === 'shadow' ? via === VIA.forward : id === undefined;
   }
 
-  #digest(outcome: Outcome): { output: OutputDigest } | { error: Error } {
-    if ('error' in outcome) return outcome;
+  #tell(outcome: Outcome): Pick<Observation, 'output' | 'error'> {
     const { comparable, digester } = this.#options;
+    if ('error' in outcome) return { error: this.#tellError(outcome.error) };
     try {
       return { output: digester.digest(comparable === undefined ? outcome.output : comparable(outcome.output)) };
     } catch (error) {
       // An output that cannot be compared must not stop the service: it is told as what it is.
-      return { error: error instanceof Error ? error : new Error(String(error)) };
+      const told = asError(error);
+      this.#warn(told);
+      return { error: { ...this.#tellError(told), uncomparable: true } };
     }
+  }
+
+  #tellError({ name, message }: Error): { name: string; digest: string } {
+    return { name: name.slice(0, MAX_ERROR_NAME_CHARS), digest: this.#options.digester.short(message) };
+  }
+
+  /** Not for each message: they are alike. */
+  #warn(error: Error): void {
+    if (performance.now() < this.#quietUntil) return;
+    this.#quietUntil = performance.now() + WARN_EVERY_MS;
+    this.#options.onError(error);
   }
 }
