@@ -1,11 +1,18 @@
 /** What a service embeds. What operates a migration is in `@owlmq/kafka-bridge/operations`. */
 export {
   ConsumerStartError,
+  ConsumerStopTimeoutError,
   DualConsumer,
   RoutingDoesNotCoverError,
   type DualConsumerOptions,
+  type StopOptions,
 } from './consumer/dual-consumer.js';
 export type { ConsumedMessage } from './consumer/consumed-message.js';
+export type { ConsumerStatus, PartitionStatus } from './consumer/consumer-status.js';
+export type { DeterministicSources, MessageClock } from './consumer/deterministic-sources.js';
+export { DeadLetterFailedError } from './consumer/dead-letters.js';
+export { HandlerInterruptedError } from './consumer/handler-interrupted.js';
+export type { HandlerContext, ProcessContext } from './consumer/handler-turn.js';
 export { CommittedOffsetLostError, type KafkaConsumerOptions } from './consumer/kafka-side.js';
 export {
   HandlerFailedError,

@@ -25,7 +25,8 @@ type Fate =
   | 'live fails'
   | 'shadow fails'
   | 'both fail'
-  | 'both fail otherwise';
+  | 'both fail otherwise'
+  | 'neither comparable';
 
 const verdictOf: Record<Fate, keyof ComparisonCounts> = {
   same: 'matched',
@@ -37,11 +38,13 @@ const verdictOf: Record<Fate, keyof ComparisonCounts> = {
   'shadow fails': 'failedShadow',
   'both fail': 'matched',
   'both fail otherwise': 'different',
+  'neither comparable': 'different',
 };
 
 function observe(side: ObservingSide, fate: Fate, message: { kafka: number; owlmq: number; key: string }): Observation {
   const text = fate === 'different' && side === 'shadow' ? 'other' : 'same';
-  const fails = fate.startsWith('both fail') || fate === `${side} fails`;
+  const uncomparable = fate === 'neither comparable';
+  const fails = fate.startsWith('both fail') || fate === `${side} fails` || uncomparable;
   const errorName = fate === 'both fail otherwise' && side === 'shadow' ? 'TypeError' : 'Error';
   return {
     version: 1,
@@ -57,7 +60,7 @@ function observe(side: ObservingSide, fate: Fate, message: { kafka: number; owlm
     key: message.key,
     epoch: 1,
     ...(fails
-      ? { error: { name: errorName, digest: 'd' } }
+      ? { error: { name: errorName, digest: 'd', ...(uncomparable ? { uncomparable: true as const } : {}) } }
       : {
           output: {
             digest: text,

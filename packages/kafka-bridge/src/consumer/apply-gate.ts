@@ -1,5 +1,7 @@
+import { setMaxListeners } from 'node:events';
 import type { RoutingState } from '../routing/routing-state.js';
 import type { Leg } from '../message/headers.js';
+import { HandlerInterruptedError } from './handler-interrupted.js';
 
 /** What the gate asks of the routing at the moment of a decision. */
 export interface RoutingView {
@@ -11,8 +13,10 @@ export interface RoutingView {
 
 /** How a member stands with its group while it handles a message. */
 export interface Standing {
-  /** Aborts when the member stops or learns that it lost its place. */
+  /** Aborts when the member takes nothing on any more: it stops, or learns that it lost its place. */
   readonly signal: AbortSignal;
+  /** Aborts, with a `HandlerInterruptedError`, when what is in hand had better end too. */
+  readonly interrupt: AbortSignal;
   /** Whether the partition is still the member's own: false once its lease with the group may be over. */
   owned(): boolean;
 }
@@ -25,9 +29,26 @@ export class ApplyGate {
   readonly #routing: RoutingView;
   readonly #inHand: Record<Leg, number> = { kafka: 0, owlmq: 0 };
   readonly #waiting = new Set<() => void>();
+  #lease = newLease();
 
   constructor(routing: RoutingView) {
     this.#routing = routing;
+  }
+
+  /** Aborts, with a `HandlerInterruptedError`, when the present lease is lost; another one follows when it is back. */
+  get lease(): AbortSignal {
+    // The lease may be back without anybody having said so yet.
+    if (this.#lease.signal.aborted && this.#routing.leaseValid) this.#lease = newLease();
+    return this.#lease.signal;
+  }
+
+  /** Waits until the routing state is known to be current; false when the member takes nothing on any more. */
+  async current({ signal }: Standing): Promise<boolean> {
+    while (!signal.aborted) {
+      if (this.#routing.leaseValid) return true;
+      await this.#changed(signal);
+    }
+    return false;
   }
 
   /** Offset (exclusive) up to which a live side may apply now: 0 when it may not, infinite without a bound. */
@@ -80,6 +101,7 @@ export class ApplyGate {
 
   /** To be called whenever the routing state or the lease changed. */
   notify(): void {
+    if (!this.#routing.leaseValid) this.#lease.abort(new HandlerInterruptedError('lease-lost'));
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const wake of waiting) wake();
@@ -96,6 +118,13 @@ export class ApplyGate {
       signal.addEventListener('abort', wake, { once: true });
     });
   }
+}
+
+function newLease(): AbortController {
+  const lease = new AbortController();
+  // As many as there are messages in hand.
+  setMaxListeners(0, lease.signal);
+  return lease;
 }
 
 /** Whether shadows run under a state: only while Kafka is live. */

@@ -1,3 +1,4 @@
+import { backoffMs, pause } from '../async/bounded.js';
 import type { MessageRunner } from './message-runner.js';
 import type { PartitionProgress } from './partition-progress.js';
 
@@ -7,7 +8,7 @@ export interface ConsumingSide {
   start(): void;
   /** Finishes the message in hand, commits and leaves the group. Does not throw: what fails is told to `onError`. */
   stop(): Promise<void>;
-  /** The routing state or the lease changed. */
+  /** The routing state, the lease, or whether the consumer is paused has changed. */
   routingChanged(): void;
   /** In the group, with its partitions' positions known. */
   readonly joined: boolean;
@@ -29,6 +30,16 @@ export interface SideOptions {
   topics: readonly string[];
   sessionTimeoutMs: number;
   runner: MessageRunner;
+  /** Messages of a partition in hand at once. */
+  concurrency: number;
+  /** Partitions handled side by side. */
+  partitionsAtOnce: number;
+  /** Whether no message is to be taken on, wherever the limit is. */
+  paused: () => boolean;
+  /** Aborts, with a `HandlerInterruptedError`, when what is in hand is to end because the consumer stops. */
+  interrupt: AbortSignal;
+  /** Aborts when what is in hand is not waited for any more. */
+  abandon: AbortSignal;
   /** Offset (exclusive) up to which the side may handle messages now. */
   limit: (topic: string, partition: number) => number;
   /** Whether the side is to stop where it is, without an offset to reach. */
@@ -69,48 +80,22 @@ export class Backoff {
   }
 
   async wait(signal: AbortSignal): Promise<void> {
-    const bound = Math.min(this.bounds.maxMs, this.bounds.initialMs * 2 ** this.#failures);
+    const ms = backoffMs(this.#failures, this.bounds.initialMs, this.bounds.maxMs);
     this.#failures += 1;
-    await sleep(bound / 2 + (Math.random() * bound) / 2, signal);
+    await pause(ms, signal);
   }
 }
 
-/** Resolves after a time, or at once when `signal` aborts. */
-export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done, { once: true });
-  });
-}
-
-/**
- * Calls `beat` every `intervalMs` while something slow runs, one call at a time. Aborts `failed` with the error when it
- * throws, and beats no more.
- */
-export function beatWhile(intervalMs: number, beat: () => Promise<void>, failed: AbortController): () => Promise<void> {
-  let beating: Promise<void> | undefined;
+/** Calls `look` every `intervalMs`, one call at a time; it must not throw. Returns what ends it, after the one under way. */
+export function every(intervalMs: number, look: () => Promise<void>): () => Promise<void> {
+  let looking: Promise<void> | undefined;
   const timer = setInterval(() => {
-    beating ??= beat()
-      .catch((error: unknown) => {
-        clearInterval(timer);
-        failed.abort(error);
-      })
-      .finally(() => {
-        beating = undefined;
-      });
+    looking ??= look().finally(() => {
+      looking = undefined;
+    });
   }, intervalMs);
   return async () => {
     clearInterval(timer);
-    await beating;
+    await looking;
   };
-}
-
-export function toError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error), { cause: error });
 }

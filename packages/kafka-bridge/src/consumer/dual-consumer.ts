@@ -1,4 +1,6 @@
+import { setMaxListeners } from 'node:events';
 import { Kafka, logLevel } from 'kafkajs';
+import { asError, bounded } from '../async/bounded.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { LogReader } from '../kafka/log-reader.js';
 import { newInstanceId } from '../members/instance-id.js';
@@ -11,11 +13,14 @@ import { ensureBridgeTopics } from '../routing/bridge-topics.js';
 import { RoutingFollower } from '../routing/routing-follower.js';
 import { DEFAULT_LEASE_MS, type RoutingState } from '../routing/routing-state.js';
 import { ApplyGate, shadowRuns } from './apply-gate.js';
-import { toError, type ConsumingSide, type SideOptions } from './consuming-side.js';
+import type { ConsumingSide, SideOptions } from './consuming-side.js';
+import type { ConsumerStatus, PartitionStatus } from './consumer-status.js';
+import { DeadLetters } from './dead-letters.js';
+import { HandlerInterruptedError } from './handler-interrupted.js';
+import { MessagesInHand } from './handler-turn.js';
 import { KafkaSide, type KafkaConsumerOptions } from './kafka-side.js';
 import {
   LiveRunner,
-  RecentIds,
   ShadowRunner,
   type ApplyHandler,
   type Counters,
@@ -29,6 +34,7 @@ import { ObservationProducer } from './observation-producer.js';
 import { Observer } from './observer.js';
 import { OutputDigester } from './output-digest.js';
 import { OwlmqSide } from './owlmq-side.js';
+import { RecentIds } from './recent-ids.js';
 import { SideSlot } from './side-slot.js';
 
 export interface DualConsumerOptions<Output> {
@@ -56,6 +62,13 @@ export interface DualConsumerOptions<Output> {
   digestKey?: string;
   /** Options of the Kafka consumer, as kafkajs has them. `sessionTimeout` (default 10 s) is OwlMQ's too. */
   consumer?: KafkaConsumerOptions;
+  /**
+   * Messages of a partition in hand at once, on each side (default 1: one after the other). With more, those of one key
+   * stay in order, and no commit passes one that is not done.
+   */
+  concurrency?: number;
+  /** Version of the handler, told in observations: at most 100 characters. */
+  handlerVersion?: string;
   /** Where to begin on a partition without a commit (default false: at the end). */
   fromBeginning?: boolean;
   /**
@@ -65,10 +78,31 @@ export interface DualConsumerOptions<Output> {
   retry?: { attempts?: number; initialDelayMs?: number; maxDelayMs?: number };
   /** What to do about a message that failed (default: `stop`). */
   onFailure?: (failure: HandlerFailure) => FailureDecision | Promise<FailureDecision>;
+  /** Topic for messages that `onFailure` answers `dead-letter` to; has to exist on the leg that is live. */
+  deadLetterTopic?: string;
   /** Told of everything that goes wrong while running; consuming goes on where it can. Default: a process warning. */
   onError?: (error: Error) => void;
   /** Bound on `start()`, ms (default 60,000). */
   startTimeoutMs?: number;
+}
+
+/** Messages were still in hand when the time of `stop()` was over: their handlers did not end at the signal. */
+export class ConsumerStopTimeoutError extends Error {
+  override readonly name = 'ConsumerStopTimeoutError';
+  constructor(
+    /** `TOPIC/PARTITION ID` of each. */
+    readonly inHand: readonly string[],
+    ms: number,
+  ) {
+    super(
+      `After ${Math.round(ms)} ms ${inHand.length} messages are still in hand, the first ${inHand[0] ?? 'unknown'}: end the process. They were not committed and are delivered again.`,
+    );
+  }
+}
+
+export interface StopOptions {
+  /** How long messages in hand may take before their handlers' signals abort, ms (default 30,000). */
+  graceMs?: number;
 }
 
 /** The consumer did not get into its group in time; the cause says why, where it is known. */
@@ -86,6 +120,11 @@ export class RoutingDoesNotCoverError extends Error {
 
 const DEFAULT_SESSION_TIMEOUT_MS = 10_000;
 const DEFAULT_START_TIMEOUT_MS = 60_000;
+const DEFAULT_STOP_GRACE_MS = 30_000;
+/** From the abort of the handlers' signals to giving them up, ms. */
+const INTERRUPTED_GRACE_MS = 5_000;
+const MAX_VERSION_CHARS = 100;
+const MAX_CONCURRENCY = 1_000;
 
 /**
  * Consumes topics on the side that the routing names live: Kafka before the cutover, OwlMQ after it. While shadows run
@@ -99,9 +138,18 @@ export class DualConsumer<Output> {
   readonly #reader: LogReader;
   readonly #counters: Counters = { applied: 0, failed: 0 };
   readonly #recent = new RecentIds();
+  readonly #inHand = new MessagesInHand();
+  /** Aborts when what is in hand is to end, because the consumer stops. */
+  readonly #interrupt = new AbortController();
+  /** Aborts when what is in hand is not waited for any more. */
+  readonly #abandon = new AbortController();
+  #paused = false;
+  #stopping: Promise<void> | undefined;
+  #lastError: Error | undefined;
   readonly #gate: ApplyGate;
   readonly #slots: Record<Leg | 'shadow', SideSlot>;
   readonly #migration: Migration | undefined;
+  readonly #deadLetters: DeadLetters;
   /** The newest state that covers this consumer. */
   #state: RoutingState | undefined;
   #appliedEpoch = 0;
@@ -110,12 +158,33 @@ export class DualConsumer<Output> {
   readonly #onChange = new Set<() => void>();
   #phase: 'new' | 'running' | 'stopped' = 'new';
 
-  /** @throws {TypeError} when `ignore` holds something that is no JSON pointer. */
+  /**
+   * @throws {TypeError} when `ignore` holds something that is no JSON pointer, or `deadLetterTopic` is consumed as well.
+   * @throws {RangeError} when `concurrency` is not a whole number from 1 to 1,000, or `handlerVersion` is too long.
+   */
   constructor(options: DualConsumerOptions<Output>) {
+    const { concurrency = 1, handlerVersion = '' } = options;
+    if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY) {
+      throw new RangeError(`concurrency must be a whole number from 1 to ${MAX_CONCURRENCY}, not ${concurrency}.`);
+    }
+    if (handlerVersion.length > MAX_VERSION_CHARS) {
+      throw new RangeError(`handlerVersion must have at most ${MAX_VERSION_CHARS} characters.`);
+    }
+    if (options.deadLetterTopic !== undefined && options.topics.includes(options.deadLetterTopic)) {
+      throw new TypeError(`deadLetterTopic ${options.deadLetterTopic} is one of the topics consumed: name another.`);
+    }
+    setMaxListeners(0, this.#interrupt.signal);
     this.#options = options;
     this.#kafka = new Kafka({ logLevel: logLevel.NOTHING, clientId: this.instance, ...options.kafka });
     this.#reader = new LogReader(options.kafka, { clientId: this.instance });
     this.#migration = this.#openMigration();
+    this.#deadLetters = new DeadLetters({
+      topic: options.deadLetterTopic,
+      group: options.groupId,
+      handlerVersion: options.handlerVersion,
+      kafka: this.#kafka,
+      owlmq: this.#migration?.owlmq,
+    });
     const follower = this.#migration?.follower;
     const state = (): RoutingState | undefined => this.#state;
     this.#gate = new ApplyGate({
@@ -157,23 +226,103 @@ export class DualConsumer<Output> {
     }
   }
 
-  /** Finishes the message in hand, commits, leaves the groups and reports so. */
-  async stop(): Promise<void> {
-    if (this.#phase === 'stopped') return;
-    this.#phase = 'stopped';
+  /**
+   * Takes no message on any more, waits for those in hand, commits, leaves the groups and reports so. Handlers that take
+   * longer than `graceMs` are told by their signal; those that go on for 5 s more are given up.
+   *
+   * @throws {ConsumerStopTimeoutError} when handlers were given up. Their messages are delivered again.
+   */
+  async stop(options: StopOptions = {}): Promise<void> {
+    this.#stopping ??= this.#stop(options.graceMs ?? DEFAULT_STOP_GRACE_MS);
+    await this.#stopping;
+  }
+
+  /**
+   * Takes no message on until `resume()`, on any side. Those in hand are finished; the consumer stays in its groups. A
+   * paused consumer does not drain: a migration waits for it, and its soak clock stands.
+   */
+  pause(): void {
+    this.#setPaused(true);
+  }
+
+  /** Goes on after `pause()`. */
+  resume(): void {
+    this.#setPaused(false);
+  }
+
+  /** How the consumer stands now. */
+  status(): ConsumerStatus {
     const { kafka, owlmq, shadow } = this.#slots;
-    await Promise.all([kafka.stop(), owlmq.stop(), shadow.stop()]);
+    const now = performance.now();
+    const live = this.#live();
+    const oldest = Math.min(...this.#inHand.list.map(({ since }) => since));
+    return {
+      phase: this.#phase,
+      paused: this.#paused,
+      epoch: this.#state?.epoch ?? 0,
+      live: this.#state?.live ?? 'kafka',
+      joined: live?.joined === true,
+      shadow: shadow.current?.joined === true ? 'running' : shadow.wanted ? 'joining' : 'off',
+      leaseValid: this.#migration?.follower.leaseValid ?? true,
+      inHand: this.#inHand.list.length,
+      oldestInHandMs: Number.isFinite(oldest) ? now - oldest : 0,
+      partitions: [
+        ...partitionStatuses('kafka', kafka.current),
+        ...partitionStatuses('owlmq', owlmq.current),
+        ...partitionStatuses('shadow', shadow.current),
+      ],
+      applied: this.#counters.applied,
+      failed: this.#counters.failed,
+      ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
+    };
+  }
+
+  #setPaused(paused: boolean): void {
+    if (this.#paused === paused) return;
+    this.#paused = paused;
+    for (const { current } of Object.values(this.#slots)) current?.routingChanged();
+  }
+
+  async #stop(graceMs: number): Promise<void> {
+    this.#phase = 'stopped';
+    const begun = performance.now();
+    let givenUp: ConsumerStopTimeoutError | undefined;
+    const { kafka, owlmq, shadow } = this.#slots;
+    const sides = Promise.all([kafka.stop(), owlmq.stop(), shadow.stop()]);
+    const interrupting = setTimeout(() => {
+      this.#interrupt.abort(new HandlerInterruptedError('stopping'));
+    }, graceMs);
+    try {
+      await bounded(
+        sides,
+        graceMs + INTERRUPTED_GRACE_MS,
+        () =>
+          new ConsumerStopTimeoutError(
+            this.#inHand.list.map(({ topic, partition, id }) => `${topic}/${partition} ${id}`),
+            performance.now() - begun,
+          ),
+      );
+    } catch (error) {
+      if (!(error instanceof ConsumerStopTimeoutError)) throw error;
+      givenUp = error;
+      // Its effects may still come: it falls silent instead of saying that it has left.
+      this.#abandon.abort();
+    } finally {
+      clearTimeout(interrupting);
+    }
     if (this.#migration !== undefined) {
       await this.#migration.producer.stop();
       await this.#migration.reporter.stop(this.#report());
       await this.#migration.follower.stop();
       await this.#migration.owlmq.close();
     }
+    await this.#deadLetters.close();
     await this.#reader.close();
+    if (givenUp !== undefined) throw givenUp;
   }
 
   #openMigration(): Migration | undefined {
-    const { kafka, migration, groupId, ignore, comparable, capture } = this.#options;
+    const { kafka, migration, groupId, ignore, comparable, capture, handlerVersion } = this.#options;
     if (migration === undefined) return undefined;
     const onError = (error: Error): void => {
       this.#onError(error);
@@ -198,6 +347,7 @@ export class DualConsumer<Output> {
       observer: new Observer({
         migration,
         group: groupId,
+        handlerVersion,
         producer,
         digester: new OutputDigester({
           migration,
@@ -219,7 +369,7 @@ export class DualConsumer<Output> {
       await ensureBridgeTopics(this.#options.kafka, this.instance);
     } catch (error) {
       // It may not be allowed to create topics: then they must be there, which the next step shows.
-      this.#onError(toError(error));
+      this.#onError(asError(error));
     }
     await producer.start();
     // Registered before the routing is read: whoever writes an epoch and then reads the members knows of this one.
@@ -278,7 +428,7 @@ export class DualConsumer<Output> {
     this.#shown = shown;
     if (this.#phase !== 'running') return;
     this.#migration?.reporter.now().catch((error: unknown) => {
-      this.#onError(toError(error));
+      this.#onError(asError(error));
     });
   }
 
@@ -323,7 +473,7 @@ export class DualConsumer<Output> {
   }
 
   #shownState(): ConsumerReport['state'] {
-    if (this.#phase === 'stopped') return 'left';
+    if (this.#phase === 'stopped' && !this.#abandon.signal.aborted) return 'left';
     const side = this.#live();
     if (this.#state?.drain !== undefined && side?.drained === true) return 'drained';
     if (this.#migration?.follower.leaseValid === false) return 'lease-lost';
@@ -376,7 +526,14 @@ export class DualConsumer<Output> {
         owlmq,
         groupId: `${groupId}.shadow`,
         offsetReset: 'earliest',
-        runner: new ShadowRunner({ process, gate: this.#gate, observer, retry: this.#retryLimits() }),
+        runner: new ShadowRunner({
+          group: groupId,
+          process,
+          gate: this.#gate,
+          observer,
+          inHand: this.#inHand,
+          retry: this.#retryLimits(),
+        }),
       });
     }
     return new OwlmqSide({
@@ -390,16 +547,19 @@ export class DualConsumer<Output> {
   }
 
   #liveRunner(side: Leg): MessageRunner {
-    const { process, apply, onFailure } = this.#options;
+    const { process, apply, onFailure, groupId } = this.#options;
     return new LiveRunner({
       side,
+      group: groupId,
       process,
       apply,
       gate: this.#gate,
       observer: this.#migration?.observer,
       recent: this.#recent,
+      inHand: this.#inHand,
       counters: this.#counters,
       retry: this.#retryLimits(),
+      deadLetters: this.#deadLetters,
       onFailure: onFailure ?? (() => 'stop'),
       onError: (error) => {
         this.#onError(error);
@@ -414,10 +574,16 @@ export class DualConsumer<Output> {
 
   #sideOptions(role: Leg | 'shadow'): Omit<SideOptions, 'groupId' | 'runner'> {
     const observer = this.#migration?.observer;
+    const { concurrency = 1, consumer } = this.#options;
     return {
+      concurrency,
+      partitionsAtOnce: consumer?.partitionsConsumedConcurrently ?? concurrency,
+      paused: () => this.#paused,
+      interrupt: this.#interrupt.signal,
+      abandon: this.#abandon.signal,
       clientId: this.instance,
       topics: this.#options.topics,
-      sessionTimeoutMs: this.#options.consumer?.sessionTimeout ?? DEFAULT_SESSION_TIMEOUT_MS,
+      sessionTimeoutMs: consumer?.sessionTimeout ?? DEFAULT_SESSION_TIMEOUT_MS,
       limit: (topic, partition) => (role === 'shadow' ? Infinity : this.#gate.limit(role, topic, partition)),
       stopping: () => role !== 'shadow' && this.#state?.drain === 'stop',
       busy: () => role !== 'shadow' && this.#gate.busy(role),
@@ -435,6 +601,7 @@ export class DualConsumer<Output> {
   }
 
   #onError(error: Error): void {
+    this.#lastError = error;
     if (this.#options.onError === undefined) process.emitWarning(error);
     else this.#options.onError(error);
   }
@@ -454,4 +621,15 @@ function watermarks(side: ConsumingSide | undefined): Record<string, number> {
     watermark === undefined ? [] : [[name, watermark]],
   );
   return Object.fromEntries(entries);
+}
+
+function partitionStatuses(side: PartitionStatus['side'], consuming: ConsumingSide | undefined): PartitionStatus[] {
+  return (consuming?.partitions ?? []).map(({ topic, partition, next, committed, failed }) => ({
+    side,
+    topic,
+    partition,
+    next,
+    committed,
+    stopped: failed,
+  }));
 }

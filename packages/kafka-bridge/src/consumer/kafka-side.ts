@@ -1,21 +1,17 @@
+import { setMaxListeners } from 'node:events';
 import type { Consumer, ConsumerConfig, EachBatchPayload, Kafka } from 'kafkajs';
 import type { LogReader } from '../kafka/log-reader.js';
-import type { Standing } from './apply-gate.js';
+import { asError } from '../async/bounded.js';
+import { Slots } from '../async/slots.js';
+import { BeatingStanding } from './beating-standing.js';
 import { fromKafka } from './consumed-message.js';
-import {
-  allDrained,
-  Backoff,
-  beatWhile,
-  COMMIT_INTERVAL_MS,
-  toError,
-  type ConsumingSide,
-  type SideOptions,
-} from './consuming-side.js';
+import { allDrained, Backoff, every, type ConsumingSide, type SideOptions } from './consuming-side.js';
 import { PartitionProgress } from './partition-progress.js';
+import { workThrough, type ReceivedAt } from './partition-work.js';
 
 /** kafkajs's own consumer options but the group, which the DualConsumer names. */
 export type KafkaConsumerOptions = Omit<ConsumerConfig, 'groupId' | 'allowAutoTopicCreation' | 'readUncommitted'> & {
-  /** Partitions handled side by side (default 1). */
+  /** Partitions handled side by side, on either leg (default: `concurrency`). */
   partitionsConsumedConcurrently?: number;
 };
 
@@ -54,6 +50,7 @@ interface Assigned {
 export class KafkaSide implements ConsumingSide {
   readonly #options: KafkaSideOptions;
   readonly #stop = new AbortController();
+  readonly #slots: Slots;
   #finished: Promise<void> = Promise.resolve();
   #consumer: Consumer | undefined;
   /** Undefined while the group rebalances or the positions are not known yet. */
@@ -66,6 +63,9 @@ export class KafkaSide implements ConsumingSide {
 
   constructor(options: KafkaSideOptions) {
     this.#options = options;
+    this.#slots = new Slots(Math.max(options.concurrency, options.partitionsAtOnce));
+    // As many as there are partitions in hand.
+    setMaxListeners(0, this.#stop.signal);
   }
 
   get joined(): boolean {
@@ -103,7 +103,7 @@ export class KafkaSide implements ConsumingSide {
       try {
         await this.#session(backoff);
       } catch (error) {
-        this.#lastError = toError(error);
+        this.#lastError = asError(error);
         this.#options.onError(this.#lastError);
       }
       await backoff.wait(this.#stop.signal);
@@ -112,8 +112,8 @@ export class KafkaSide implements ConsumingSide {
 
   /** From joining the group to leaving it, or to an error that kafkajs does not come back from. */
   async #session(backoff: Backoff): Promise<void> {
-    const { kafka, groupId, topics, consumer: config, sessionTimeoutMs, onError } = this.#options;
-    const { partitionsConsumedConcurrently, ...passed } = config;
+    const { kafka, groupId, topics, consumer: config, sessionTimeoutMs, partitionsAtOnce, onError } = this.#options;
+    const { partitionsConsumedConcurrently: _, ...passed } = config;
     const consumer = kafka.consumer({
       maxWaitTimeInMs: 300,
       heartbeatInterval: Math.min(HEARTBEAT_MS, sessionTimeoutMs / 3),
@@ -126,7 +126,7 @@ export class KafkaSide implements ConsumingSide {
     });
     const ended = new AbortController();
     this.#listen(consumer, ended, backoff);
-    const idlePoll = beatWhile(IDLE_POLL_MS, () => this.#markEnds(), new AbortController());
+    const idlePoll = every(IDLE_POLL_MS, () => this.#markEnds());
     try {
       await consumer.connect();
       // Positions are set by us; this is where kafkajs goes when retention overtakes one: never past what is there.
@@ -135,7 +135,7 @@ export class KafkaSide implements ConsumingSide {
       await consumer.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
-        partitionsConsumedConcurrently: partitionsConsumedConcurrently ?? 1,
+        partitionsConsumedConcurrently: partitionsAtOnce,
         eachBatch: (payload) => this.#eachBatch(payload),
       });
       await aborted(AbortSignal.any([ended.signal, this.#stop.signal]));
@@ -145,12 +145,12 @@ export class KafkaSide implements ConsumingSide {
       await idlePoll();
       // Finishes the message in hand and commits.
       await consumer.disconnect().catch((error: unknown) => {
-        onError(toError(error));
+        onError(asError(error));
       });
       this.#assigned = undefined;
       this.#options.changed();
     }
-    if (ended.signal.aborted) throw toError(ended.signal.reason);
+    if (ended.signal.aborted) throw asError(ended.signal.reason);
   }
 
   #listen(consumer: Consumer, ended: AbortController, backoff: Backoff): void {
@@ -190,7 +190,7 @@ export class KafkaSide implements ConsumingSide {
       if (assigned === undefined) return;
       assigned.progress.next = Math.max(assigned.progress.next, Number(payload.lastOffset) + 1);
       this.#commitIdle(consumer, assigned.progress).catch((error: unknown) => {
-        this.#options.onError(toError(error));
+        this.#options.onError(asError(error));
       });
     });
   }
@@ -246,13 +246,13 @@ export class KafkaSide implements ConsumingSide {
     this.#options.changed();
   }
 
-  /** Partitions at their limit, and failed ones, stay assigned and are not fetched. */
+  /** Partitions at their limit, and failed ones, stay assigned and are not fetched; while paused none is. */
   #syncPauses(): void {
     const consumer = this.#consumer;
     if (consumer === undefined || this.#assigned === undefined) return;
     for (const assigned of this.#assigned.values()) {
       const { topic, partition, next, failed } = assigned.progress;
-      const pause = failed || next >= this.#options.limit(topic, partition);
+      const pause = failed || this.#options.paused() || next >= this.#options.limit(topic, partition);
       if (pause === assigned.paused) continue;
       assigned.paused = pause;
       if (pause) consumer.pause([{ topic, partitions: [partition] }]);
@@ -264,51 +264,43 @@ export class KafkaSide implements ConsumingSide {
     const { topic, partition } = payload.batch;
     const progress = this.#assigned?.get(`${topic}/${partition}`)?.progress;
     if (progress === undefined || progress.failed || payload.isStale()) return;
-    const interrupted = new AbortController();
-    const stopBeating = beatWhile(HEARTBEAT_MS / 2, () => payload.heartbeat(), interrupted);
+    const { sessionTimeoutMs, interrupt, abandon, changed } = this.#options;
+    const standing = new BeatingStanding({
+      intervalMs: HEARTBEAT_MS / 2,
+      beat: () => payload.heartbeat(),
+      owned: () => performance.now() < this.#renewedAt + sessionTimeoutMs,
+      stop: this.#stop.signal,
+      interrupt,
+      abandon,
+    });
     try {
-      await this.#handle(payload, progress, {
-        signal: AbortSignal.any([interrupted.signal, this.#stop.signal]),
-        owned: () => performance.now() < this.#renewedAt + this.#options.sessionTimeoutMs,
-      });
+      await this.#handle(payload, progress, standing);
     } finally {
       try {
         // In a rebalance the group still takes it, and nothing is delivered twice.
         await this.#commit(payload, progress);
       } finally {
-        await stopBeating();
+        await standing.end();
       }
       this.#syncPauses();
-      this.#options.changed();
+      changed();
     }
-    if (interrupted.signal.aborted) throw toError(interrupted.signal.reason);
+    if (standing.lost !== undefined) throw standing.lost;
   }
 
-  async #handle(payload: EachBatchPayload, progress: PartitionProgress, standing: Standing): Promise<void> {
-    const { batch } = payload;
-    const { runner, limit } = this.#options;
-    let lastCommit = performance.now();
-    for (const record of batch.messages) {
-      const offset = Number(record.offset);
-      if (offset < progress.next) continue;
-      if (standing.signal.aborted || !payload.isRunning()) return;
-      const bound = limit(batch.topic, batch.partition);
-      if (offset >= bound) {
-        // What is between is no message: control records, or compacted ones.
-        progress.next = Math.max(progress.next, bound);
-        return;
-      }
-      const verdict = await runner.run(fromKafka(batch.topic, batch.partition, record), offset, standing);
-      if (verdict === 'failed') progress.failed = true;
-      if (verdict !== 'done') return;
-      progress.handled(offset + 1, Number(record.timestamp));
-      payload.resolveOffset(record.offset);
-      if (performance.now() - lastCommit > COMMIT_INTERVAL_MS) {
-        await this.#commit(payload, progress);
-        lastCommit = performance.now();
-      }
-    }
-    progress.next = Math.max(progress.next, Number(batch.lastOffset()) + 1);
+  async #handle(payload: EachBatchPayload, progress: PartitionProgress, standing: BeatingStanding): Promise<void> {
+    const all = await workThrough(received(payload), {
+      side: this.#options,
+      slots: this.#slots,
+      progress,
+      standing,
+      mayGoOn: () => payload.isRunning(),
+      passed: (offset) => {
+        payload.resolveOffset(String(offset));
+      },
+      commit: () => this.#commit(payload, progress),
+    });
+    if (all) progress.next = Math.max(progress.next, Number(payload.batch.lastOffset()) + 1);
   }
 
   /** Commits the position, after the observations of what is before it. */
@@ -349,8 +341,14 @@ export class KafkaSide implements ConsumingSide {
       }
     } catch (error) {
       // The next look may succeed; until then the watermarks stand still, which the comparison shows.
-      this.#options.onError(toError(error));
+      this.#options.onError(asError(error));
     }
+  }
+}
+
+function* received({ batch }: EachBatchPayload): Iterable<ReceivedAt> {
+  for (const record of batch.messages) {
+    yield { ...fromKafka(batch.topic, batch.partition, record), offset: Number(record.offset) };
   }
 }
 

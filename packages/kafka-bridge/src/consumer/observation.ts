@@ -26,6 +26,8 @@ export const observationSchema = z.object({
   key: z.string().nullable(),
   /** Epoch of the routing state it was made under. */
   epoch: z.number().int().nonnegative(),
+  /** Version of the handler that made it, where the service tells one. */
+  handlerVersion: z.string().optional(),
   /** The output, see `OutputDigest`; absent when the handler failed. */
   output: z
     .object({

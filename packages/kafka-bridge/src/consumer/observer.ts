@@ -13,6 +13,7 @@ export interface ObserverOptions {
   migration: string;
   group: string;
   digester: OutputDigester;
+  handlerVersion: string | undefined;
   /** Another form of the output to digest in its place, for outputs that differ without meaning. */
   comparable: ((output: unknown) => unknown) | undefined;
   producer: ObservationProducer;
@@ -52,12 +53,13 @@ export class Observer {
     return message.position.kafka >= from;
   }
 
-  /** Observes one message of those that `wants` names. Waits while the buffer is full. */
-  async observe(side: ObservingSide, { message }: ReceivedMessage, outcome: Outcome): Promise<void> {
-    const { digester, migration, group, producer } = this.#options;
+  /** What is told of one message; undefined when it is not observed. */
+  observation(side: ObservingSide, received: ReceivedMessage, outcome: Outcome): Observation | undefined {
+    const { message } = received;
+    const { digester, migration, group, handlerVersion } = this.#options;
     const { kafka, owlmq } = message.position;
-    if (kafka === undefined) return;
-    const observation: Observation = {
+    if (kafka === undefined || !this.wants(side, received)) return undefined;
+    return {
       version: 1,
       migration,
       group,
@@ -70,9 +72,17 @@ export class Observer {
       time: message.timestamp,
       key: message.key === null ? null : digester.short(message.key),
       epoch: this.#options.state()?.epoch ?? 0,
+      ...(handlerVersion === undefined ? {} : { handlerVersion }),
       ...this.#tell(outcome),
     };
-    await producer.add(observation);
+  }
+
+  /**
+   * Writes an observation: those of a side and partition in the order of its offsets, and before its position is
+   * committed. Waits while the buffer is full.
+   */
+  async write(observation: Observation): Promise<void> {
+    await this.#options.producer.add(observation);
   }
 
   /** Resolves once what was observed so far is in Kafka. */

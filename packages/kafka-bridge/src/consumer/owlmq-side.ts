@@ -1,18 +1,14 @@
+import { setMaxListeners } from 'node:events';
 import type { FetchResult, GroupOffset, Membership, OwlmqApi } from '../owlmq/owlmq-api.js';
 import { OwlmqStaleGenerationError } from '../owlmq/owlmq-errors.js';
+import { asError, pause } from '../async/bounded.js';
+import { Slots } from '../async/slots.js';
 import type { Standing } from './apply-gate.js';
+import { BeatingStanding } from './beating-standing.js';
 import { fromOwlmq } from './consumed-message.js';
-import {
-  allDrained,
-  Backoff,
-  beatWhile,
-  COMMIT_INTERVAL_MS,
-  sleep,
-  toError,
-  type ConsumingSide,
-  type SideOptions,
-} from './consuming-side.js';
+import { allDrained, Backoff, type ConsumingSide, type SideOptions } from './consuming-side.js';
 import { PartitionProgress } from './partition-progress.js';
+import { workThrough, type ReceivedAt } from './partition-work.js';
 
 export interface OwlmqSideOptions extends SideOptions {
   owlmq: OwlmqApi;
@@ -28,6 +24,9 @@ const LEAVE_TIMEOUT_MS = 2_000;
 export class OwlmqSide implements ConsumingSide {
   readonly #options: OwlmqSideOptions;
   readonly #stop = new AbortController();
+  readonly #slots: Slots;
+  /** Commits go one after the other, so that a lower position never comes behind a higher one. */
+  #committing: Promise<void> = Promise.resolve();
   #finished: Promise<void> = Promise.resolve();
   #membership: Membership | undefined;
   #partitions: PartitionProgress[] = [];
@@ -40,6 +39,9 @@ export class OwlmqSide implements ConsumingSide {
 
   constructor(options: OwlmqSideOptions) {
     this.#options = options;
+    this.#slots = new Slots(Math.max(options.concurrency, options.partitionsAtOnce));
+    // As many as there are partitions in hand.
+    setMaxListeners(0, this.#stop.signal);
   }
 
   get joined(): boolean {
@@ -91,7 +93,7 @@ export class OwlmqSide implements ConsumingSide {
           // The group went on without this member: it joins as a new one.
           this.#membership = undefined;
         } else if (!this.#isStopping()) {
-          this.#lastError = toError(error);
+          this.#lastError = asError(error);
           this.#options.onError(this.#lastError);
         }
         await backoff.wait(this.#stop.signal);
@@ -129,13 +131,13 @@ export class OwlmqSide implements ConsumingSide {
         this.#options.changed();
         return;
       }
-      await sleep(JOIN_AGAIN_MS, signal);
+      await pause(JOIN_AGAIN_MS, signal);
     }
   }
 
   /** Fetches, handles and commits until a rebalance is announced. */
   async #consume(backoff: Backoff): Promise<void> {
-    const { owlmq, groupId, limit } = this.#options;
+    const { owlmq, groupId, limit, paused } = this.#options;
     while (!this.#isStopping()) {
       const membership = this.#membership;
       if (membership === undefined) return;
@@ -144,10 +146,10 @@ export class OwlmqSide implements ConsumingSide {
         return;
       }
       const positions = this.#partitions
-        .filter(({ topic, partition, next, failed }) => !failed && next < limit(topic, partition))
+        .filter(({ topic, partition, next, failed }) => !failed && !paused() && next < limit(topic, partition))
         .map(({ topic, partition, next }): GroupOffset => ({ topic, partition, offset: next }));
       if (positions.length === 0) {
-        await sleep(FETCH_WAIT_MS, AbortSignal.any([this.#stop.signal, this.#wake.signal]));
+        await pause(FETCH_WAIT_MS, AbortSignal.any([this.#stop.signal, this.#wake.signal]));
         await this.#heartbeat(membership);
         continue;
       }
@@ -171,29 +173,40 @@ export class OwlmqSide implements ConsumingSide {
   }
 
   async #handle(result: FetchResult, fetchedAt: number): Promise<void> {
-    const { sessionTimeoutMs } = this.#options;
-    const lost = new AbortController();
-    const standing: Standing = {
-      signal: AbortSignal.any([lost.signal, this.#stop.signal]),
+    const { sessionTimeoutMs, interrupt, abandon } = this.#options;
+    const standing = new BeatingStanding({
+      intervalMs: sessionTimeoutMs / 4,
+      beat: async () => {
+        await this.#heartbeat(result.membership);
+        if (this.#membership?.state === 'rebalancing') standing.revoke();
+      },
       owned: () => performance.now() < this.#renewedAt + sessionTimeoutMs,
-    };
-    const stopBeating = beatWhile(sessionTimeoutMs / 4, () => this.#heartbeat(result.membership), lost);
+      stop: this.#stop.signal,
+      interrupt,
+      abandon,
+    });
     try {
-      for (const slice of result.partitions) {
-        const progress = this.#partitions.find(
-          ({ topic, partition }) => topic === slice.topic && partition === slice.partition,
-        );
-        if (progress !== undefined) await this.#handleSlice(slice, progress, standing);
-      }
+      await Promise.all(
+        result.partitions.map(async (slice) => {
+          const progress = this.#partitions.find(
+            ({ topic, partition }) => topic === slice.topic && partition === slice.partition,
+          );
+          if (progress === undefined) return;
+          await this.#handleSlice(slice, progress, standing).catch((error: unknown) => {
+            // The others end too, and are waited for.
+            standing.lose(asError(error));
+          });
+        }),
+      );
     } finally {
       try {
         // A lost generation may not commit, and has nothing to commit that the next owner would not handle again.
-        if (!lost.signal.aborted) await this.#commit();
+        if (standing.lost === undefined) await this.#commit();
       } finally {
-        await stopBeating();
+        await standing.end();
       }
     }
-    if (lost.signal.aborted) throw toError(lost.signal.reason);
+    if (standing.lost !== undefined) throw standing.lost;
     for (const { topic, partition, endOffset } of result.partitions) {
       const progress = this.#partitions.find((one) => one.topic === topic && one.partition === partition);
       if (progress !== undefined && progress.next >= endOffset) progress.atEnd(fetchedAt);
@@ -206,29 +219,25 @@ export class OwlmqSide implements ConsumingSide {
     progress: PartitionProgress,
     standing: Standing,
   ): Promise<void> {
-    const { runner, limit } = this.#options;
-    let lastCommit = performance.now();
-    for (const record of slice.records) {
-      if (record.offset < progress.next) continue;
-      if (standing.signal.aborted || progress.failed || this.#membership?.state === 'rebalancing') return;
-      const bound = limit(slice.topic, slice.partition);
-      if (record.offset >= bound) {
-        progress.next = Math.max(progress.next, bound);
-        return;
-      }
-      const verdict = await runner.run(fromOwlmq(slice.topic, record), record.offset, standing);
-      if (verdict === 'failed') progress.failed = true;
-      if (verdict !== 'done') return;
-      progress.handled(record.offset + 1, record.timestamp);
-      if (performance.now() - lastCommit > COMMIT_INTERVAL_MS) {
-        await this.#commit();
-        lastCommit = performance.now();
-      }
-    }
+    await workThrough(received(slice), {
+      side: this.#options,
+      slots: this.#slots,
+      progress,
+      standing,
+      mayGoOn: () => this.#membership?.state !== 'rebalancing',
+      commit: () => this.#commit(),
+    });
   }
 
   /** Commits all positions, after the observations of what is before them. */
   async #commit(): Promise<void> {
+    const commit = this.#committing.then(() => this.#commitNow());
+    // Who waits for this one hears of its failure.
+    this.#committing = commit.catch(() => undefined);
+    await commit;
+  }
+
+  async #commitNow(): Promise<void> {
     const { owlmq, groupId, flush } = this.#options;
     const membership = this.#membership;
     const moved = this.#partitions.filter(({ next, committed }) => next !== committed);
@@ -265,11 +274,15 @@ export class OwlmqSide implements ConsumingSide {
     const waiting = new AbortController();
     try {
       // With OwlMQ away the lease ends the membership.
-      await Promise.race([owlmq.leaveGroup(groupId, memberId), sleep(LEAVE_TIMEOUT_MS, waiting.signal)]);
+      await Promise.race([owlmq.leaveGroup(groupId, memberId), pause(LEAVE_TIMEOUT_MS, waiting.signal)]);
     } catch (error) {
-      onError(toError(error));
+      onError(asError(error));
     } finally {
       waiting.abort();
     }
   }
+}
+
+function* received({ topic, records }: FetchResult['partitions'][number]): Iterable<ReceivedAt> {
+  for (const record of records) yield { ...fromOwlmq(topic, record), offset: record.offset };
 }

@@ -1,5 +1,3 @@
-import { partitionKey } from './message-runner.js';
-
 /** How far a side is in one partition that is assigned to it. Offsets are those of the side's leg. */
 export class PartitionProgress {
   /** Offset of the next message to handle. */
@@ -47,4 +45,9 @@ export class PartitionProgress {
   atEnd(time: number): void {
     this.#watermark = Math.max(this.#watermark ?? 0, time);
   }
+}
+
+/** `TOPIC/PARTITION`. */
+export function partitionKey(topic: string, partition: number): string {
+  return `${topic}/${partition}`;
 }
