@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ObservationComparison, type ComparisonReport } from '../src/comparator/observation-log.js';
+import { decodeObservation, OBSERVATIONS_TOPIC, type Observation } from '../src/consumer/observation.js';
 import type { ConsumedMessage } from '../src/consumer/consumed-message.js';
 import { DualConsumer, type DualConsumerOptions } from '../src/consumer/dual-consumer.js';
 import { HandlerInterruptedError } from '../src/consumer/handler-interrupted.js';
@@ -84,6 +85,44 @@ describe('handlers of a DualConsumer', () => {
       () => (applied.length >= count ? true : undefined),
       () => `${applied.length} of ${count} applied, ${errors.map(String).join()}`,
     );
+
+  /** From where both sides observe, until all that was published has been compared, without a discrepancy. */
+  async function startShadows(members: number): Promise<Record<string, number[]>> {
+    const observing = await bench.route({ shadow: 'observe' });
+    await bench.untilReports(members, ({ epoch }) => epoch === observing.epoch);
+    const from = { [bench.topic]: await bench.reader.ends(bench.topic) };
+    const state = await bench.route({ shadow: 'compare', shadowFrom: from });
+    await bench.untilReports(members, ({ epoch, shadow }) => epoch === state.epoch && shadow);
+    return from;
+  }
+
+  async function untilMatched(from: Record<string, number[]>, count: number): Promise<void> {
+    const comparison = new ObservationComparison({
+      connection: bench.connection,
+      migration: bench.migration,
+      groups: [bench.group],
+      latenessMs: 1_000,
+      roster: bench.roster,
+      from,
+    });
+    try {
+      let last: ComparisonReport | undefined;
+      const idleFrom = Date.now();
+      await until(
+        async () => {
+          last = await comparison.step();
+          const { counts, unmatched, comparedUpTo } = last.groups[bench.group] ?? {};
+          const done = counts !== undefined && counts.matched >= count && unmatched === 0;
+          return done && (comparedUpTo ?? 0) > idleFrom ? true : undefined;
+        },
+        () => JSON.stringify(last?.groups),
+      );
+      const none = { different: 0, missing: 0, unexpected: 0, reordered: 0, failedLive: 0, failedShadow: 0 };
+      expect(last?.groups[bench.group]).toMatchObject({ counts: { matched: count, ...none }, samples: [] });
+    } finally {
+      await comparison.close();
+    }
+  }
 
   describe('their signal', () => {
     it.each(LEGS)('on %s aborts when the time of stop() is over, and the message comes again', async (live) => {
@@ -442,6 +481,54 @@ describe('handlers of a DualConsumer', () => {
       },
     );
 
+    it('what was applied ahead of a failure is not applied again by the process, and is observed all the same', async () => {
+      await bench.close();
+      bench = await Bench.open(1);
+      const [begin = 0] = await bench.reader.ends(OBSERVATIONS_TOPIC);
+      await bench.route({});
+      let broken = true;
+      const options = (mine: number[]): Partial<DualConsumerOptions<string>> => ({
+        concurrency: 4,
+        capture: true,
+        handlerVersion: 'v7',
+        retry: { attempts: 1 },
+        apply: (value) => {
+          if (value === '4' && broken) throw new Error('planted');
+          mine.push(Number(value));
+        },
+      });
+      const [first, second]: [number[], number[]] = [[], []];
+      const consumer = await member(options(first));
+      const from = await startShadows(1);
+      await bench.publish(range(40).map((value) => ({ key: `k${value % 8}`, value: String(value) })));
+      await until(() => (consumer.status().failed === 1 && consumer.status().inHand === 0 ? true : undefined));
+      expect(Math.max(...first)).toBeGreaterThan(4);
+      // The partition is assigned anew, and comes back once the other is gone.
+      const other = await member(options(second));
+      await until(() => (consumer.status().failed + other.status().failed > 1 ? true : undefined));
+      broken = false;
+      await other.stop();
+      await until(() => (new Set([...first, ...second]).size === 40 ? true : undefined));
+      expect(new Set(first).size).toBe(first.length);
+      await untilMatched(from, 40);
+
+      const observed: Observation[] = [];
+      const [end = 0] = await bench.reader.ends(OBSERVATIONS_TOPIC);
+      for (let offset = begin; offset < end;) {
+        const [slice] = await bench.reader.read(OBSERVATIONS_TOPIC, [{ partition: 0, offset }]);
+        for (const { value } of slice?.records ?? []) {
+          const one = decodeObservation(value);
+          if (one?.migration === bench.migration) observed.push(one);
+        }
+        offset = slice?.nextOffset ?? end;
+      }
+      expect(observed.length).toBeGreaterThanOrEqual(80);
+      expect(new Set(observed.map(({ handlerVersion }) => handlerVersion))).toEqual(new Set(['v7']));
+      expect(new Set(observed.map(({ output }) => Number(JSON.parse(output?.captured?.text ?? '""'))))).toEqual(
+        new Set(range(40)),
+      );
+    });
+
     it('drain to their offsets', async () => {
       await routeTo('kafka');
       await member({
@@ -481,52 +568,16 @@ describe('handlers of a DualConsumer', () => {
       },
     };
     await Promise.all([member(options), member(options)]);
-    const observing = await bench.route({ shadow: 'observe' });
-    await bench.untilReports(2, ({ epoch }) => epoch === observing.epoch);
-    const from = { [bench.topic]: await bench.reader.ends(bench.topic) };
-    const state = await bench.route({ shadow: 'compare', shadowFrom: from });
-    await bench.untilReports(2, ({ epoch, shadow }) => epoch === state.epoch && shadow);
+    const from = await startShadows(2);
     const count = 1_500;
     for (let value = 0; value < count; value += 150) {
       await bench.publish(range(150).map((one) => ({ key: `k${(value + one) % 30}`, value: String(value + one) })));
     }
     // A third one: partitions move while messages are in hand.
     await member(options);
-    const comparison = new ObservationComparison({
-      connection: bench.connection,
-      migration: bench.migration,
-      groups: [bench.group],
-      latenessMs: 1_000,
-      roster: bench.roster,
-      from,
-    });
-    try {
-      let last: ComparisonReport | undefined;
-      await until(
-        async () => {
-          last = await comparison.step();
-          const { counts, unmatched } = last.groups[bench.group] ?? {};
-          return counts !== undefined && counts.matched >= count && unmatched === 0 ? true : undefined;
-        },
-        () => JSON.stringify(last?.groups),
-      );
-      expect(last?.groups[bench.group]).toMatchObject({
-        counts: {
-          matched: count,
-          different: 0,
-          missing: 0,
-          unexpected: 0,
-          reordered: 0,
-          failedLive: 0,
-          failedShadow: 0,
-        },
-        samples: [],
-      });
-      expect(new Set(applied).size).toBe(count);
-      expect(errors).toEqual([]);
-    } finally {
-      await comparison.close();
-    }
+    await untilMatched(from, count);
+    expect(new Set(applied).size).toBe(count);
+    expect(errors).toEqual([]);
   });
 });
 
