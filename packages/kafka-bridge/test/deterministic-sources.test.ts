@@ -59,6 +59,8 @@ describe('deterministic sources', () => {
     const all = [
       ...take('a', message({ id: 'b' }), [...order, ...order]),
       ...take('ab', message({ id: '' }), order),
+      // One text, if the three were put together without a seam.
+      ...take('a', message({ id: 'sb', topic: 'order' }), order),
       ...take('a', message({ id: 'b', topic: 'others' }), order),
       ...take('a', message({ id: 'c' }), order),
     ];
