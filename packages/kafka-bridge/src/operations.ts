@@ -46,12 +46,9 @@ export {
 export type { LogRecord } from './kafka/log-record.js';
 export { readProvenance } from './message/headers.js';
 export type { RoutingState, TopicOffsets } from './routing/routing-state.js';
-export {
-  comparisonCheckpointSchema,
-  type ComparisonCheckpoint,
-  type ComparisonCounts,
-  type DiscrepancySample,
-} from './comparator/comparator.js';
+export { comparisonCheckpointSchema, type ComparisonCheckpoint } from './comparator/comparator.js';
+export type { DiscrepancySample } from './comparator/samples.js';
+export type { AcknowledgedPattern, ComparisonCounts, DiscrepancyVerdict } from './comparator/verdicts.js';
 export {
   ObservationComparison,
   observationEnds,

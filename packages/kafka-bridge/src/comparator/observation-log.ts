@@ -6,10 +6,20 @@ import { LogReader, type PartitionBounds } from '../kafka/log-reader.js';
 import {
   ObservationJoiner,
   type ComparisonCheckpoint,
-  type ComparisonCounts,
-  type DiscrepancySample,
   type JoinerOptions,
+  type WatermarkLookup,
 } from './comparator.js';
+import type { DiscrepancySample } from './samples.js';
+import type { ComparisonCounts } from './verdicts.js';
+import {
+  interruptWatch,
+  isSilent,
+  noWatchedTime,
+  watch,
+  watchedMs,
+  type GroupLook,
+  type WatchedTime,
+} from './watched-time.js';
 
 export interface ObservationComparisonOptions extends JoinerOptions {
   connection: KafkaConnection;
@@ -18,12 +28,16 @@ export interface ObservationComparisonOptions extends JoinerOptions {
   roster: MemberRoster;
   /** Of an earlier comparison, to go on behind it. */
   checkpoint?: ComparisonCheckpoint;
+  /** How long a group may go without a comparison before it counts as silent, ms (default 15,000). */
+  quietMs?: number;
+  /** The time since the checkpoint does not count as watched, whatever happened in it. */
+  interrupted?: boolean;
 }
 
 /** What is known of one group. */
 export interface GroupComparison {
   counts: ComparisonCounts;
-  /** The newest discrepancies, at most 20. */
+  /** The newest discrepancies of each verdict. */
   samples: DiscrepancySample[];
   /** Observations that wait for their counterpart. */
   unmatched: number;
@@ -38,7 +52,7 @@ export interface GroupComparison {
 
 export interface ComparisonReport {
   groups: Record<string, GroupComparison>;
-  /** More observations were unmatched than fit: nothing is judged any more, and the result is inconclusive. */
+  /** More was compared out of order than is remembered: nothing is judged any more, and the result is inconclusive. */
   overflow: boolean;
   /** Observations that retention took before they were compared: not 0 is inconclusive. */
   expired: number;
@@ -47,6 +61,11 @@ export interface ComparisonReport {
    * step before; a later step of this comparison goes on to the same place first.
    */
   caughtUp: boolean;
+  /**
+   * Time, ms, in which every group was compared on both sides, and all of what it compared was judged. Cumulative over
+   * checkpoints; goes back by what is not judged any more.
+   */
+  watchedMs: number;
   checkpoint: ComparisonCheckpoint;
 }
 
@@ -63,6 +82,7 @@ export class ObservationsReplacedError extends Error {
 
 /** A watermark that has not moved for this long is told, ms. */
 const STALLED_AFTER_MS = 15_000;
+const QUIET_MS = 15_000;
 const MAX_WAIT_MS = 500;
 const ENDS_WITHIN_MS = 15_000;
 
@@ -91,8 +111,7 @@ export class ObservationComparison {
   readonly #options: ObservationComparisonOptions;
   readonly #joiner: ObservationJoiner;
   readonly #reader: LogReader;
-  /** Where to read on, by partition of the observations topic. */
-  readonly #positions = new Map<number, number>();
+  #watched: WatchedTime;
   /** When each watermark moved last, on the monotonic clock. */
   readonly #moved = new Map<string, { value: number; at: number }>();
   /** Of a step that did not get there. */
@@ -103,6 +122,8 @@ export class ObservationComparison {
   constructor(options: ObservationComparisonOptions) {
     this.#options = options;
     this.#joiner = new ObservationJoiner(options, options.checkpoint);
+    const watched = options.checkpoint?.watched ?? noWatchedTime();
+    this.#watched = options.interrupted === true ? interruptWatch(watched) : watched;
     this.#reader = new LogReader(options.connection, {
       clientId: `${newInstanceId()}-comparison`,
       maxWaitMs: MAX_WAIT_MS,
@@ -121,24 +142,23 @@ export class ObservationComparison {
     const { roster, groups } = this.#options;
     await roster.readToEnd();
     const watermarks = this.#watermarks();
-    const { signal } = options;
-    const bounds = await unlessEnded(this.#reader.bounds(OBSERVATIONS_TOPIC, { signal }), signal);
-    const goal = (this.#goal ??=
-      bounds === undefined ? undefined : { watermarks, ends: bounds.map(({ endOffset }) => endOffset) });
-    const caughtUp = goal !== undefined && bounds !== undefined && (await this.#readTo(goal.ends, bounds, options));
-    if (caughtUp) {
-      this.#goal = undefined;
-      this.#judged = goal.watermarks;
-      this.#joiner.judge((group, side, topic, partition) =>
-        goal.watermarks.get(group)?.[side].get(`${topic}/${partition}`),
-      );
+    const caughtUp = await this.#catchUp(watermarks, options);
+    const found = groups.map((name) => [name, this.#group(name, watermarks.get(name), caughtUp)] as const);
+    const limits = { standstillMs: STALLED_AFTER_MS, quietMs: this.#options.quietMs ?? QUIET_MS };
+    const looks = Object.fromEntries(found.map(([name, { look }]) => [name, look]));
+    this.#watched = watch(this.#watched, { at: Date.now(), groups: looks }, limits);
+    for (const [name, { group, look }] of found) {
+      if (look.alive && isSilent(this.#watched, name, limits)) {
+        group.stalled.push(`Group ${name}: nothing was compared for ${Math.round(limits.quietMs / 1_000)} s.`);
+      }
     }
     return {
-      groups: Object.fromEntries(groups.map((name) => [name, this.#group(name, watermarks.get(name))])),
+      groups: Object.fromEntries(found.map(([name, { group }]) => [name, group])),
       overflow: this.#joiner.overflow,
       expired: this.#joiner.expired,
       caughtUp,
-      checkpoint: this.#joiner.checkpoint(),
+      watchedMs: Math.max(0, watchedMs(this.#watched) - this.#unjudgedMs()),
+      checkpoint: { ...this.#joiner.checkpoint(), watched: this.#watched },
     };
   }
 
@@ -165,59 +185,95 @@ export class ObservationComparison {
     return found;
   }
 
-  /** Reads up to the ends; false when it ended before. */
+  /** Reads what members have reported, and judges; false when it ended before. */
+  async #catchUp(watermarks: Map<string, GroupWatermarks>, options: ComparisonStepOptions): Promise<boolean> {
+    const { signal } = options;
+    const bounds = await unlessEnded(this.#reader.bounds(OBSERVATIONS_TOPIC, { signal }), signal);
+    if (bounds === undefined) return false;
+    const goal = (this.#goal ??= { watermarks, ends: bounds.map(({ endOffset }) => endOffset) });
+    const watermarkOf: WatermarkLookup = (group, side, topic, partition) =>
+      goal.watermarks.get(group)?.[side].get(`${topic}/${partition}`);
+    if (!(await this.#joinUpTo(goal.ends, bounds, watermarkOf, options))) return false;
+    this.#goal = undefined;
+    this.#judged = goal.watermarks;
+    return true;
+  }
+
+  /** Reads up to the ends, and judges; false when it ended before. What is judged makes room for what was left. */
+  async #joinUpTo(
+    ends: readonly number[],
+    bounds: readonly PartitionBounds[],
+    watermarkOf: WatermarkLookup,
+    { maxMs, signal }: ComparisonStepOptions,
+  ): Promise<boolean> {
+    const deadline = performance.now() + (maxMs ?? Infinity);
+    for (const { partition, beginOffset, endOffset } of bounds) {
+      this.#joiner.truncated(partition, beginOffset);
+      const readUpTo = this.#joiner.readUpTo(partition);
+      if (readUpTo > endOffset) {
+        throw new ObservationsReplacedError(
+          `${OBSERVATIONS_TOPIC}/${partition} ends at ${endOffset}, before ${readUpTo}: it was made anew. Start the comparison without a checkpoint.`,
+        );
+      }
+    }
+    for (let round = 0; ; round += 1) {
+      const read = await this.#readTo(ends, bounds, watermarkOf, { deadline, signal });
+      if (read === 'in part') return false;
+      if (round > 0 && read === 'nothing') return true;
+      this.#joiner.judge(watermarkOf);
+    }
+  }
+
   async #readTo(
     ends: readonly number[],
     bounds: readonly PartitionBounds[],
-    { maxMs, signal }: ComparisonStepOptions,
-  ): Promise<boolean> {
+    watermarkOf: WatermarkLookup,
+    { deadline, signal }: { deadline: number; signal: AbortSignal | undefined },
+  ): Promise<'all' | 'in part' | 'nothing'> {
     const { migration } = this.#options;
-    const deadline = performance.now() + (maxMs ?? Infinity);
     let reads = 0;
-    for (const { partition, beginOffset, endOffset } of bounds) {
-      let position = this.#positions.get(partition) ?? this.#joiner.startOf(partition);
-      if (position < beginOffset) {
-        position = beginOffset;
-        this.#joiner.truncated(partition, beginOffset);
-      }
-      if (position > endOffset) {
-        throw new ObservationsReplacedError(
-          `${OBSERVATIONS_TOPIC}/${partition} ends at ${endOffset}, before ${position}: it was made anew. Start the comparison without a checkpoint.`,
-        );
-      }
-      while (position < (ends[partition] ?? endOffset)) {
-        if (signal?.aborted === true || (reads > 0 && performance.now() >= deadline)) return false;
-        const wanted = [{ partition, offset: position }];
-        const reading = this.#reader.read(OBSERVATIONS_TOPIC, wanted, { maxWaitMs: MAX_WAIT_MS, signal });
+    for (const { partition, endOffset } of bounds) {
+      for (;;) {
+        const wanted = this.#joiner.nextRead(partition, ends[partition] ?? endOffset, watermarkOf);
+        if (wanted === undefined) break;
+        if (signal?.aborted === true || (reads > 0 && performance.now() >= deadline)) return 'in part';
+        const places = [{ partition, offset: wanted.from }];
+        const reading = this.#reader.read(OBSERVATIONS_TOPIC, places, { maxWaitMs: MAX_WAIT_MS, signal });
         const slice = (await unlessEnded(reading, signal))?.[0];
-        if (slice === undefined) return false;
+        if (slice === undefined) return 'in part';
         reads += 1;
         for (const { offset, value } of slice.records) {
           const observation = decodeObservation(value);
           if (observation?.migration === migration) this.#joiner.add(partition, offset, observation);
         }
-        position = slice.nextOffset;
-        this.#joiner.reached(partition, position);
-        this.#positions.set(partition, position);
+        this.#joiner.reached(partition, slice.nextOffset);
       }
     }
-    return true;
+    return reads === 0 ? 'nothing' : 'all';
   }
 
-  #group(name: string, watermarks: GroupWatermarks | undefined): GroupComparison {
-    const { counts, samples, unmatched } = this.#joiner.result(name);
+  /** What is known of a group, and what it says for the time that is watched. */
+  #group(
+    name: string,
+    watermarks: GroupWatermarks | undefined,
+    caughtUp: boolean,
+  ): { group: GroupComparison; look: GroupLook } {
+    const { counts, samples, unmatched, parked } = this.#joiner.result(name);
     const partitions = this.#expectedPartitions(name, watermarks);
     const stalled: string[] = [];
     const compared: (number | undefined)[] = [];
+    let alive = partitions.length > 0;
     for (const side of ['live', 'shadow'] as const) {
       const known = watermarks?.[side] ?? new Map<string, number>();
       if (known.size === 0) {
+        alive = false;
         stalled.push(`Group ${name}: no living member reports how far its ${side} side is.`);
         continue;
       }
       for (const partition of partitions) {
         const time = known.get(partition);
         if (time === undefined) {
+          alive = false;
           stalled.push(`Group ${name}: no living member reports how far its ${side} side is in ${partition}.`);
           continue;
         }
@@ -229,9 +285,28 @@ export class ObservationComparison {
         }
       }
     }
+    stalled.push(...parked.map((lane) => parkedWords(name, lane)));
     const times = compared.filter((time) => time !== undefined);
-    const complete = partitions.length > 0 && times.length === 2 * partitions.length;
-    return { counts, samples, unmatched, stalled, ...(complete ? { comparedUpTo: Math.min(...times) } : {}) };
+    const complete = parked.length === 0 && partitions.length > 0 && times.length === 2 * partitions.length;
+    const comparedUpTo = complete ? Math.min(...times) : undefined;
+    const { matched, ignored, different, failedLive, failedShadow, acknowledged } = counts;
+    return {
+      group: { counts, samples, unmatched, stalled, ...(comparedUpTo === undefined ? {} : { comparedUpTo }) },
+      look: {
+        alive,
+        comparedUpTo: caughtUp ? comparedUpTo : undefined,
+        comparisons: matched + ignored + different + failedLive + failedShadow + acknowledged,
+      },
+    };
+  }
+
+  /** How long before the compared time the oldest observation is that waits for its counterpart, ms. */
+  #unjudgedMs(): number {
+    const waits = this.#options.groups.map((name) => {
+      const oldest = this.#joiner.result(name).oldestUnmatched;
+      return oldest === undefined ? 0 : (this.#watched.groups[name]?.upTo ?? 0) - oldest;
+    });
+    return Math.max(0, ...waits);
   }
 
   #expectedPartitions(name: string, watermarks: GroupWatermarks | undefined): string[] {
@@ -249,6 +324,12 @@ export class ObservationComparison {
     this.#moved.set(key, { value, at: now });
     return 0;
   }
+}
+
+function parkedWords(group: string, lane: string): string {
+  const [side = '', partition = ''] = lane.split(' ');
+  const other = side === 'live' ? 'shadow' : 'live';
+  return `Group ${group}: the comparison is behind in ${partition}: too much of the ${side} side waits for the ${other} side.`;
 }
 
 type GroupWatermarks = Record<ObservingSide, Map<string, number>>;

@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import { discrepancyVerdicts, type Discrepancy, type Observed } from './verdicts.js';
+
+export const sampleSchema = z.object({
+  verdict: z.enum(discrepancyVerdicts),
+  topic: z.string(),
+  partition: z.number(),
+  id: z.string(),
+  /** Offset in Kafka. */
+  kafka: z.number(),
+  /** Offset in OwlMQ; absent where the shadow has not seen it. */
+  owlmq: z.number().optional(),
+  /** Message time, Unix ms. */
+  time: z.number().optional(),
+  /** Epoch of the routing state that the shadow saw it under; the live side, where there is no shadow's. */
+  epoch: z.number().optional(),
+  /** Version of the handlers, where services tell one. */
+  handlerVersion: z.object({ live: z.string().optional(), shadow: z.string().optional() }).optional(),
+  /** JSON pointers of what differs; empty when the difference is beyond the fields that are told apart. */
+  fields: z.array(z.string()).optional(),
+  /** Class of the error, for failures. */
+  error: z.string().optional(),
+});
+/** A discrepancy that a person can look up: where it is, never what it holds. */
+export type DiscrepancySample = z.infer<typeof sampleSchema>;
+
+/** The newest of each verdict are kept: many of one kind do not push out another. */
+const MAX_OF_VERDICT = 5;
+
+/** Samples of a group with one more, newest last. */
+export function keepSample(
+  samples: readonly DiscrepancySample[],
+  { verdict, fields, error }: Discrepancy,
+  observation: Observed,
+  counterpart: Observed | undefined,
+): DiscrepancySample[] {
+  const { topic, partition, id, kafka, owlmq, time, epoch } = observation;
+  const versions = {
+    [observation.side]: observation.handlerVersion,
+    ...(counterpart === undefined ? {} : { [counterpart.side]: counterpart.handlerVersion }),
+  };
+  const known = Object.entries(versions).filter(([, version]) => version !== undefined);
+  const sample: DiscrepancySample = {
+    verdict,
+    topic,
+    partition,
+    id,
+    kafka,
+    ...(owlmq === undefined ? {} : { owlmq }),
+    time,
+    epoch,
+    ...(known.length === 0 ? {} : { handlerVersion: Object.fromEntries(known) as DiscrepancySample['handlerVersion'] }),
+    ...(fields === undefined ? {} : { fields }),
+    ...(error === undefined ? {} : { error }),
+  };
+  const alike = samples.filter((one) => one.verdict === verdict);
+  const oldest = alike.length < MAX_OF_VERDICT ? undefined : alike[0];
+  return [...samples.filter((one) => one !== oldest), sample];
+}
