@@ -1,4 +1,4 @@
-import type { RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
+import type { AcknowledgedPattern, RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
 
 /**
  * The steps of a migration as the workflow sees them. All are idempotent: one that is run again finds what the first
@@ -233,6 +233,12 @@ export interface WatchSoakRequest {
   from: TopicOffsets;
   /** End the slice at the first discrepancy: worth it only while there is clean time to lose. */
   endAtDiscrepancy: boolean;
+  /** How long a group may go without a comparison before its time does not count, ms. */
+  quietMs?: number;
+  /** The time since the last slice does not count: somebody paused. */
+  interrupted?: boolean;
+  /** Discrepancies that are known and counted apart. */
+  acknowledged?: AcknowledgedPattern[];
 }
 
 /** What became of the comparisons of a group, cumulative over checkpoints. */
@@ -245,6 +251,10 @@ export interface VerdictCounts {
   failedLive: number;
   failedShadow: number;
   ignored: number;
+  /** Came after they were judged missing or unexpected; absent in reports of earlier versions, as the next. */
+  late?: number;
+  /** Discrepancies of a pattern that was acknowledged, in place of their verdict. */
+  acknowledged?: number;
 }
 
 export interface GroupComparison {
@@ -259,6 +269,11 @@ export interface SoakReport {
   comparison: {
     checkpoint: unknown;
     groups: Record<string, GroupComparison>;
+    /**
+     * Time, ms, in which every group was compared on both sides and all of it was judged. Cumulative over checkpoints, as
+     * counts are; absent in reports of earlier versions.
+     */
+    watchedMs?: number;
     /** The comparison cannot be trusted any more and has to begin anew: why, in words. */
     lost?: string;
     /** The newest, capped; never payload values. */
@@ -273,6 +288,12 @@ export interface DiscrepancySample {
   id: string;
   /** JSON pointers of the fields that differ. */
   fields: string[];
+  /** Where to look it up; absent in reports of earlier versions. */
+  partition?: number | undefined;
+  kafka?: number | undefined;
+  owlmq?: number | undefined;
+  epoch?: number | undefined;
+  handlerVersion?: { live?: string | undefined; shadow?: string | undefined } | undefined;
 }
 
 export interface WatchWarmRequest {

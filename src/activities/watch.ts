@@ -42,6 +42,10 @@ export function watchActivities(
           latenessMs: request.latenessMs,
           from: request.from,
           start: request.start,
+          acknowledged: request.acknowledged ?? [],
+          ...(request.quietMs === undefined ? {} : { quietMs: request.quietMs }),
+          // An attempt that takes over goes on in the same slice.
+          interrupted: request.interrupted === true && resumed === undefined,
           ...(earlier === undefined ? {} : { checkpoint: earlier }),
         });
         const known = discrepancies((request.comparison as ComparisonCheckpoint | undefined)?.groups ?? {});
@@ -146,7 +150,11 @@ function soakComparison(report: ComparisonReport): SoakReport['comparison'] {
     const comparedUpTo = report.caughtUp ? (of.comparedUpTo ?? null) : null;
     groups[group] = { counts, comparedUpTo, stalled: [...of.stalled, ...behind] };
     samples.push(
-      ...of.samples.map(({ verdict, topic, id, fields }) => ({ group, verdict, topic, id, fields: fields ?? [] })),
+      ...of.samples.map(({ fields, error: _error, time: _time, ...sample }) => ({
+        group,
+        ...sample,
+        fields: fields ?? [],
+      })),
     );
   }
   const lost = lostReason(report);
@@ -154,12 +162,13 @@ function soakComparison(report: ComparisonReport): SoakReport['comparison'] {
     checkpoint: report.checkpoint,
     groups,
     samples: samples.slice(-20),
+    watchedMs: report.watchedMs,
     ...(lost === undefined ? {} : { lost }),
   };
 }
 
 function lostReason(report: ComparisonReport): string | undefined {
-  if (report.overflow) return 'more observations waited for their counterpart than fit in memory';
+  if (report.overflow) return 'more was compared out of order than is remembered';
   if (report.expired > 0) return `retention took ${report.expired} observations before they were compared`;
   return undefined;
 }

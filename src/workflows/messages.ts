@@ -1,4 +1,5 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { AcknowledgeInput, RevokeInput } from './acknowledgements.js';
 import type { MigrationStatus, PlannedStep } from './status.js';
 
 /** What signals carry. All of it is optional, and plain text is taken as the reason. */
@@ -15,6 +16,9 @@ export const resumeUpdate = defineUpdate<string, [RequestInput?]>('resumeMigrati
 export const rollbackUpdate = defineUpdate<string, [RequestInput?]>('rollbackMigration');
 export const approveUpdate = defineUpdate<string, [RequestInput?]>('approveMigration');
 export const setRatioUpdate = defineUpdate<string, [{ ratio: number; by?: string; reason?: string }]>('setRatio');
+/** Excuses a known pattern of discrepancies; answers with its id. The other one ends that. */
+export const acknowledgeUpdate = defineUpdate<string, [AcknowledgeInput]>('acknowledge');
+export const revokeUpdate = defineUpdate<string, [RevokeInput]>('revokeAcknowledgement');
 
 export const statusQuery = defineQuery<MigrationStatus>('status');
 export const planQuery = defineQuery<PlannedStep[]>('plan');

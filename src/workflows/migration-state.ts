@@ -1,4 +1,4 @@
-import type { RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
+import type { AcknowledgedPattern, RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type {
   AuditFigures,
   Fences,
@@ -79,6 +79,14 @@ export interface RampState {
   lastActions: { at: string; ratio: number; action: RampAction['do']; why: string }[];
 }
 
+/** A pattern of discrepancies that does not set the soak back, and who answers for it. */
+export interface Acknowledgement extends Request {
+  /** Unique in the migration. */
+  id: string;
+  pattern: AcknowledgedPattern;
+  revoked?: Request;
+}
+
 /** Records of producers without the library in one topic, since the start. */
 export interface ForeignTopic {
   records: number;
@@ -122,9 +130,16 @@ export interface MigrationState {
   coverage?: TopicOffsets;
   soak: SoakClock;
   comparison?: unknown;
+  /** Somebody paused since the last slice of the comparison: the time between does not count. */
+  soakInterrupted?: boolean;
+  /** Discrepancies that somebody has acknowledged, oldest first, revoked ones among them. */
+  acknowledgements?: Acknowledgement[];
   /** Where the log of observations ended before anybody reported to it. */
   observationsFrom: number[];
-  verdicts: Record<string, { matched: number; discrepancies: number; comparedUpTo: string | null }>;
+  verdicts: Record<
+    string,
+    { matched: number; discrepancies: number; comparedUpTo: string | null; acknowledged?: number; late?: number }
+  >;
   readiness: ReadinessCheck[];
   cutover: CutoverRecord;
   warm?: {

@@ -13,6 +13,7 @@ import {
 import { defineSearchAttributeKey, SearchAttributeType, type SearchAttributeUpdatePair } from '@temporalio/common';
 import type { RoutingState } from '@owlmq/kafka-bridge/operations';
 import { applyRouting } from './activity-proxies.js';
+import { acknowledge, patternWords, revoke, type AcknowledgeInput, type RevokeInput } from './acknowledgements.js';
 import { ContinuousAudit } from './continuous-audit.js';
 import { causeOf, failedClosed, supersedingEpoch } from './failures.js';
 import type { RequestInput } from './messages.js';
@@ -83,6 +84,7 @@ export class Migration {
   pause(input: RequestInput | undefined): void {
     if (this.pauseRefusal() !== undefined) return;
     this.state.paused = toRequest(input);
+    this.state.soakInterrupted = true;
     this.note(`paused by ${this.state.paused.by}: ${this.state.paused.reason}`);
   }
 
@@ -117,6 +119,26 @@ export class Migration {
     }
     this.state.approved[what] = true;
     this.note(`${what} approved by ${by}`);
+  }
+
+  /** Why nothing can be acknowledged now; undefined when it can. */
+  acknowledgeRefusal(): string | undefined {
+    if (!this.isPast('ready') && this.state.rollback === undefined) return undefined;
+    return `nothing is compared any more in phase ${this.state.phase}.`;
+  }
+
+  /** @returns what the one who asked is told. */
+  acknowledge(input: AcknowledgeInput): string {
+    const { id, pattern, by, reason } = acknowledge(this.state, input, now());
+    this.note(`${id}: ${by} acknowledges discrepancies of ${patternWords(pattern)}: ${reason}`);
+    return `${id}: discrepancies of ${patternWords(pattern)} are counted apart from now on`;
+  }
+
+  /** @returns what the one who asked is told. */
+  revokeAcknowledgement(input: RevokeInput): string {
+    revoke(this.state, input, now());
+    this.note(`${input.id} revoked by ${input.by}: ${input.reason}`);
+    return `${input.id} is revoked: its discrepancies set the soak back from now on`;
   }
 
   /** Why a rollback is refused now; undefined when it is not. */

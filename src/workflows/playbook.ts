@@ -19,6 +19,7 @@ import { dualWrite } from './phases/dual-write.js';
 import { keepWarm } from './phases/keep-warm.js';
 import { preflightChecks } from './phases/preflight.js';
 import { rollBack } from './phases/roll-back.js';
+import { acknowledgeRefusal, revokeRefusal } from './acknowledgements.js';
 import { shadowSoak } from './phases/shadow-soak.js';
 import { buildStatus, planSteps, type MigrationStatus } from './status.js';
 
@@ -61,6 +62,10 @@ function validated(input: unknown): MigrationPlan {
     // Anything but an ApplicationFailure would be retried for ever.
     throw ApplicationFailure.nonRetryable(error.message, 'InvalidInput', error.problems);
   }
+}
+
+function refuse(reason: string | undefined): void {
+  if (reason !== undefined) throw new Error(`Refused: ${reason}`);
 }
 
 type RequestArguments = [messages.RequestInput?];
@@ -144,6 +149,19 @@ function listen(migration: Migration): void {
       if (migration.state.phase !== 'dual-write') {
         throw new Error(`Refused: the ratio can be set during the ramp, not in phase ${migration.state.phase}.`);
       }
+    },
+  });
+
+  setHandler(messages.acknowledgeUpdate, (input) => migration.acknowledge(input), {
+    description: 'Excuses a known pattern of discrepancies, with reason and author: those to come are counted apart.',
+    validator: (input) => {
+      refuse(migration.acknowledgeRefusal() ?? acknowledgeRefusal(migration.plan, migration.state, input as unknown));
+    },
+  });
+  setHandler(messages.revokeUpdate, (input) => migration.revokeAcknowledgement(input), {
+    description: 'Ends an acknowledgement: discrepancies of its pattern set the soak back again.',
+    validator: (input) => {
+      refuse(revokeRefusal(migration.state, input as unknown));
     },
   });
 

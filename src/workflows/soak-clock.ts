@@ -9,6 +9,8 @@ export interface SoakClock {
   groups: Record<string, GroupClock>;
   /** What stands in the way of clean time, in words; empty while it counts. */
   missing: string[];
+  /** Watched time as far as it was counted, and time that passed without being counted that may still be. */
+  watched?: { ms: number; unspentMs: number };
   lastDiscrepancy?: { group: string; verdict: string; topic: string; id: string; fields: string[] };
 }
 
@@ -27,6 +29,11 @@ export interface SoakTarget {
   minComparisons: number;
 }
 
+/** Watched time may reach the workflow this much after it passed: in the report of the next slice. */
+const MAX_UNSPENT_MS = 15_000;
+const SHORTEST_QUIET_MS = 15_000;
+const LONGEST_QUIET_MS = 3_600_000;
+
 export function newSoakClock(): SoakClock {
   return { cleanMs: 0, restarts: 0, groups: {}, missing: ['no comparison has been reported yet'] };
 }
@@ -39,9 +46,17 @@ export function discrepancyCount(counts: VerdictCounts): number {
 }
 
 /**
- * The clock after a report. Time counts only as far as every group was compared on both sides in it, never beyond the
- * time that passed since the last report, and only if every group had comparisons: silence is not clean. Any
- * discrepancy sets it to zero. A report that was counted already changes nothing, since its figures are cumulative.
+ * How long a group may go without a comparison, ms: as long as the comparisons that are wanted are apart on average,
+ * within limits.
+ */
+export function quietMs({ durationMs, minComparisons }: SoakTarget): number {
+  return Math.min(LONGEST_QUIET_MS, Math.max(SHORTEST_QUIET_MS, Math.round(durationMs / Math.max(1, minComparisons))));
+}
+
+/**
+ * The clock after a report. It gains what the report says was watched since the last one: time in which every group was
+ * compared on both sides, silence left out; never more than the time that passed. Any discrepancy sets it to zero.
+ * Figures are cumulative, so a report that was counted already, or that is out of date, changes nothing.
  *
  * @param elapsedMs time between the last report and this one, on the workflow's clock, pauses left out.
  */
@@ -53,7 +68,7 @@ export function advanceSoakClock(
 ): SoakClock {
   const missing: string[] = [];
   const groups: Record<string, GroupClock> = {};
-  let gainMs = elapsedMs;
+  let progress = elapsedMs;
   let discrepant = false;
   for (const name of target.groups) {
     const before = clock.groups[name] ?? { comparedUpTo: null, matched: 0, discrepancies: 0, comparisons: 0 };
@@ -61,27 +76,59 @@ export function advanceSoakClock(
     if (now === undefined) {
       missing.push(`group ${name}: nothing was reported`);
       groups[name] = before;
-      gainMs = 0;
+      progress = 0;
       continue;
     }
     const discrepancies = discrepancyCount(now.counts);
-    const matched = now.counts.matched + now.counts.ignored;
+    const matched = now.counts.matched + now.counts.ignored + (now.counts.acknowledged ?? 0);
     const compared = matched - before.matched;
     if (discrepancies > before.discrepancies) discrepant = true;
     missing.push(...now.stalled.map((reason) => `group ${name}: ${reason}`));
-    const progress = progressMs(before.comparedUpTo, now.comparedUpTo, elapsedMs);
-    if (compared <= 0) missing.push(`group ${name}: no comparison in the last ${Math.round(elapsedMs / 1000)} s`);
-    else if (progress === 0) missing.push(`group ${name}: the compared time does not advance`);
-    gainMs = Math.min(gainMs, compared > 0 && now.stalled.length === 0 ? progress : 0);
+    if (report.watchedMs === undefined) {
+      const moved = progressMs(before.comparedUpTo, now.comparedUpTo, elapsedMs);
+      if (compared <= 0) missing.push(`group ${name}: no comparison in the last ${Math.round(elapsedMs / 1000)} s`);
+      else if (moved === 0) missing.push(`group ${name}: the compared time does not advance`);
+      progress = Math.min(progress, compared > 0 && now.stalled.length === 0 ? moved : 0);
+    }
     groups[name] = {
-      comparedUpTo: now.comparedUpTo ?? before.comparedUpTo,
-      matched,
-      discrepancies,
+      comparedUpTo:
+        report.watchedMs === undefined
+          ? (now.comparedUpTo ?? before.comparedUpTo)
+          : latest(before.comparedUpTo, now.comparedUpTo),
+      matched: Math.max(matched, before.matched),
+      discrepancies: Math.max(discrepancies, before.discrepancies),
       comparisons: before.comparisons + Math.max(0, compared),
     };
   }
-  if (discrepant) return restarted(clock, groups, report);
-  return { ...clock, cleanMs: clock.cleanMs + Math.max(0, gainMs), groups, missing };
+  const { watchedMs } = report;
+  const spent = watchedMs === undefined ? undefined : spend(clock.watched, watchedMs, elapsedMs);
+  const gainMs = spent?.gainMs ?? Math.max(0, progress);
+  const watched = spent?.watched ?? clock.watched;
+  const next = watched === undefined ? clock : { ...clock, watched };
+  if (discrepant) return restarted(next, groups, report);
+  if (spent?.gainMs === 0 && missing.length === 0)
+    missing.push('no time since the last report in which every group was compared and moved on');
+  return { ...next, cleanMs: clock.cleanMs + gainMs, groups, missing };
+}
+
+/** Of the watched time what is new, as far as that much time has passed. */
+function spend(
+  before: SoakClock['watched'],
+  watchedMs: number,
+  elapsedMs: number,
+): { gainMs: number; watched: NonNullable<SoakClock['watched']> } {
+  const { ms, unspentMs } = before ?? { ms: 0, unspentMs: 0 };
+  const passedMs = unspentMs + Math.max(0, elapsedMs);
+  const gainMs = Math.min(passedMs, Math.max(0, watchedMs - ms));
+  return {
+    gainMs,
+    watched: { ms: Math.max(ms, watchedMs), unspentMs: Math.min(MAX_UNSPENT_MS, passedMs - gainMs) },
+  };
+}
+
+function latest(one: number | null, other: number | null): number | null {
+  if (one === null || other === null) return one ?? other;
+  return Math.max(one, other);
 }
 
 /** How far the compared time came, at most the elapsed time. The first report of a group says only where it begins. */
@@ -93,6 +140,7 @@ function progressMs(before: number | null, now: number | null, elapsedMs: number
 function restarted(clock: SoakClock, groups: Record<string, GroupClock>, report: SoakReport['comparison']): SoakClock {
   const sample = report.samples.at(-1);
   return {
+    ...(clock.watched === undefined ? {} : { watched: { ...clock.watched, unspentMs: 0 } }),
     cleanMs: 0,
     restarts: clock.restarts + 1,
     groups: Object.fromEntries(Object.entries(groups).map(([name, group]) => [name, { ...group, comparisons: 0 }])),

@@ -1,7 +1,9 @@
 import type { AuditFigures, Finding, ReadinessCheck } from '../activities/migration-activities.js';
 import type { MigrationPlan } from './migration-input.js';
 import { totalRates, type LegRates } from './audit-shards.js';
+import { patternWords } from './acknowledgements.js';
 import type {
+  Acknowledgement,
   Blocked,
   CutoverRecord,
   ForeignTopic,
@@ -48,6 +50,8 @@ export interface MigrationStatus {
     inconclusive: string[];
     remaining: string[];
     lastDiscrepancy: MigrationState['soak']['lastDiscrepancy'] | null;
+    /** Patterns of discrepancies that somebody has acknowledged, and who; revoked ones say so. */
+    acknowledgements: Acknowledgement[];
   };
   readiness: ReadinessCheck[];
   cutover: CutoverRecord;
@@ -195,6 +199,7 @@ export function buildStatus(plan: MigrationPlan, state: MigrationState): Migrati
       inconclusive: state.phase === 'shadow-soak' ? state.soak.missing : [],
       remaining: soakShortfalls(state.soak, target),
       lastDiscrepancy: state.soak.lastDiscrepancy ?? null,
+      acknowledgements: state.acknowledgements ?? [],
     },
     readiness: state.readiness,
     cutover: state.cutover,
@@ -265,6 +270,11 @@ export function statusMarkdown(plan: MigrationPlan, state: MigrationState): stri
       `- soak: ${words(state.soak.cleanMs)} clean of ${words(plan.soak.duration)}, ${state.soak.restarts} restarts`,
     );
     lines.push(...state.soak.missing.map((reason) => `- inconclusive: ${reason}`));
+    const inForce = (state.acknowledgements ?? []).filter(({ revoked }) => revoked === undefined);
+    lines.push(...inForce.map(({ id, pattern, by }) => `- ${id}, acknowledged by ${by}: ${patternWords(pattern)}`));
+    for (const [group, { acknowledged = 0 }] of Object.entries(state.verdicts)) {
+      if (acknowledged > 0) lines.push(`- group ${group}: ${acknowledged} acknowledged discrepancies`);
+    }
   }
   const sample = state.soak.lastDiscrepancy;
   if (sample !== undefined) {

@@ -62,6 +62,64 @@ describe('the soak clock', () => {
     }
   });
 
+  it('counts watched time once, whatever is reported again, out of date, or late', () => {
+    const step = fc.record({
+      watched: fc.integer({ min: 0, max: 60_000 }),
+      lost: fc.integer({ min: 0, max: 60_000 }),
+      differ: fc.integer({ min: 0, max: 9 }).map((chance) => chance === 0),
+      again: fc.option(fc.nat({ max: 39 }), { nil: null }),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        let clock = newSoakClock();
+        let watchedMs = 0;
+        let differences = 0;
+        let sinceDiscrepancy = 0;
+        const reports: SoakReport['comparison'][] = [];
+        for (const { watched, lost, differ, again } of steps) {
+          watchedMs += watched;
+          if (differ) differences += 1;
+          const counts = { ...noVerdicts, matched: watchedMs, different: differences };
+          const of = { counts, comparedUpTo: watchedMs, stalled: [] };
+          const said = { ...report({ a: of, b: of }), watchedMs };
+          reports.push(said);
+          clock = advanceSoakClock(clock, said, watched + lost, target);
+          sinceDiscrepancy = differ ? 0 : sinceDiscrepancy + watched;
+          expect(clock.cleanMs).toBe(sinceDiscrepancy);
+          const old = again === null ? undefined : reports[again];
+          // Redelivered or out of date: nothing new, and no discrepancy that was not seen before.
+          if (old !== undefined) clock = { ...advanceSoakClock(clock, old, 1_000, target), missing: [] };
+          expect(clock).toMatchObject({ cleanMs: sinceDiscrepancy, restarts: differences });
+          expect(clock.groups['a']).toMatchObject({ matched: watchedMs, discrepancies: differences });
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('counts no more than has passed, and what the report before had not told yet', () => {
+    const at = (watchedMs: number) => ({
+      ...report({ a: group(watchedMs, watchedMs), b: group(watchedMs, watchedMs) }),
+      watchedMs,
+    });
+    let clock = advanceSoakClock(newSoakClock(), at(3_000), 5_000, target);
+    expect(clock.cleanMs).toBe(3_000);
+    clock = advanceSoakClock(clock, at(10_000), 5_000, target);
+    expect(clock.cleanMs).toBe(10_000);
+    clock = advanceSoakClock(clock, at(20_000), 1_000, target);
+    expect(clock.cleanMs).toBe(11_000);
+    clock = advanceSoakClock(clock, at(20_000), 1_000, target);
+    expect(clock.missing.join()).toContain('no time since the last report');
+  });
+
+  it('does not go back for acknowledged discrepancies, which are comparisons', () => {
+    const start = advanceSoakClock(newSoakClock(), report({ a: group(3, 1_000), b: group(3, 1_000) }), 1_000, target);
+    const known = { ...report({ a: group(9, 2_000, { acknowledged: 4 }), b: group(9, 2_000) }), watchedMs: 900 };
+    const clock = advanceSoakClock(start, known, 1_000, target);
+    expect(clock).toMatchObject({ cleanMs: 900, restarts: 0 });
+    expect(clock.groups['a']?.comparisons).toBe(13);
+  });
+
   it('never counts more than the time that passed, nor time of a dead side, whatever is reported', () => {
     const step = fc.record({
       elapsedMs: fc.integer({ min: 0, max: 3_600_000 }),

@@ -29,6 +29,8 @@ export class FleetModel implements steps.MigrationActivities {
   findings: steps.Finding[] = [];
   /** Discrepancies found so far, by group. */
   discrepancies = 0;
+  /** Those that are of a pattern acknowledged since, wherever the request names one. */
+  acknowledgedDiscrepancies = 0;
   stalled: string[] = [];
   messages = 0;
   owlmqAlive = true;
@@ -175,13 +177,17 @@ export class FleetModel implements steps.MigrationActivities {
     return { checkpoint: { figures }, figures, checked: this.traffic, foreignAgoMs: {} };
   }
 
-  async watchSoak({ sliceMs, groups }: steps.WatchSoakRequest): Promise<steps.SoakReport> {
+  async watchSoak({ sliceMs, groups, comparison }: steps.WatchSoakRequest): Promise<steps.SoakReport> {
+    const began = await this.clock.now();
     await this.#slice(sliceMs);
     const comparedUpTo = await this.clock.now();
+    const before = (comparison as { watchedMs: number } | undefined)?.watchedMs ?? 0;
+    const watchedMs = before + (this.stalled.length > 0 ? 0 : comparedUpTo - began);
     this.messages += 10_000;
     return {
       comparison: {
-        checkpoint: { upTo: comparedUpTo },
+        checkpoint: { watchedMs },
+        watchedMs,
         groups: Object.fromEntries(
           groups.map((group) => [
             group,
@@ -195,6 +201,7 @@ export class FleetModel implements steps.MigrationActivities {
                 failedLive: 0,
                 failedShadow: 0,
                 ignored: 0,
+                acknowledged: this.acknowledgedDiscrepancies,
               },
               comparedUpTo,
               stalled: this.stalled,

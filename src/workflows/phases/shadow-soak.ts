@@ -1,7 +1,8 @@
 import type { SoakReport } from '../../activities/migration-activities.js';
 import { awaitConsumers, legEnds, observationEnds, watchSoak } from '../activity-proxies.js';
 import type { Migration } from '../migration.js';
-import { advanceSoakClock, discrepancyCount, newSoakClock, soakShortfalls } from '../soak-clock.js';
+import { activePatterns } from '../acknowledgements.js';
+import { advanceSoakClock, discrepancyCount, newSoakClock, quietMs, soakShortfalls } from '../soak-clock.js';
 import { soakTarget, words } from '../status.js';
 
 const HOUR = 3_600_000;
@@ -60,6 +61,12 @@ export async function soakSlice(
   const sliceMs = Math.min(longestMs, Math.max(500, Math.round(plan.soak.duration / 20)));
   const started = Date.now();
   const todo = 'Check that the worker reaches Kafka and OwlMQ.';
+  const interrupted = state.soakInterrupted === true;
+  delete state.soakInterrupted;
+  const acknowledged = activePatterns(state);
+  // What is acknowledged or revoked meanwhile counts from the next slice on, which begins at once.
+  const patterns = JSON.stringify(acknowledged);
+  const changed = () => JSON.stringify(activePatterns(state)) !== patterns;
   const summary = `soak ${words(state.soak.cleanMs)} of ${words(plan.soak.duration)} clean: compare for ${words(sliceMs)}`;
   const report = await migration.step('the shadow soak', todo, () =>
     migration.watch(
@@ -75,13 +82,19 @@ export async function soakSlice(
             start: state.observationsFrom,
             from: state.routing.shadowFrom ?? {},
             endAtDiscrepancy: state.soak.cleanMs > 0,
+            quietMs: quietMs(soakTarget(plan)),
+            interrupted,
+            acknowledged,
           },
         ]),
-      () => until() || migration.audit.failed,
+      () => until() || changed() || migration.audit.failed,
     ),
   );
   // Ended before it saw anything: the time does not count.
-  if (report === undefined) return;
+  if (report === undefined) {
+    if (interrupted) state.soakInterrupted = true;
+    return;
+  }
   takeReport(migration, report, Date.now() - started);
   const { lost } = report.comparison;
   if (lost === undefined) return;
@@ -99,6 +112,8 @@ function takeReport(migration: Migration, report: SoakReport, elapsedMs: number)
       matched: counts.matched,
       discrepancies: discrepancyCount(counts),
       comparedUpTo: comparedUpTo === null ? null : new Date(comparedUpTo).toISOString(),
+      acknowledged: counts.acknowledged ?? 0,
+      late: counts.late ?? 0,
     };
   }
   const before = state.soak;
