@@ -1,9 +1,11 @@
 import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { expect, it } from 'vitest';
 import type { WatchSoakRequest } from '../../src/activities/migration-activities.js';
-import type { AcknowledgeInput } from '../../src/workflows/acknowledgements.js';
+import { acknowledge, type AcknowledgeInput } from '../../src/workflows/acknowledgements.js';
 import { acknowledgeUpdate, revokeUpdate } from '../../src/workflows/messages.js';
-import { newModel, readStatus, run, untilStatus, usePlaybook, type Handle } from './playbook-fixture.js';
+import { parseMigrationInput } from '../../src/workflows/migration-input.js';
+import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
+import { defaults, newModel, readStatus, run, usePlaybook, type Handle } from './playbook-fixture.js';
 
 usePlaybook();
 
@@ -16,7 +18,7 @@ const known: AcknowledgeInput = {
   by: 'ann',
 };
 
-async function acknowledge(handle: Handle, change: Record<string, unknown> = {}): Promise<string> {
+async function ask(handle: Handle, change: Record<string, unknown> = {}): Promise<string> {
   return await handle.executeUpdate(acknowledgeUpdate, { args: [{ ...known, ...change } as AcknowledgeInput] });
 }
 
@@ -40,7 +42,7 @@ it('counts acknowledged discrepancies apart until that is revoked', async () => 
         if (nth === 5) model.discrepancies = 1;
         if (nth === 8) {
           expect((await readStatus(handle)).soak.restarts).toBe(1);
-          expect(await acknowledge(handle)).toContain('ack-1');
+          expect(await ask(handle)).toContain('ack-1');
         }
         // Known from here on: counted apart, the clock goes on.
         if (nth === 10) model.acknowledgedDiscrepancies = 3;
@@ -77,12 +79,12 @@ it('refuses what is incomplete, unknown or too late, with every problem at once'
         if (activity !== 'watchSoak' || asked) return;
         asked = true;
         const said = await refusal(
-          acknowledge(handle, { group: 'other', verdict: 'matched', topic: 'x', fields: ['total'], by: '', fieldz: 1 }),
+          ask(handle, { group: 'other', verdict: 'matched', topic: 'x', fields: ['total'], by: '', fieldz: 1 }),
         );
         for (const part of ['group must', 'verdict must', 'topic must', 'fields must', 'by must', 'fieldz']) {
           expect(said).toContain(part);
         }
-        expect(await refusal(acknowledge(handle, { verdict: 'missing' }))).toContain('fields are told of');
+        expect(await refusal(ask(handle, { verdict: 'missing' }))).toContain('fields are told of');
         const unknown = handle.executeUpdate(revokeUpdate, { args: [{ id: 'ack-9', reason: 'x', by: 'ann' }] });
         expect(await refusal(unknown)).toContain('none is');
       },
@@ -94,23 +96,33 @@ it('refuses what is incomplete, unknown or too late, with every problem at once'
   );
 });
 
-it('carries acknowledgements over to the run that continues', async () => {
-  const model = newModel();
-  const pattern = { group: 'payments', verdict: 'missing' } as const;
+it('goes on with what a run before had acknowledged, and numbers on from there', async () => {
+  const carried: CarriedOver = {
+    plan: parseMigrationInput({ ...defaults, decommission: 'automatic' }),
+    state: {
+      ...newMigrationState('2026-01-01T00:00:00.000Z'),
+      phase: 'shadow-soak',
+      epoch: 12,
+      partitions: { orders: 2 },
+      routing: { ratio: 1, primary: 'kafka', mirror: true, live: 'kafka', shadow: 'compare', shadowFrom: {} },
+      ratio: { wanted: 1, acknowledged: 1, settled: true },
+      auditFrom: { orders: [0, 0] },
+    },
+  };
+  const { reason, by, ...pattern } = known;
+  acknowledge(carried.state, known, '2026-01-01T00:00:00.000Z');
   await run(
     {
-      model,
-      before: async ({ activity }, nth, handle) => {
-        if (activity === 'watchSoak' && nth === 2)
-          await acknowledge(handle, { topic: undefined, fields: undefined, ...pattern });
+      carried,
+      before: async ({ activity, argument }, nth, handle) => {
+        if (activity !== 'watchSoak' || nth !== 1) return;
+        expect((argument as WatchSoakRequest).acknowledged).toEqual([pattern]);
+        expect(await ask(handle, { verdict: 'missing', fields: undefined })).toContain('ack-2');
       },
     },
     async (handle) => {
-      await untilStatus(handle, ({ soak }) => soak.acknowledgements.length === 1, 0);
-      await handle.result();
-      const status = await readStatus(handle);
-      // The state is what is handed over: it holds the whole of it as JSON.
-      expect(JSON.parse(JSON.stringify(status.soak.acknowledgements))).toMatchObject([{ id: 'ack-1', pattern }]);
+      const { soak } = await handle.result();
+      expect(soak.acknowledgements).toMatchObject([{ id: 'ack-1', pattern, reason, by }, { id: 'ack-2' }]);
     },
   );
 });

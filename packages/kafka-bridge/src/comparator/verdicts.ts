@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { differingFields } from '../consumer/field-digests.js';
 import type { Observation } from '../consumer/observation.js';
 
 /** Verdicts, counted apart; each pair of observations has one. What adds to it, or is none, says so. */
@@ -120,9 +121,4 @@ function covers(pointers: readonly string[], fields: readonly string[]): boolean
     fields.length > 0 &&
     fields.every((field) => pointers.some((pointer) => field === pointer || field.startsWith(`${pointer}/`)))
   );
-}
-
-function differingFields(live: Record<string, string>, shadow: Record<string, string>): string[] {
-  const pointers = [...new Set([...Object.keys(live), ...Object.keys(shadow)])].sort();
-  return pointers.filter((pointer) => live[pointer] !== shadow[pointer]);
 }
