@@ -19,7 +19,7 @@ const known: AcknowledgeInput = {
 };
 
 async function ask(handle: Handle, change: Record<string, unknown> = {}): Promise<string> {
-  return await handle.executeUpdate(acknowledgeUpdate, { args: [{ ...known, ...change } as AcknowledgeInput] });
+  return await handle.executeUpdate(acknowledgeUpdate, { args: [{ ...known, ...change }] });
 }
 
 async function refusal(attempt: Promise<string>): Promise<string> {

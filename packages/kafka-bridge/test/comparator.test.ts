@@ -176,7 +176,7 @@ describe('ObservationJoiner', () => {
               const rest = log.slice(at).filter((one) => one.side === side);
               return at === log.length ? undefined : Math.min(...rest.map(({ time }) => time)) - 1;
             };
-            const { crash, reads } = fault.next().value ?? { crash: false, reads: 0 };
+            const { crash, reads } = (fault.next() as IteratorYieldResult<{ crash: boolean; reads: number }>).value;
             if (crash) {
               // What is read in part is kept; what is done after the checkpoint is lost with the process.
               feed(joiner, log, at, truth, reads);

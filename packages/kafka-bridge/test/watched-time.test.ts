@@ -20,6 +20,8 @@ interface Second {
   traffic: boolean;
 }
 
+type Fault = 'looks' | 'is away' | 'is killed' | 'looks twice' | 'is behind' | 'pauses';
+
 /** Runs of seconds that are alike, so that long ones are likely. */
 const life = fc
   .array(
@@ -34,7 +36,7 @@ const life = fc
   .map((runs): Second[] => runs.flatMap(({ length, ...second }) => new Array<Second>(length).fill(second)));
 
 /** What whoever looks does at the end of a second. */
-const fault = fc.oneof(
+const fault: fc.Arbitrary<Fault> = fc.oneof(
   { weight: 20, arbitrary: fc.constant('looks' as const) },
   { weight: 2, arbitrary: fc.constant('is away' as const) },
   { weight: 1, arbitrary: fc.constant('is killed' as const) },
@@ -74,7 +76,7 @@ describe('watched time', () => {
             if (now?.shadow === true) upTo[name].shadow = at;
             if (now?.traffic === true && now.live && now.shadow) compared[name] += 1;
           }
-          const said = faults.next().value ?? 'looks';
+          const { value: said } = faults.next() as IteratorYieldResult<Fault>;
           const look = (behind: boolean): Look => ({
             at,
             groups: Object.fromEntries(

@@ -49,7 +49,7 @@ export function keepSample(
     ...(owlmq === undefined ? {} : { owlmq }),
     time,
     epoch,
-    ...(known.length === 0 ? {} : { handlerVersion: Object.fromEntries(known) as DiscrepancySample['handlerVersion'] }),
+    ...(known.length === 0 ? {} : { handlerVersion: Object.fromEntries(known) }),
     ...(fields === undefined ? {} : { fields }),
     ...(error === undefined ? {} : { error }),
   };
