@@ -272,7 +272,7 @@ describe('ObservationJoiner', () => {
     const pattern = { group: GROUP, verdict: 'different', fields: ['/b'] } as const;
     const joined = (acknowledged: JoinerOptions['acknowledged'] & object) => {
       const joiner = new ObservationJoiner({ ...options, acknowledged });
-      feed(joiner, [live, { ...shadow, handlerVersion: '2' } as Observation], 2);
+      feed(joiner, [live, { ...shadow, handlerVersion: '2' }], 2);
       return joiner.result(GROUP);
     };
     const known = { counts: { acknowledged: 1, different: 0 }, samples: [] };
@@ -291,7 +291,7 @@ describe('ObservationJoiner', () => {
 
   it('keeps samples of every verdict, however many there are of one', () => {
     const joiner = new ObservationJoiner(options);
-    feed(joiner, [live, { ...shadow, epoch: 3, handlerVersion: '2' } as Observation], 2);
+    feed(joiner, [live, { ...shadow, epoch: 3, handlerVersion: '2' }], 2);
     for (let kafka = 11; kafka < 1_000; kafka += 1) {
       joiner.add(0, kafka, observe('live', 'same', { kafka, owlmq: kafka, key: 'a' }));
     }

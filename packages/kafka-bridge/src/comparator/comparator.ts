@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { ObservingSide } from '../consumer/observation.js';
+import type { Observation, ObservingSide } from '../consumer/observation.js';
 import { Lane, ownOffset, type SavedLane, type Unmatched } from './lane.js';
 import { inRanges, joined, toRanges, type OffsetRanges } from './offset-ranges.js';
 import { keepSample, sampleSchema, type DiscrepancySample } from './samples.js';
@@ -11,7 +11,6 @@ import {
   type AcknowledgedPattern,
   type ComparisonCounts,
   type Discrepancy,
-  type Observed,
 } from './verdicts.js';
 import { watchedTimeSchema } from './watched-time.js';
 
@@ -281,7 +280,7 @@ export class ObservationJoiner {
   }
 
   /** Takes the observation at an offset of the log; in order within what `nextRead` said. */
-  add(logPartition: number, logOffset: number, observation: Observed): void {
+  add(logPartition: number, logOffset: number, observation: Observation): void {
     const group = this.#groups.get(observation.group);
     if (group === undefined || this.#isBefore(observation) || this.#overflow) return;
     const log = this.#log(logPartition);
@@ -412,7 +411,7 @@ export class ObservationJoiner {
   }
 
   /** Compares an observation behind the lane's place when the other side holds its counterpart. */
-  #matchAhead(pass: Pass & { kind: 'look ahead' }, logOffset: number, observation: Observed): void {
+  #matchAhead(pass: Pass & { kind: 'look ahead' }, logOffset: number, observation: Observation): void {
     const { group, pair, lane } = pass;
     if (logOffset < (lane.parkedAt ?? 0) || ownOffset(observation) <= pass.seen) return;
     pass.seen = ownOffset(observation);
@@ -442,7 +441,7 @@ export class ObservationJoiner {
     return Math.max(1, Math.floor(this.#maxUnmatched / 2 / Math.max(1, this.#lanes)));
   }
 
-  #compare(group: Group, one: Observed, counterpart: Observed): void {
+  #compare(group: Group, one: Observation, counterpart: Observation): void {
     const [live, shadow] = one.side === 'live' ? [one, counterpart] : [counterpart, one];
     const told = compareOutcomes(live, shadow);
     if (typeof told === 'string') group.counts[told] += 1;
@@ -460,7 +459,7 @@ export class ObservationJoiner {
     }
   }
 
-  #tell(group: Group, discrepancy: Discrepancy, observation: Observed, counterpart?: Observed): void {
+  #tell(group: Group, discrepancy: Discrepancy, observation: Observation, counterpart?: Observation): void {
     if (isAcknowledged(this.#options.acknowledged ?? [], observation, discrepancy)) {
       group.counts.acknowledged += 1;
       return;
@@ -525,7 +524,7 @@ export class ObservationJoiner {
     this.#held = 0;
   }
 
-  #isBefore({ topic, partition, kafka }: Observed): boolean {
+  #isBefore({ topic, partition, kafka }: Observation): boolean {
     return kafka < (this.#options.from?.[topic]?.[partition] ?? 0);
   }
 

@@ -1,10 +1,9 @@
-import type { ObservingSide } from '../consumer/observation.js';
+import type { Observation, ObservingSide } from '../consumer/observation.js';
 import { OffsetSet, type OffsetRanges } from './offset-ranges.js';
-import type { Observed } from './verdicts.js';
 
 /** An observation that waits for its counterpart. */
 export interface Unmatched {
-  observation: Observed;
+  observation: Observation;
   logOffset: number;
 }
 
@@ -53,7 +52,7 @@ export class Lane {
    * Whether an observation is behind one with a higher Kafka offset and the same key. A function of the last `window`
    * records of the log alone, so that reading these again after a crash is enough to go on alike.
    */
-  fellBehind(logOffset: number, observation: Observed, window: number): boolean {
+  fellBehind(logOffset: number, observation: Observation, window: number): boolean {
     if (this.side === 'live' || observation.key === null) return false;
     this.forgetKeys(logOffset - window);
     const own = ownOffset(observation);
@@ -74,6 +73,6 @@ export class Lane {
 }
 
 /** Offset on the leg that the side reads. */
-export function ownOffset({ side, kafka, owlmq }: Observed): number {
+export function ownOffset({ side, kafka, owlmq }: Observation): number {
   return side === 'live' ? kafka : (owlmq ?? kafka);
 }

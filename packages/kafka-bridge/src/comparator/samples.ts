@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { discrepancyVerdicts, type Discrepancy, type Observed } from './verdicts.js';
+import type { Observation } from '../consumer/observation.js';
+import { discrepancyVerdicts, type Discrepancy } from './verdicts.js';
 
 export const sampleSchema = z.object({
   verdict: z.enum(discrepancyVerdicts),
@@ -31,8 +32,8 @@ const MAX_OF_VERDICT = 5;
 export function keepSample(
   samples: readonly DiscrepancySample[],
   { verdict, fields, error }: Discrepancy,
-  observation: Observed,
-  counterpart: Observed | undefined,
+  observation: Observation,
+  counterpart: Observation | undefined,
 ): DiscrepancySample[] {
   const { topic, partition, id, kafka, owlmq, time, epoch } = observation;
   const versions = {

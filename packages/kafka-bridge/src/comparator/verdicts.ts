@@ -50,12 +50,6 @@ export interface AcknowledgedPattern {
   handlerVersion?: string;
 }
 
-/** What services may tell of their handler beside what every version of the library does. */
-export type Observed = Observation & {
-  handlerVersion?: string | undefined;
-  error?: { uncomparable?: true | undefined } | undefined;
-};
-
 export interface Discrepancy {
   verdict: DiscrepancyVerdict;
   /** JSON pointers of what differs; empty when the difference is beyond the fields that are told apart. */
@@ -81,7 +75,7 @@ export function noCounts(): ComparisonCounts {
 }
 
 /** Both sides' observations of a message: what they say together. */
-export function compareOutcomes(live: Observed, shadow: Observed): 'matched' | 'ignored' | Discrepancy {
+export function compareOutcomes(live: Observation, shadow: Observation): 'matched' | 'ignored' | Discrepancy {
   if (live.output !== undefined && shadow.output !== undefined) {
     if (live.output.digest === shadow.output.digest) {
       return live.output.whole === shadow.output.whole ? 'matched' : 'ignored';
@@ -102,7 +96,7 @@ export function compareOutcomes(live: Observed, shadow: Observed): 'matched' | '
 /** Whether somebody has acknowledged discrepancies of this kind. */
 export function isAcknowledged(
   patterns: readonly AcknowledgedPattern[],
-  { group, topic, handlerVersion }: Observed,
+  { group, topic, handlerVersion }: Observation,
   { verdict, fields }: Discrepancy,
 ): boolean {
   return patterns.some(
