@@ -1,4 +1,5 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, readdir, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -340,7 +341,9 @@ describe('death of the parent', () => {
 describe('the cache', () => {
   test('two fetches at once fetch once, and what a killed one left is cleared away', async () => {
     vi.stubEnv('ENGINES_CACHE', folder);
-    const { pid } = spawn('true', { stdio: 'ignore' });
+    const ended = spawn('true', { stdio: 'ignore' });
+    const { pid } = ended;
+    await once(ended, 'exit');
     await mkdir(join(folder, `thing.partial-${String(pid)}-0badcafe-1`));
     await writeFile(join(folder, 'thing.lock'), JSON.stringify({ pid, startedAt: 'long ago' }));
     let fills = 0;
