@@ -1,5 +1,5 @@
 import { metricMeter } from '@temporalio/activity';
-import type { PublisherReport } from '@owlmq/kafka-bridge/operations';
+import { isLiving, type PublisherReport } from '@owlmq/kafka-bridge/operations';
 import type { Dependencies } from './dependencies.js';
 import { pause, sliceEnd, withHeartbeat } from './heartbeat.js';
 import type { FleetFigures, MigrationActivities, WatchFleetRequest } from './migration-activities.js';
@@ -87,9 +87,7 @@ export class FleetWatch {
     );
     // One that comes later counts from its start, which is in the slice.
     this.#base ??= Object.fromEntries(publishers.map(({ report }) => [report.instance, countersOf(report)]));
-    const living = publishers
-      .filter(({ report, silentMs }) => report.state !== 'left' && silentMs <= report.leaseMs)
-      .map(({ report }) => report);
+    const living = publishers.filter(isLiving).map(({ report }) => report);
     const worst = {
       latencyMs: largest(living.map(({ owlmqLatencyMs }) => owlmqLatencyMs)),
       backlog: Math.max(0, ...living.map(({ backlog }) => backlog)),

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ConsumerReport, PublisherReport } from '@owlmq/kafka-bridge/operations';
+import { isCountedOut, type ConsumerReport, type PublisherReport } from '@owlmq/kafka-bridge/operations';
 import type { Dependencies } from './dependencies.js';
 import { attemptDeadline, withHeartbeat } from './heartbeat.js';
 import type {
@@ -11,8 +11,6 @@ import type {
   PublisherFleet,
 } from './migration-activities.js';
 
-/** Clock drift between a member's lease and the roster's count, and the time a report takes. */
-const LEASE_MARGIN_MS = 1_000;
 const POLL_MS = 20;
 
 /** The fleet, or a group, did not do what was asked in the time of the attempt. Says who and what. */
@@ -27,12 +25,12 @@ export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies):
   return {
     awaitPublishers: (request) =>
       untilReady(async () => {
-        return judgePublishers(request, await living(request.migration, 'publisher'));
+        return judgePublishers(request, await membersOf(request.migration, 'publisher'));
       }),
 
     awaitConsumers: (request) =>
       untilReady(async () => {
-        return judgeConsumers(request, await living(request.migration, 'consumer'));
+        return judgeConsumers(request, await membersOf(request.migration, 'consumer'));
       }),
 
     awaitDrained: (request) =>
@@ -42,20 +40,12 @@ export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies):
       }),
   };
 
-  /**
-   * A member trusts nothing for longer than its lease after a report that Kafka took: who has been silent for longer
-   * holds already, and need not be waited for.
-   */
-  async function living<R extends 'publisher' | 'consumer'>(migration: string, role: R) {
-    const asked = performance.now();
-    // Members that registered before the epoch was written are in the topic now; later ones read the epoch first.
-    await roster.readToEnd();
-    const members = roster
-      .members(migration, asked)
-      .filter(({ report }) => report.role === role && report.state !== 'left');
-    return members.map(({ report, silentMs }) => ({
-      report: report as R extends 'publisher' ? PublisherReport : ConsumerReport,
-      silent: silentMs > report.leaseMs + LEASE_MARGIN_MS,
+  async function membersOf<R extends 'publisher' | 'consumer'>(migration: string, role: R) {
+    const members = await roster.readMembers(migration);
+    const present = members.filter(({ report }) => report.role === role && report.state !== 'left');
+    return present.map((member) => ({
+      report: member.report as R extends 'publisher' ? PublisherReport : ConsumerReport,
+      silent: isCountedOut(member),
     }));
   }
 

@@ -1,4 +1,4 @@
-import { readProvenance, type LogRecord, type RoutingState } from '@owlmq/kafka-bridge/operations';
+import { isLiving, readProvenance, type LogRecord, type RoutingState } from '@owlmq/kafka-bridge/operations';
 import ms from 'ms';
 import type { Dependencies } from './dependencies.js';
 import type { Finding, MigrationActivities, PreflightRequest, ReadinessCheck } from './migration-activities.js';
@@ -47,7 +47,7 @@ export function preflightActivities(
       await roster.readToEnd();
       const members = roster
         .members(migration)
-        .filter(({ report, silentMs }) => report.state !== 'left' && silentMs <= report.leaseMs)
+        .filter(isLiving)
         .map(({ report }) => report);
       const publishers = members.filter((report) => report.role === 'publisher');
       const behind = publishers.filter((report) => report.epoch < epoch || report.mirrorDegraded);

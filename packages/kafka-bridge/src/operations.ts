@@ -64,7 +64,7 @@ export { RoutingWriter } from './routing/routing-writer.js';
 export { EpochSupersededError } from './routing/routing-errors.js';
 export { RoutingFollower } from './routing/routing-follower.js';
 export { MemberReporter } from './members/member-reporter.js';
-export { MemberRoster } from './members/member-roster.js';
+export { isCountedOut, isLiving, MemberRoster } from './members/member-roster.js';
 export type { ConsumerReport, MemberReport, PublisherReport } from './members/member-report.js';
 export { OwlmqClient } from './owlmq/owlmq-client.js';
 export type { OwlmqApi } from './owlmq/owlmq-api.js';

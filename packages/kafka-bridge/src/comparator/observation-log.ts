@@ -1,6 +1,6 @@
 import { OBSERVATIONS_TOPIC, decodeObservation, type ObservingSide } from '../consumer/observation.js';
 import { newInstanceId } from '../members/instance-id.js';
-import type { MemberRoster } from '../members/member-roster.js';
+import { isLiving, type MemberRoster } from '../members/member-roster.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { LogReader, type PartitionBounds } from '../kafka/log-reader.js';
 import {
@@ -172,8 +172,9 @@ export class ObservationComparison {
     const found = new Map(
       groups.map((name): [string, GroupWatermarks] => [name, { live: new Map(), shadow: new Map() }]),
     );
-    for (const { report, silentMs } of roster.members(migration)) {
-      if (report.role !== 'consumer' || report.state === 'left' || silentMs > report.leaseMs) continue;
+    for (const member of roster.members(migration)) {
+      const { report } = member;
+      if (report.role !== 'consumer' || !isLiving(member)) continue;
       const group = found.get(report.group);
       if (group === undefined) continue;
       for (const side of ['live', 'shadow'] as const) {

@@ -262,7 +262,8 @@ export class LogReader {
   }
 
   /**
-   * Everything of a topic's partition from an offset to its end at the time of the call, in order.
+   * Everything of a topic's partition from an offset, or the begin of the log, to its end at the time of the call, in
+   * order.
    *
    * @throws {OffsetOutOfRangeError} when the position is outside of the log.
    * @throws {UnknownTopicError}
@@ -271,12 +272,12 @@ export class LogReader {
   async *readToEnd(
     topic: string,
     partition: number,
-    from: number,
+    from: number | 'begin',
     call: LogCallOptions = {},
   ): AsyncGenerator<FetchedRecord> {
     const bound = (await this.bounds(topic, call))[partition];
     if (bound === undefined) throw new RangeError(`Partition ${partition} of ${topic} does not exist.`);
-    let offset = from;
+    let offset = from === 'begin' ? bound.beginOffset : from;
     while (offset < bound.endOffset) {
       const [slice] = await this.read(topic, [{ partition, offset }], { ...call, maxWaitMs: 500 });
       if (slice === undefined) return;

@@ -27,6 +27,22 @@ export interface RosterEntry {
   silentMs: number;
 }
 
+/** Drift of clocks between a member's lease and the roster's count, and the time that a report takes. */
+const LEASE_MARGIN_MS = 1_000;
+
+/** Whether a member has reported within its lease, and has not left. */
+export function isLiving({ report, silentMs }: RosterEntry): boolean {
+  return report.state !== 'left' && silentMs <= report.leaseMs;
+}
+
+/**
+ * Whether a member need not be waited for: it trusts nothing for longer than its lease after a report that Kafka took,
+ * and so holds by itself. To be asked of what `readMembers` returns.
+ */
+export function isCountedOut({ report, silentMs }: RosterEntry): boolean {
+  return silentMs > report.leaseMs + LEASE_MARGIN_MS;
+}
+
 const READ_TIMEOUT_MS = 30_000;
 const MAX_WAIT_MS = 500;
 const RETRY_FOR_MS = 1_000;
@@ -99,13 +115,24 @@ export class MemberRoster {
     while ((this.#follower.position ?? -1) < end) await wait(Infinity);
   }
 
+  /** The members of a migration, those that left included, in the order of their names. */
+  members(migration: string): RosterEntry[] {
+    return this.#membersAt(migration, performance.now());
+  }
+
   /**
-   * The members of a migration, those that left included, in the order of their names.
+   * The same, with all that was in the topic when this was called, and silent as of then: what was reported since may
+   * not have been read. A member that registered before a state was written is among them; later ones read that state.
    *
-   * @param now `performance.now()` as of which they are silent. Who acts on silence gives a time before `readToEnd`: what
-   * was reported since may not have been read.
+   * @throws {RosterUnavailableError} as `readToEnd` does.
    */
-  members(migration: string, now = performance.now()): RosterEntry[] {
+  async readMembers(migration: string): Promise<RosterEntry[]> {
+    const asked = performance.now();
+    await this.readToEnd();
+    return this.#membersAt(migration, asked);
+  }
+
+  #membersAt(migration: string, now: number): RosterEntry[] {
     return [...this.#entries.values()]
       .filter(({ report }) => report.migration === migration)
       .sort((a, b) => (a.report.instance < b.report.instance ? -1 : 1))

@@ -21,9 +21,8 @@ export async function highestReportedEpoch(
 ): Promise<number> {
   const reader = new LogReader(connection, { clientId, maxWaitMs: 500 });
   try {
-    const [bounds] = await reader.bounds(MEMBERS_TOPIC, { signal });
     let highest = 0;
-    for await (const { key, value } of reader.readToEnd(MEMBERS_TOPIC, 0, bounds?.beginOffset ?? 0, { signal })) {
+    for await (const { key, value } of reader.readToEnd(MEMBERS_TOPIC, 0, 'begin', { signal })) {
       if (value === null || key?.toString().startsWith(`${migration}/`) !== true) continue;
       highest = Math.max(highest, epochOf(value.toString()));
     }

@@ -116,8 +116,7 @@ export class RoutingWriter {
 
   async #readTopic(): Promise<Topic> {
     const topic: Topic = { standing: new Map(), last: new Map() };
-    const begin = (await this.#reader.bounds(ROUTING_TOPIC))[0]?.beginOffset ?? 0;
-    for await (const record of this.#reader.readToEnd(ROUTING_TOPIC, 0, begin)) {
+    for await (const record of this.#reader.readToEnd(ROUTING_TOPIC, 0, 'begin')) {
       try {
         const state = decodeRoutingRecord(record);
         if (state === undefined) continue;

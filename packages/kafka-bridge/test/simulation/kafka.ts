@@ -297,11 +297,6 @@ export class LogReader {
     return await Promise.resolve(PARTITIONS);
   }
 
-  async bounds(): Promise<{ partition: number; beginOffset: number; endOffset: number }[]> {
-    await this.#answer();
-    return [{ partition: 0, beginOffset: 0, endOffset: broker().reports.size }];
-  }
-
   async *readToEnd(topic: string): AsyncGenerator<LogRecord> {
     if (topic !== MEMBERS_TOPIC) throw new Error(`Nothing reads ${topic} here.`);
     await this.#answer();

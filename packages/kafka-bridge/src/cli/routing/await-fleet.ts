@@ -1,5 +1,5 @@
 import { pause } from '../../async/bounded.js';
-import type { MemberRoster } from '../../members/member-roster.js';
+import { isCountedOut, type MemberRoster } from '../../members/member-roster.js';
 import type { RoutingState } from '../../routing/routing-state.js';
 import { lag, memberName } from './fleet.js';
 
@@ -14,8 +14,6 @@ export interface FleetAnswer {
 }
 
 const POLL_MS = 100;
-/** Drift of clocks between a member's lease and this count, and the time that a report takes. */
-const LEASE_MARGIN_MS = 1_000;
 
 /** Waits until every living member follows a state that was written, or for `waitMs`. */
 export async function awaitFleet(
@@ -25,17 +23,15 @@ export async function awaitFleet(
 ): Promise<FleetAnswer> {
   const started = performance.now();
   for (;;) {
-    // Who registered before the state was written is in the topic by now; later ones read the state first.
-    const asked = performance.now();
-    await roster.readToEnd();
+    const members = await roster.readMembers(state.migration);
     const waitedMs = performance.now() - started;
     const answer: FleetAnswer = { following: [], behind: [], silent: [] };
-    for (const { report, silentMs } of roster.members(state.migration, asked)) {
+    for (const member of members) {
+      const { report } = member;
       if (report.state === 'left') continue;
       const behind = lag(report, state);
-      // A lease ends a lease after the last report: who has been silent for longer holds.
       if (behind === undefined) answer.following.push(report.instance);
-      else if (silentMs > report.leaseMs + LEASE_MARGIN_MS) answer.silent.push(report.instance);
+      else if (isCountedOut(member)) answer.silent.push(report.instance);
       else answer.behind.push(`${memberName(report)} ${behind}`);
     }
     options.onProgress(answer);
