@@ -157,7 +157,7 @@ export class ObservationComparison {
       overflow: this.#joiner.overflow,
       expired: this.#joiner.expired,
       caughtUp,
-      watchedMs: Math.max(0, watchedMs(this.#watched) - this.#unjudgedMs()),
+      watchedMs: Math.max(0, watchedMs(this.#watched) - this.#unjudgedMs(found)),
       checkpoint: { ...this.#joiner.checkpoint(), watched: this.#watched },
     };
   }
@@ -258,8 +258,8 @@ export class ObservationComparison {
     name: string,
     watermarks: GroupWatermarks | undefined,
     caughtUp: boolean,
-  ): { group: GroupComparison; look: GroupLook } {
-    const { counts, samples, unmatched, parked } = this.#joiner.result(name);
+  ): { group: GroupComparison; look: GroupLook; oldestUnmatched: number | undefined } {
+    const { counts, samples, unmatched, oldestUnmatched, parked } = this.#joiner.result(name);
     const partitions = this.#expectedPartitions(name, watermarks);
     const stalled: string[] = [];
     const compared: (number | undefined)[] = [];
@@ -298,15 +298,15 @@ export class ObservationComparison {
         comparedUpTo: caughtUp ? comparedUpTo : undefined,
         comparisons: matched + ignored + different + failedLive + failedShadow + acknowledged,
       },
+      oldestUnmatched,
     };
   }
 
   /** How long before the compared time the oldest observation is that waits for its counterpart, ms. */
-  #unjudgedMs(): number {
-    const waits = this.#options.groups.map((name) => {
-      const oldest = this.#joiner.result(name).oldestUnmatched;
-      return oldest === undefined ? 0 : (this.#watched.groups[name]?.upTo ?? 0) - oldest;
-    });
+  #unjudgedMs(found: readonly (readonly [string, { oldestUnmatched: number | undefined }])[]): number {
+    const waits = found.map(([name, { oldestUnmatched }]) =>
+      oldestUnmatched === undefined ? 0 : (this.#watched.groups[name]?.upTo ?? 0) - oldestUnmatched,
+    );
     return Math.max(0, ...waits);
   }
 

@@ -257,7 +257,6 @@ export class ShadowRunner<Output> implements MessageRunner {
   async #handle(received: ReceivedMessage, standing: Standing): Promise<RunResult> {
     const { group, process, gate, observer, retry } = this.#options;
     for (let attempt = 1; ; attempt += 1) {
-      if (!(await gate.enterShadow(standing))) return { verdict: 'held' };
       const turn = new HandlerTurn(group, received.message, standing, gate.lease);
       try {
         return this.#done(
@@ -270,7 +269,9 @@ export class ShadowRunner<Output> implements MessageRunner {
       } finally {
         turn.end();
       }
-      if (!(await nextAttempt(attempt, retry, standing.signal))) return { verdict: 'held' };
+      if (!(await nextAttempt(attempt, retry, standing.signal)) || !(await gate.enterShadow(standing))) {
+        return { verdict: 'held' };
+      }
     }
   }
 
