@@ -3,9 +3,7 @@ import { expect, it } from 'vitest';
 import type { WatchSoakRequest } from '../../src/activities/migration-activities.js';
 import { acknowledge, type AcknowledgeInput } from '../../src/workflows/acknowledgements.js';
 import { acknowledgeUpdate, revokeUpdate } from '../../src/workflows/messages.js';
-import { parseMigrationInput } from '../../src/workflows/migration-input.js';
-import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
-import { defaults, newModel, readStatus, run, usePlaybook, type Handle } from './playbook-fixture.js';
+import { defaults, type Handle, inSoak, newModel, readStatus, run, usePlaybook } from './playbook-fixture.js';
 
 usePlaybook();
 
@@ -97,18 +95,7 @@ it('refuses what is incomplete, unknown or too late, with every problem at once'
 });
 
 it('goes on with what a run before had acknowledged, and numbers on from there', async () => {
-  const carried: CarriedOver = {
-    plan: parseMigrationInput({ ...defaults, decommission: 'automatic' }),
-    state: {
-      ...newMigrationState('2026-01-01T00:00:00.000Z'),
-      phase: 'shadow-soak',
-      epoch: 12,
-      partitions: { orders: 2 },
-      routing: { ratio: 1, primary: 'kafka', mirror: true, live: 'kafka', shadow: 'compare', shadowFrom: {} },
-      ratio: { wanted: 1, acknowledged: 1, settled: true },
-      auditFrom: { orders: [0, 0] },
-    },
-  };
+  const carried = inSoak({ ...defaults, decommission: 'automatic' });
   const { reason, by, ...pattern } = known;
   acknowledge(carried.state, known, '2026-01-01T00:00:00.000Z');
   await run(

@@ -5,8 +5,8 @@ import { DefaultLogger, Runtime, Worker, type WorkflowBundleWithSourceMap } from
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeAll, beforeEach } from 'vitest';
-import type { MigrationInput } from '../../src/workflows/migration-input.js';
-import type { CarriedOver } from '../../src/workflows/migration-state.js';
+import { parseMigrationInput, type MigrationInput } from '../../src/workflows/migration-input.js';
+import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 import { FleetModel, type ModelCall } from './fleet-model.js';
@@ -21,6 +21,22 @@ import { bundleWorkflowSources } from './workflow-bundle.js';
 export const onSkippedTime = { timeout: 60_000, retry: 1 };
 
 export const defaults: MigrationInput = { topics: ['orders'], groups: ['payments', 'mails'] };
+
+/** As a run leaves it that continued as new in the soak. */
+export function inSoak(of: MigrationInput): CarriedOver {
+  return {
+    plan: parseMigrationInput(of),
+    state: {
+      ...newMigrationState('2026-01-01T00:00:00.000Z'),
+      phase: 'shadow-soak',
+      epoch: 12,
+      partitions: { orders: 2 },
+      routing: { ratio: 1, primary: 'kafka', mirror: true, live: 'kafka', shadow: 'compare', shadowFrom: {} },
+      ratio: { wanted: 1, acknowledged: 1, settled: true },
+      auditFrom: { orders: [0, 0] },
+    },
+  };
+}
 
 /** Of the test that runs: a clock of its own for each, so that none inherits another's skipped time. */
 let env: TestWorkflowEnvironment;

@@ -3,12 +3,13 @@ import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, it } from 'vitest';
 import type { FleetFigures, WatchAuditRequest } from '../../src/activities/migration-activities.js';
 import { parseMigrationInput, type MigrationInput } from '../../src/workflows/migration-input.js';
-import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
+import { newMigrationState } from '../../src/workflows/migration-state.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 import type { FleetModel, ModelCall } from './fleet-model.js';
 import {
   askRollback,
   type Handle,
+  inSoak,
   newModel,
   onSkippedTime,
   readStatus,
@@ -46,22 +47,6 @@ function ratios(model: FleetModel): number[] {
 
 function actions({ ramp }: MigrationStatus): (string | number)[][] {
   return (ramp?.lastActions ?? []).map(({ ratio, action }) => [ratio, action]);
-}
-
-/** As a run leaves it that continued as new in the soak. */
-function inSoak(of: MigrationInput): CarriedOver {
-  return {
-    plan: parseMigrationInput(of),
-    state: {
-      ...newMigrationState('2026-01-01T00:00:00.000Z'),
-      phase: 'shadow-soak',
-      epoch: 12,
-      partitions: { orders: 2 },
-      routing: { ratio: 1, primary: 'kafka', mirror: true, live: 'kafka', shadow: 'compare', shadowFrom: {} },
-      ratio: { wanted: 1, acknowledged: 1, settled: true },
-      auditFrom: { orders: [0, 0] },
-    },
-  };
 }
 
 /**
