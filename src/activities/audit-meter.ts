@@ -1,19 +1,15 @@
 import { metricMeter } from '@temporalio/activity';
 import type { MetricCounter, MetricGauge } from '@temporalio/common';
+import type { ForwardFigures } from '@owlmq/kafka-bridge/operations';
+import { addFigures, noAuditFigures } from '../workflows/audit-figures.js';
 import type { AuditFigures } from './migration-activities.js';
 
-/** What an audit counts of one topic, whichever way it goes. */
-export interface TopicFigures {
-  kafka: { messages: number; bytes: number };
-  owlmq: { messages: number; bytes: number };
-  missing: number;
-  repaired: number;
-  foreign: number;
-  /** Absent in checkpoints of earlier versions. */
-  forwarded?: number;
-  /** Not counted by a two-way audit. */
-  inversions?: number;
-}
+/**
+ * What an audit counts of one topic, whichever way it goes. A two-way audit counts no inversions; checkpoints of earlier
+ * versions lack what was forwarded.
+ */
+export type TopicFigures = Pick<ForwardFigures, 'kafka' | 'owlmq' | 'missing' | 'repaired' | 'foreign'> &
+  Partial<Pick<ForwardFigures, 'inversions' | 'forwarded'>>;
 
 const PREFIX = 'kafka_to_owlmq_audit';
 
@@ -103,27 +99,14 @@ function add(
 
 /** Figures of all topics together. */
 export function totals(topics: Readonly<Record<string, TopicFigures>>): AuditFigures {
-  const figures: AuditFigures = {
-    kafkaMessages: 0,
-    kafkaBytes: 0,
-    owlmqMessages: 0,
-    owlmqBytes: 0,
-    missing: 0,
-    repaired: 0,
-    inversions: 0,
-    foreign: {},
-    forwarded: {},
-  };
-  for (const [topic, of] of Object.entries(topics)) {
-    figures.kafkaMessages += of.kafka.messages;
-    figures.kafkaBytes += of.kafka.bytes;
-    figures.owlmqMessages += of.owlmq.messages;
-    figures.owlmqBytes += of.owlmq.bytes;
-    figures.missing += of.missing;
-    figures.repaired += of.repaired;
-    figures.inversions += of.inversions ?? 0;
-    figures.foreign[topic] = of.foreign;
-    figures.forwarded[topic] = of.forwarded ?? 0;
-  }
-  return figures;
+  return Object.entries(topics).reduce(
+    (sum, [topic, { kafka, owlmq, missing, repaired, inversions = 0, foreign, forwarded = 0 }]) =>
+      addFigures(sum, {
+        ...{ kafkaMessages: kafka.messages, kafkaBytes: kafka.bytes },
+        ...{ owlmqMessages: owlmq.messages, owlmqBytes: owlmq.bytes },
+        ...{ missing, repaired, inversions },
+        ...{ foreign: { [topic]: foreign }, forwarded: { [topic]: forwarded } },
+      }),
+    noAuditFigures,
+  );
 }

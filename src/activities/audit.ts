@@ -9,11 +9,11 @@ import {
   type MirrorCheckpoint,
   type TopicOffsets,
 } from '@owlmq/kafka-bridge/operations';
+import { figuresSince, publishersCopies } from '../workflows/audit-figures.js';
 import { AuditMeter, totals, type TopicFigures } from './audit-meter.js';
 import type { Dependencies } from './dependencies.js';
 import { pause, sliceEnd, withHeartbeat } from './heartbeat.js';
 import type {
-  AuditFigures,
   AuditOutcome,
   AuditRequest,
   Fences,
@@ -233,19 +233,13 @@ function failClosed(error: unknown): unknown {
 
 /**
  * Whether more copies are missing in this slice than the share allows of all that publishers will make in the alarm's
- * time, if they come as they do now. What the bridge forwards is never missing and does not count.
+ * time, if they come as they do now.
  */
 function isAlarming({ alarm, checkpoint }: WatchAuditRequest, { figures }: AuditOutcome, elapsedMs: number): boolean {
   if (alarm === undefined) return false;
-  const before = totals((checkpoint as ForwardCheckpoint | undefined)?.figures ?? {});
-  const missing = figures.missing - before.missing;
-  const copies = publishersCopies(figures) - publishersCopies(before);
-  const expected = copies * Math.max(1, alarm.withinMs / Math.max(1, elapsedMs));
-  return missing >= ALARMING && missing > alarm.share * expected;
-}
-
-function publishersCopies({ owlmqMessages, forwarded }: AuditFigures): number {
-  return owlmqMessages - Object.values(forwarded).reduce((sum, count) => sum + count, 0);
+  const slice = figuresSince(figures, totals((checkpoint as ForwardCheckpoint | undefined)?.figures ?? {}));
+  const expected = publishersCopies(slice) * Math.max(1, alarm.withinMs / Math.max(1, elapsedMs));
+  return slice.missing >= ALARMING && slice.missing > alarm.share * expected;
 }
 
 function recordsBetween(from: TopicOffsets | undefined, to: TopicOffsets): number {

@@ -7,6 +7,7 @@ import {
   type ComparisonReport,
   type MirrorCheckpoint,
 } from '@owlmq/kafka-bridge/operations';
+import { discrepancyCount } from '../workflows/soak-clock.js';
 import { MirrorRun, PAUSE_MS, STEP_MS } from './audit.js';
 import type { Dependencies } from './dependencies.js';
 import { pause, sliceEnd, withHeartbeat } from './heartbeat.js';
@@ -15,6 +16,7 @@ import type {
   GroupPosition,
   MigrationActivities,
   SoakReport,
+  VerdictCounts,
   WarmReport,
   WatchWarmRequest,
 } from './migration-activities.js';
@@ -125,20 +127,8 @@ interface WarmDetails {
   positionsAt: string | null;
 }
 
-function discrepancies(
-  groups: Readonly<Record<string, { counts: ComparisonReport['groups'][string]['counts'] }>>,
-): number {
-  return Object.values(groups).reduce(
-    (total, { counts }) =>
-      total +
-      counts.different +
-      counts.missing +
-      counts.unexpected +
-      counts.reordered +
-      counts.failedLive +
-      counts.failedShadow,
-    0,
-  );
+function discrepancies(groups: Readonly<Record<string, { counts: VerdictCounts }>>): number {
+  return Object.values(groups).reduce((total, { counts }) => total + discrepancyCount(counts), 0);
 }
 
 function soakComparison(report: ComparisonReport): SoakReport['comparison'] {

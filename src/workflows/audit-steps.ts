@@ -1,15 +1,8 @@
 import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type { AuditFigures, AuditOutcome, Fences } from '../activities/migration-activities.js';
 import { auditToKafka, auditToOwlmq } from './activity-proxies.js';
-import {
-  addFigures,
-  figuresSince,
-  noAuditFigures,
-  partitionShards,
-  ratesOf,
-  totalFigures,
-  type AuditShard,
-} from './audit-shards.js';
+import { addFigures, figuresSince, noAuditFigures } from './audit-figures.js';
+import { partitionShards, ratesOf, totalFigures, type AuditShard } from './audit-shards.js';
 import type { Migration } from './migration.js';
 import type { MigrationPlan } from './migration-input.js';
 import { together } from './together.js';

@@ -1,6 +1,6 @@
 import { ActivityFailure, CancellationScope, isCancellation } from '@temporalio/workflow';
 import { watchAudit } from './activity-proxies.js';
-import { noAuditFigures } from './audit-shards.js';
+import { noAuditFigures } from './audit-figures.js';
 import {
   auditRequest,
   auditShards,

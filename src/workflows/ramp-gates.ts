@@ -1,4 +1,5 @@
 import type { AuditFigures, FleetFigures } from '../activities/migration-activities.js';
+import { publishersCopies } from './audit-figures.js';
 import type { MigrationPlan } from './migration-input.js';
 import type { Verdict } from './ramp.js';
 
@@ -170,12 +171,9 @@ function traffic(gates: Gates, ratio: number, checked: number, intended: number)
   return { ...metric, verdict: 'success', words: `${counted(checked)} messages, ${counted(intended)} copies` };
 }
 
-/**
- * Of what publishers were to copy. Records that the bridge forwards are never missing, and must not hide by their
- * number that those of publishers are.
- */
-function parity(gates: Gates, { missing, owlmqMessages, forwarded }: AuditFigures): MetricVerdict {
-  const copies = owlmqMessages - Object.values(forwarded).reduce((sum, count) => sum + count, 0);
+function parity(gates: Gates, audit: AuditFigures): MetricVerdict {
+  const { missing } = audit;
+  const copies = publishersCopies(audit);
   const words = `${counted(missing)} of ${counted(copies)} intended copies were missing after the grace`;
   return limited('parity', shareOf(missing, copies), gates.missing, words);
 }

@@ -2,7 +2,7 @@ import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type * as steps from '../../src/activities/migration-activities.js';
-import { addFigures, noAuditFigures } from '../../src/workflows/audit-shards.js';
+import { addFigures, noAuditFigures } from '../../src/workflows/audit-figures.js';
 import { noFleetFigures } from '../../src/workflows/ramp-gates.js';
 
 /** A clock that a test can skip: the time-skipping server's, or the wall's. */

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { FleetWatch } from '../../src/activities/fleet-watch.js';
 import type { WatchFleetRequest } from '../../src/activities/migration-activities.js';
 import { Sustained, SustainedNames } from '../../src/activities/sustained.js';
-import { noAuditFigures, partitionShards } from '../../src/workflows/audit-shards.js';
+import { noAuditFigures } from '../../src/workflows/audit-figures.js';
+import { partitionShards } from '../../src/workflows/audit-shards.js';
 import { parseMigrationInput } from '../../src/workflows/migration-input.js';
 import {
   decideRamp,

@@ -1,7 +1,7 @@
 import { ActivityFailure, condition, isCancellation } from '@temporalio/workflow';
 import type { FleetFigures } from '../../activities/migration-activities.js';
 import { legEnds, watchFleet } from '../activity-proxies.js';
-import { noAuditFigures } from '../audit-shards.js';
+import { noAuditFigures } from '../audit-figures.js';
 import { AUDIT_TODO, joinAudited, proveCopies, type Audited } from '../audit-steps.js';
 import type { AuditAlarm } from '../continuous-audit.js';
 import { causeOf, failedClosed } from '../failures.js';
