@@ -17,9 +17,17 @@ export class ObservationsLostError extends Error {
 }
 
 const MAX_BATCH = 500;
+/** Half of what a broker takes by default: an observation may have some 30,000 characters, not all of one byte. */
+const MAX_BATCH_CHARS = 250_000;
 const MAX_BUFFERED = 5_000;
+const MAX_BUFFERED_CHARS = 8_000_000;
 const GIVE_UP_AFTER_MS = 15_000;
 const RETRY_DELAY_MS = 500;
+
+interface EncodedObservation {
+  key: string;
+  value: string;
+}
 
 /**
  * Writes observations to Kafka: in order, one request at a time, batched by how long a request takes. Observing must
@@ -28,7 +36,8 @@ const RETRY_DELAY_MS = 500;
 export class ObservationProducer {
   readonly #producer: Producer;
   readonly #onError: (error: Error) => void;
-  #buffer: Observation[] = [];
+  #buffer: EncodedObservation[] = [];
+  #bufferedChars = 0;
   #added = 0;
   #settled = 0;
   #waiting: { upTo: number; resolve: () => void }[] = [];
@@ -47,10 +56,14 @@ export class ObservationProducer {
 
   /** Takes an observation; resolves at once unless the buffer is full. */
   async add(observation: Observation): Promise<void> {
-    this.#buffer.push(observation);
+    const encoded = { key: observationKey(observation), value: encodeObservation(observation) };
+    this.#buffer.push(encoded);
+    this.#bufferedChars += encoded.value.length;
     this.#added += 1;
     this.#sending ??= this.#send();
-    if (this.#buffer.length >= MAX_BUFFERED) await this.#settledUpTo(this.#added - MAX_BUFFERED / 2);
+    if (this.#buffer.length >= MAX_BUFFERED || this.#bufferedChars >= MAX_BUFFERED_CHARS) {
+      await this.#settledUpTo(this.#added - Math.floor(this.#buffer.length / 2));
+    }
   }
 
   /** Resolves once every observation added so far was acknowledged by Kafka, or given up. */
@@ -76,13 +89,14 @@ export class ObservationProducer {
     // Lets what is added in the same turn share a request.
     await delay(1);
     while (this.#buffer.length > 0) {
-      const batch = this.#buffer.slice(0, MAX_BATCH);
+      const batch = firstBatch(this.#buffer);
       try {
         await this.#write(batch);
       } catch (error) {
         this.#onError(new ObservationsLostError(batch.length, { cause: error }));
       }
       this.#buffer = this.#buffer.slice(batch.length);
+      for (const { value } of batch) this.#bufferedChars -= value.length;
       this.#settled += batch.length;
       const due = this.#waiting.filter(({ upTo }) => upTo <= this.#settled);
       this.#waiting = this.#waiting.filter(({ upTo }) => upTo > this.#settled);
@@ -91,8 +105,7 @@ export class ObservationProducer {
     this.#sending = undefined;
   }
 
-  async #write(batch: readonly Observation[]): Promise<void> {
-    const messages = batch.map((one) => ({ key: observationKey(one), value: encodeObservation(one) }));
+  async #write(messages: EncodedObservation[]): Promise<void> {
     // Once given up, the service is not held again until a write succeeds.
     const deadline = performance.now() + (this.#failing ? 0 : GIVE_UP_AFTER_MS);
     for (;;) {
@@ -109,4 +122,12 @@ export class ObservationProducer {
       }
     }
   }
+}
+
+/** As many as one request takes, and one in any case. */
+function firstBatch(buffer: readonly EncodedObservation[]): EncodedObservation[] {
+  const batch = buffer.slice(0, MAX_BATCH);
+  let chars = 0;
+  const tooMany = batch.findIndex(({ value }) => (chars += value.length) > MAX_BATCH_CHARS);
+  return tooMany === -1 ? batch : batch.slice(0, Math.max(1, tooMany));
 }
