@@ -7,6 +7,7 @@ import {
   type WatermarkLookup,
 } from '../src/comparator/comparator.js';
 import type { ComparisonCounts } from '../src/comparator/verdicts.js';
+import { packFields } from '../src/consumer/field-digests.js';
 import type { Observation, ObservingSide } from '../src/consumer/observation.js';
 
 const GROUP = 'g';
@@ -46,7 +47,7 @@ function observe(side: ObservingSide, fate: Fate, message: { kafka: number; owlm
   const fails = fate.startsWith('both fail') || fate === `${side} fails` || uncomparable;
   const errorName = fate === 'both fail otherwise' && side === 'shadow' ? 'TypeError' : 'Error';
   return {
-    version: 1,
+    version: 2,
     migration: 'm',
     group: GROUP,
     side,
@@ -64,7 +65,7 @@ function observe(side: ObservingSide, fate: Fate, message: { kafka: number; owlm
           output: {
             digest: text,
             whole: fate === 'ignored' ? side : text,
-            fields: { '/a': 'a', '/b': text },
+            fields: packFields({ '/a': 'a', '/b': text }),
             truncated: false,
           },
         }),

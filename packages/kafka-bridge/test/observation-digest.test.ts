@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { UncomparableOutputError } from '../src/consumer/canonical-output.js';
-import { differingFields } from '../src/consumer/field-digests.js';
+import { differingFields, packFields, unpackFields } from '../src/consumer/field-digests.js';
+import { childPointer } from '../src/consumer/json-pointer.js';
 import { OutputDigester } from '../src/consumer/output-digest.js';
 import { decodeObservation, encodeObservation, observationKey, type Observation } from '../src/consumer/observation.js';
 
@@ -151,8 +152,9 @@ describe('OutputDigester', () => {
 });
 
 describe('observations', () => {
+  const digest = digester.digest({ amount: 12, 'unit price': 3 });
   const observation: Observation = {
-    version: 1,
+    version: 2,
     migration: 'm',
     group: 'g',
     side: 'shadow',
@@ -164,7 +166,7 @@ describe('observations', () => {
     time: 1,
     key: null,
     epoch: 3,
-    output: digester.digest({ amount: 12 }),
+    output: { ...digest, fields: packFields(digest.fields) },
   };
 
   it('are read as they were written, and hold no value', () => {
@@ -174,8 +176,28 @@ describe('observations', () => {
     expect(text).not.toContain(':12');
   });
 
+  it('of the first version are read as those of today', () => {
+    const text = JSON.stringify({ ...observation, version: 1, output: digest });
+    expect(decodeObservation(Buffer.from(text))).toEqual({ ...observation, version: 1 });
+  });
+
+  it('have the fields of any output packed and unpacked alike', () => {
+    const pointer = fc.array(fc.string({ unit: 'binary' })).map((names) => names.reduce(childPointer, ''));
+    fc.assert(
+      fc.property(
+        fc.dictionary(
+          pointer,
+          fc.base64String({ minLength: 1 }).map((text) => text.slice(0, 10)),
+        ),
+        (fields) => {
+          expect(unpackFields(packFields(fields))).toEqual({ ...fields });
+        },
+      ),
+    );
+  });
+
   it('are undefined where the bytes are something else', () => {
-    for (const text of ['', 'null', '{"version":2}', '[1'])
+    for (const text of ['', 'null', '{"version":3}', '[1'])
       expect(decodeObservation(Buffer.from(text))).toBeUndefined();
     expect(decodeObservation(null)).toBeUndefined();
   });

@@ -1,4 +1,4 @@
-import { OBSERVATIONS_TOPIC, decodeObservation, type ObservingSide } from '../consumer/observation.js';
+import { OBSERVATIONS_TOPIC, decodeObservation, mayBeOf, type ObservingSide } from '../consumer/observation.js';
 import { newInstanceId } from '../members/instance-id.js';
 import { isLiving, type MemberRoster } from '../members/member-roster.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
@@ -243,7 +243,8 @@ export class ObservationComparison {
         const slice = (await unlessEnded(reading, signal))?.[0];
         if (slice === undefined) return 'in part';
         reads += 1;
-        for (const { offset, value } of slice.records) {
+        for (const { offset, key, value } of slice.records) {
+          if (!mayBeOf(migration, key)) continue;
           const observation = decodeObservation(value);
           if (observation?.migration === migration) this.#joiner.add(partition, offset, observation);
         }

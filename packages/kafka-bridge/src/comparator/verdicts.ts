@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { differingFields } from '../consumer/field-digests.js';
+import { differingFields, unpackFields } from '../consumer/field-digests.js';
 import type { Observation } from '../consumer/observation.js';
 
 /** Verdicts, counted apart; each pair of observations has one. What adds to it, or is none, says so. */
@@ -80,7 +80,7 @@ export function compareOutcomes(live: Observation, shadow: Observation): 'matche
     if (live.output.digest === shadow.output.digest) {
       return live.output.whole === shadow.output.whole ? 'matched' : 'ignored';
     }
-    return { verdict: 'different', fields: differingFields(live.output.fields, shadow.output.fields) };
+    return { verdict: 'different', fields: differingFields(unpackFields(live.output.fields), unpackFields(shadow.output.fields)) };
   }
   if (live.output === undefined && shadow.output === undefined) {
     // Both fail in the same way: the shadow does as the live side does.

@@ -59,6 +59,26 @@ export function digestFields(tree: CanonicalTree, digest: (text: string) => stri
 }
 
 /**
+ * Field digests as one text, `POINTER DIGEST POINTER DIGEST …`, spaces of pointers written as `~2`: a comparison that has
+ * to read many observations takes apart only those that differ.
+ */
+export function packFields(fields: Readonly<Record<string, string>>): string {
+  return Object.entries(fields)
+    .flatMap(([pointer, digest]) => [pointer.replaceAll(' ', '~2'), digest])
+    .join(' ');
+}
+
+/** What `packFields` packed. */
+export function unpackFields(packed: string): Record<string, string> {
+  const words = packed === '' ? [] : packed.split(' ');
+  const fields: Record<string, string> = {};
+  for (let at = 0; at < words.length; at += 2) {
+    fields[(words[at] ?? '').replaceAll('~2', ' ')] = words[at + 1] ?? '';
+  }
+  return fields;
+}
+
+/**
  * Pointers of what differs between two outputs. Where one side names a part as a whole that the other names by its
  * parts, the whole is told.
  */

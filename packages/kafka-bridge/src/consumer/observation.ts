@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { packFields } from './field-digests.js';
 
 /** Kafka topic that both sides write their observations to. */
 export const OBSERVATIONS_TOPIC = 'owlmq-bridge.observations';
@@ -8,7 +9,8 @@ export type ObservingSide = 'live' | 'shadow';
 
 /** What one side did with one message. Holds digests; payload values only where a service captures its outputs. */
 export const observationSchema = z.object({
-  version: z.literal(1),
+  /** 1: `output.fields` is an object. */
+  version: z.union([z.literal(2), z.literal(1)]),
   migration: z.string(),
   group: z.string(),
   side: z.enum(['live', 'shadow']),
@@ -28,12 +30,12 @@ export const observationSchema = z.object({
   epoch: z.number().int().nonnegative(),
   /** Version of the handler that made it, where the service tells one. */
   handlerVersion: z.string().optional(),
-  /** The output, see `OutputDigest`; absent when the handler failed. */
+  /** The output, see `OutputDigest`, its fields packed; absent when the handler failed. */
   output: z
     .object({
       digest: z.string(),
       whole: z.string(),
-      fields: z.record(z.string(), z.string()),
+      fields: z.union([z.string(), z.record(z.string(), z.string()).transform(packFields)]),
       truncated: z.boolean(),
       captured: z.object({ text: z.string(), length: z.number() }).optional(),
     })
@@ -52,6 +54,11 @@ export type Observation = z.infer<typeof observationSchema>;
  */
 export function observationKey(observation: Observation): string {
   return [observation.migration, observation.group, observation.topic, observation.partition].join('/');
+}
+
+/** Whether a record with this key may hold observations of a migration: most that are of others need not be parsed. */
+export function mayBeOf(migration: string, key: Buffer | null): boolean {
+  return key === null || key.toString('utf8').startsWith(`${migration}/`);
 }
 
 export function encodeObservation(observation: Observation): string {

@@ -2,6 +2,7 @@ import { asError } from '../async/bounded.js';
 import { VIA, type Provenance } from '../message/headers.js';
 import type { RoutingState } from '../routing/routing-state.js';
 import type { ReceivedMessage } from './consumed-message.js';
+import { packFields } from './field-digests.js';
 import type { OutputDigester } from './output-digest.js';
 import type { Observation, ObservingSide } from './observation.js';
 import type { ObservationProducer } from './observation-producer.js';
@@ -60,7 +61,7 @@ export class Observer {
     const { kafka, owlmq } = message.position;
     if (kafka === undefined || !this.wants(side, received)) return undefined;
     return {
-      version: 1,
+      version: 2,
       migration,
       group,
       side,
@@ -101,7 +102,8 @@ export class Observer {
     const { comparable, digester } = this.#options;
     if ('error' in outcome) return { error: this.#tellError(outcome.error) };
     try {
-      return { output: digester.digest(comparable === undefined ? outcome.output : comparable(outcome.output)) };
+      const output = digester.digest(comparable === undefined ? outcome.output : comparable(outcome.output));
+      return { output: { ...output, fields: packFields(output.fields) } };
     } catch (error) {
       // An output that cannot be compared must not stop the service: it is told as what it is.
       const told = asError(error);
