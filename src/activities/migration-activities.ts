@@ -1,4 +1,4 @@
-import type { AcknowledgedPattern, RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
+import type { AcknowledgedPattern, RoutingState, TopicOffsets, WatchedSpans } from '@owlmq/kafka-bridge/operations';
 
 /**
  * The steps of a migration as the workflow sees them. All are idempotent: one that is run again finds what the first
@@ -35,7 +35,7 @@ export interface MigrationActivities {
   watchAudit(request: WatchAuditRequest): Promise<WatchAuditReport>;
   /** Watches what publishers report for a slice of time. Ends early once a limit is broken for good. */
   watchFleet(request: WatchFleetRequest): Promise<FleetFigures>;
-  /** Compares shadows with live consumers for a slice of time. Ends early on a discrepancy. */
+  /** Compares shadows with live consumers for a slice of time, in all partitions or some. Ends early on a discrepancy. */
   watchSoak(request: WatchSoakRequest): Promise<SoakReport>;
   /** Runs the two-way audit and checkpoints group positions for a slice of time. */
   watchWarm(request: WatchWarmRequest): Promise<WarmReport>;
@@ -227,7 +227,11 @@ export interface WatchSoakRequest {
   latenessMs: number;
   sliceMs: number;
   comparison?: unknown;
-  /** Where in the log of observations to begin without a checkpoint. */
+  /** The part of the observations topic's partitions to compare; absent: all. */
+  partitions?: number[] | undefined;
+  /** Activities that this comparison is shared by; absent: one. */
+  parts?: number;
+  /** Where in the log of observations to begin without a checkpoint, by its partitions. */
   start: number[];
   /** Kafka offsets from which both sides report what they do. */
   from: TopicOffsets;
@@ -235,6 +239,8 @@ export interface WatchSoakRequest {
   endAtDiscrepancy: boolean;
   /** How long a group may go without a comparison before its time does not count, ms. */
   quietMs?: number;
+  /** Time (Unix ms) up to which what was watched was counted already. */
+  watchedFrom?: number;
   /** The time since the last slice does not count: somebody paused. */
   interrupted?: boolean;
   /** Discrepancies that are known and counted apart. */
@@ -265,20 +271,25 @@ export interface GroupComparison {
   stalled: string[];
 }
 
+/** What a comparison says, of a part of it or of all its parts. Figures are cumulative over checkpoints. */
+export interface ComparedSoFar {
+  groups: Record<string, GroupComparison>;
+  /** Time, ms, in which every group was compared on both sides and all of it was judged. Absent in the oldest reports. */
+  watchedMs?: number;
+  /** The comparison cannot be trusted any more and has to begin anew: why, in words. */
+  lost?: string;
+  /** The newest, capped; never payload values. */
+  samples: DiscrepancySample[];
+}
+
+export interface SoakComparison extends ComparedSoFar {
+  checkpoint: unknown;
+  /** When this part was at work; in reports of earlier versions `watchedMs` stands in its place. */
+  watched?: WatchedSpans;
+}
+
 export interface SoakReport {
-  comparison: {
-    checkpoint: unknown;
-    groups: Record<string, GroupComparison>;
-    /**
-     * Time, ms, in which every group was compared on both sides and all of it was judged. Cumulative over checkpoints, as
-     * counts are; absent in reports of earlier versions.
-     */
-    watchedMs?: number;
-    /** The comparison cannot be trusted any more and has to begin anew: why, in words. */
-    lost?: string;
-    /** The newest, capped; never payload values. */
-    samples: DiscrepancySample[];
-  };
+  comparison: SoakComparison;
 }
 
 export interface DiscrepancySample {
@@ -288,7 +299,8 @@ export interface DiscrepancySample {
   id: string;
   /** JSON pointers of the fields that differ. */
   fields: string[];
-  /** Where to look it up; absent in reports of earlier versions. */
+  /** Message time, Unix ms; absent in reports of earlier versions, as the next are, which say where to look it up. */
+  time?: number | undefined;
   partition?: number | undefined;
   kafka?: number | undefined;
   owlmq?: number | undefined;

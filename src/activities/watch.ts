@@ -2,6 +2,7 @@ import { ApplicationFailure, log } from '@temporalio/activity';
 import {
   observationEnds,
   ObservationComparison,
+  ObservationsReplacedError,
   translateToKafka,
   type ComparisonCheckpoint,
   type ComparisonReport,
@@ -15,6 +16,7 @@ import type {
   DiscrepancySample,
   GroupPosition,
   MigrationActivities,
+  SoakComparison,
   SoakReport,
   VerdictCounts,
   WarmReport,
@@ -25,6 +27,8 @@ import type {
 const POSITIONS_EVERY_MS = 30_000;
 /** Short: the warm watch tells at once that a system is away, and looks again by itself. */
 const RETRY_FOR_MS = 2_000;
+/** Unmatched observations that all parts of a comparison hold: their checkpoints together are below 1 MB. */
+const MAX_UNMATCHED = 20_000;
 
 /** Watches that run for a slice of time, and complete early, with what they saw, when they are cancelled. */
 export function watchActivities(
@@ -45,7 +49,10 @@ export function watchActivities(
           from: request.from,
           start: request.start,
           acknowledged: request.acknowledged ?? [],
+          ...(request.partitions === undefined ? {} : { partitions: request.partitions }),
+          maxUnmatched: Math.ceil(MAX_UNMATCHED / (request.parts ?? 1)),
           ...(request.quietMs === undefined ? {} : { quietMs: request.quietMs }),
+          watchedFrom: request.watchedFrom ?? 0,
           // An attempt that takes over goes on in the same slice.
           interrupted: request.interrupted === true && resumed === undefined,
           ...(earlier === undefined ? {} : { checkpoint: earlier }),
@@ -60,6 +67,10 @@ export function watchActivities(
             if (signal.aborted || Date.now() >= end || found) return { comparison: soakComparison(compared) };
             await pause(PAUSE_MS, signal);
           }
+        } catch (error) {
+          if (!(error instanceof ObservationsReplacedError)) throw error;
+          // No further attempt finds what it began with.
+          return { comparison: { checkpoint: undefined, groups: {}, samples: [], lost: error.message } };
         } finally {
           await comparison.close();
         }
@@ -131,8 +142,8 @@ function discrepancies(groups: Readonly<Record<string, { counts: VerdictCounts }
   return Object.values(groups).reduce((total, { counts }) => total + discrepancyCount(counts), 0);
 }
 
-function soakComparison(report: ComparisonReport): SoakReport['comparison'] {
-  const groups: SoakReport['comparison']['groups'] = {};
+function soakComparison(report: ComparisonReport): SoakComparison {
+  const groups: SoakComparison['groups'] = {};
   const samples: DiscrepancySample[] = [];
   for (const [group, of] of Object.entries(report.groups)) {
     const { duplicates, ...counts } = of.counts;
@@ -140,7 +151,7 @@ function soakComparison(report: ComparisonReport): SoakReport['comparison'] {
     const comparedUpTo = report.caughtUp ? (of.comparedUpTo ?? null) : null;
     groups[group] = { counts, comparedUpTo, stalled: [...of.stalled, ...behind] };
     samples.push(
-      ...of.samples.map(({ fields, error: _error, time: _time, ...sample }) => ({
+      ...of.samples.map(({ fields, error: _error, ...sample }) => ({
         group,
         ...sample,
         fields: fields ?? [],
@@ -152,7 +163,7 @@ function soakComparison(report: ComparisonReport): SoakReport['comparison'] {
     checkpoint: report.checkpoint,
     groups,
     samples: samples.slice(-20),
-    watchedMs: report.watchedMs,
+    watched: report.watched,
     ...(lost === undefined ? {} : { lost }),
   };
 }

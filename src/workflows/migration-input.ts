@@ -121,6 +121,11 @@ const migrationInputSchema = z
         minComparisons: z.number().int().min(1).default(1_000),
         /** How late an observation may be before the other side's counts as missing. */
         lateness: duration({ min: 100, max: 24 * HOUR }).prefault('1 minute'),
+        /**
+         * Activities that share the partitions of the observations topic. One joins tens of thousands of messages a
+         * second; more of them help only as far as there are workers to run them.
+         */
+        parallelism: z.number().int().min(1).max(16).default(1),
       })
       .prefault({}),
     cutover: z

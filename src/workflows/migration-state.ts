@@ -129,7 +129,12 @@ export interface MigrationState {
   /** Kafka offsets from which every record has its copy in OwlMQ. */
   coverage?: TopicOffsets;
   soak: SoakClock;
+  /** Of a comparison in one part, by an earlier version. */
   comparison?: unknown;
+  /** Checkpoints of the comparison, by the parts that its activities do. */
+  comparisons?: unknown[];
+  /** Time (Unix ms) up to which what the comparison watched was counted. */
+  watchedUpTo?: number;
   /** Somebody paused since the last slice of the comparison: the time between does not count. */
   soakInterrupted?: boolean;
   /** Discrepancies that somebody has acknowledged, oldest first, revoked ones among them. */

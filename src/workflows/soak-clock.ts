@@ -1,4 +1,4 @@
-import type { GroupComparison, SoakReport, VerdictCounts } from '../activities/migration-activities.js';
+import type { ComparedSoFar, GroupComparison, VerdictCounts } from '../activities/migration-activities.js';
 
 /** How much clean comparison there has been without a break. JSON-safe. */
 export interface SoakClock {
@@ -62,7 +62,7 @@ export function quietMs({ durationMs, minComparisons }: SoakTarget): number {
  */
 export function advanceSoakClock(
   clock: SoakClock,
-  report: SoakReport['comparison'],
+  report: ComparedSoFar,
   elapsedMs: number,
   target: SoakTarget,
 ): SoakClock {
@@ -137,7 +137,7 @@ function progressMs(before: number | null, now: number | null, elapsedMs: number
   return Math.min(elapsedMs, Math.max(0, now - before));
 }
 
-function restarted(clock: SoakClock, groups: Record<string, GroupClock>, report: SoakReport['comparison']): SoakClock {
+function restarted(clock: SoakClock, groups: Record<string, GroupClock>, report: ComparedSoFar): SoakClock {
   const sample = report.samples.at(-1);
   return {
     ...(clock.watched === undefined ? {} : { watched: { ...clock.watched, unspentMs: 0 } }),

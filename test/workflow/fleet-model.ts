@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
-import type { RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
+import type { RoutingState, Span, TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type * as steps from '../../src/activities/migration-activities.js';
 import { addFigures, noAuditFigures } from '../../src/workflows/audit-figures.js';
 import { noFleetFigures } from '../../src/workflows/ramp-gates.js';
@@ -120,7 +120,7 @@ export class FleetModel implements steps.MigrationActivities {
   }
 
   observationEnds(): Promise<number[]> {
-    return Promise.resolve([0]);
+    return Promise.resolve([0, 0, 0, 0]);
   }
 
   awaitDrained({ leg, offsets }: steps.AwaitDrainedRequest): Promise<TopicOffsets> {
@@ -177,26 +177,33 @@ export class FleetModel implements steps.MigrationActivities {
     return { checkpoint: { figures }, figures, checked: this.traffic, foreignAgoMs: {} };
   }
 
-  async watchSoak({ sliceMs, groups, comparison }: steps.WatchSoakRequest): Promise<steps.SoakReport> {
+  async watchSoak(request: steps.WatchSoakRequest): Promise<steps.SoakReport> {
+    const { sliceMs, groups, comparison, partitions = [0] } = request;
     const began = await this.clock.now();
     await this.#slice(sliceMs);
     const comparedUpTo = await this.clock.now();
-    const before = (comparison as { watchedMs: number } | undefined)?.watchedMs ?? 0;
-    const watchedMs = before + (this.stalled.length > 0 ? 0 : comparedUpTo - began);
+    const earlier = (comparison as Span[] | undefined) ?? [];
+    const spans: Span[] = this.stalled.length > 0 ? earlier : [...earlier, [began, comparedUpTo]];
     this.messages += 10_000;
+    // All is in the first part, and the others are alive.
+    const share = partitions.includes(0) ? this.messages : 0;
     return {
       comparison: {
-        checkpoint: { watchedMs },
-        watchedMs,
+        checkpoint: spans,
+        watched: {
+          lookedAt: comparedUpTo,
+          alive: spans,
+          compared: Object.fromEntries(groups.map((group) => [group, share > 0 ? spans : []])),
+        },
         groups: Object.fromEntries(
           groups.map((group) => [
             group,
             {
               counts: {
-                matched: this.messages,
+                matched: share,
                 missing: 0,
                 unexpected: 0,
-                different: this.discrepancies,
+                different: share > 0 ? this.discrepancies : 0,
                 reordered: 0,
                 failedLive: 0,
                 failedShadow: 0,
@@ -209,7 +216,7 @@ export class FleetModel implements steps.MigrationActivities {
           ]),
         ),
         samples:
-          this.discrepancies === 0
+          share === 0 || this.discrepancies === 0
             ? []
             : [{ group: groups[0] ?? '', verdict: 'different', topic: 'orders', id: 'id-1', fields: ['/total'] }],
       },

@@ -1,7 +1,7 @@
 import { setTimeout as realTime } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, it } from 'vitest';
-import type { FleetFigures, WatchAuditRequest } from '../../src/activities/migration-activities.js';
+import type { FleetFigures, WatchAuditRequest, WatchSoakRequest } from '../../src/activities/migration-activities.js';
 import { parseMigrationInput, type MigrationInput } from '../../src/workflows/migration-input.js';
 import { newMigrationState } from '../../src/workflows/migration-state.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
@@ -381,10 +381,11 @@ describe('producers without the library', onSkippedTime, () => {
   });
 });
 
-describe('an audit in several activities', onSkippedTime, () => {
+describe('an audit and a comparison in several activities', onSkippedTime, () => {
   it('shares the partitions out, each with its own checkpoint, in every phase', async () => {
     const model = newModel();
-    const shared = { ...brief, topics: ['invoices', 'orders'], audit: { parallelism: 3 } };
+    const soak = { ...brief.soak, parallelism: 3 };
+    const shared = { ...brief, topics: ['invoices', 'orders'], audit: { parallelism: 3 }, soak };
     await run(
       {
         record: 'audit-in-parts',
@@ -407,6 +408,14 @@ describe('an audit in several activities', onSkippedTime, () => {
           for (const part of parts) expect(asked, activity).toContainEqual(part);
           for (const one of asked) expect(parts, activity).toContainEqual(one);
         }
+        const compared = model.named('watchSoak').map(({ argument }) => argument as WatchSoakRequest);
+        const slices = [compared.slice(0, 3), compared.slice(3, 6)].map((slice) =>
+          slice.sort((one, other) => (one.partitions?.[0] ?? 0) - (other.partitions?.[0] ?? 0)),
+        );
+        expect(slices[0]).toMatchObject([{ partitions: [0, 3], parts: 3 }, { partitions: [1] }, { partitions: [2] }]);
+        for (const { comparison } of slices[0] ?? []) expect(comparison).toBeUndefined();
+        for (const { comparison } of slices[1] ?? [])
+          expect(comparison).toEqual([[expect.any(Number), expect.any(Number)]]);
         expect(model.named('moveOffsets').at(-1)?.argument).toMatchObject({
           direction: 'to-kafka',
           audited: [{ figures: {} }, { figures: {} }, { figures: {} }],

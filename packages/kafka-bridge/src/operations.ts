@@ -58,6 +58,7 @@ export {
   type GroupComparison,
   type ObservationComparisonOptions,
 } from './comparator/observation-log.js';
+export type { Span, WatchedSpans } from './comparator/watched-time.js';
 export { observationSchema, OBSERVATIONS_TOPIC, type Observation, type ObservingSide } from './consumer/observation.js';
 export { CanaryLostError, proveKafka, proveOwlmq } from './kafka/canary.js';
 export { RoutingWriter } from './routing/routing-writer.js';

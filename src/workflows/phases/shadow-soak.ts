@@ -1,9 +1,12 @@
-import type { SoakReport } from '../../activities/migration-activities.js';
+import type { AcknowledgedPattern } from '@owlmq/kafka-bridge/operations';
+import type { SoakComparison, WatchSoakRequest } from '../../activities/migration-activities.js';
 import { awaitConsumers, legEnds, observationEnds, watchSoak } from '../activity-proxies.js';
-import type { Migration } from '../migration.js';
 import { activePatterns } from '../acknowledgements.js';
+import { comparisonParts, joinReports, type JoinedReports } from '../comparison-parts.js';
+import type { Migration } from '../migration.js';
 import { advanceSoakClock, discrepancyCount, newSoakClock, quietMs, soakShortfalls } from '../soak-clock.js';
 import { soakTarget, words } from '../status.js';
+import { together } from '../together.js';
 
 const HOUR = 3_600_000;
 
@@ -58,56 +61,103 @@ export async function soakSlice(
 ): Promise<void> {
   const { plan, state } = migration;
   await migration.audit.run();
-  const sliceMs = Math.min(longestMs, Math.max(500, Math.round(plan.soak.duration / 20)));
   const started = Date.now();
-  const todo = 'Check that the worker reaches Kafka and OwlMQ.';
   const interrupted = state.soakInterrupted === true;
   delete state.soakInterrupted;
   const acknowledged = activePatterns(state);
   // What is acknowledged or revoked meanwhile counts from the next slice on, which begins at once.
   const patterns = JSON.stringify(acknowledged);
   const changed = () => JSON.stringify(activePatterns(state)) !== patterns;
-  const summary = `soak ${words(state.soak.cleanMs)} of ${words(plan.soak.duration)} clean: compare for ${words(sliceMs)}`;
-  const report = await migration.step('the shadow soak', todo, () =>
+  const request: ComparisonRequest = {
+    sliceMs: Math.min(longestMs, Math.max(500, Math.round(plan.soak.duration / 20))),
+    interrupted,
+    acknowledged,
+  };
+  const reports = await migration.step('the shadow soak', 'Check that the worker reaches Kafka and OwlMQ.', () =>
     migration.watch(
-      () =>
-        watchSoak.executeWithOptions({ summary }, [
-          {
-            migration: migration.name,
-            topics: plan.topics,
-            groups: plan.groups,
-            latenessMs: plan.soak.lateness,
-            sliceMs,
-            comparison: state.comparison,
-            start: state.observationsFrom,
-            from: state.routing.shadowFrom ?? {},
-            endAtDiscrepancy: state.soak.cleanMs > 0,
-            quietMs: quietMs(soakTarget(plan)),
-            interrupted,
-            acknowledged,
-          },
-        ]),
+      () => compareInParts(migration, request),
       () => until() || changed() || migration.audit.failed,
     ),
   );
   // Ended before it saw anything: the time does not count.
-  if (report === undefined) {
+  if (reports === undefined) {
     if (interrupted) state.soakInterrupted = true;
     return;
   }
-  takeReport(migration, report, Date.now() - started);
-  const { lost } = report.comparison;
-  if (lost === undefined) return;
-  migration.note(`the comparison begins anew: ${lost}`);
+  const joined = takeReports(migration, reports, Date.now() - started);
+  if (joined.lost === undefined) return;
+  migration.note(`the comparison begins anew: ${joined.lost}`);
   state.soak = { ...newSoakClock(), restarts: state.soak.restarts + 1 };
-  delete state.comparison;
+  delete state.comparisons;
   await startShadows(migration);
 }
 
-function takeReport(migration: Migration, report: SoakReport, elapsedMs: number): void {
+interface ComparisonRequest {
+  sliceMs: number;
+  interrupted: boolean;
+  acknowledged: AcknowledgedPattern[];
+}
+
+/**
+ * Compares for a slice of time in as many activities as the plan says; the first one to end early ends them all.
+ *
+ * @returns what each reports; undefined when one was ended between two attempts, so that nobody is there to tell.
+ */
+async function compareInParts(
+  migration: Migration,
+  { sliceMs, interrupted, acknowledged }: ComparisonRequest,
+): Promise<SoakComparison[] | undefined> {
+  const { name, plan, state } = migration;
+  const parts = comparisonParts(state.observationsFrom.length, plan.soak.parallelism);
+  const earlier = state.comparisons ?? [state.comparison];
+  const end = Date.now() + sliceMs;
+  let endedEarly = false;
+  const compare = async (partitions: number[] | undefined, index: number): Promise<SoakComparison | undefined> => {
+    const part = parts.length === 1 ? '' : `, part ${index + 1} of ${parts.length}`;
+    const clean = `${words(state.soak.cleanMs)} of ${words(plan.soak.duration)} clean`;
+    const summary = `soak ${clean}: compare for ${words(sliceMs)}${part}`;
+    const request: WatchSoakRequest = {
+      migration: name,
+      topics: plan.topics,
+      groups: plan.groups,
+      latenessMs: plan.soak.lateness,
+      sliceMs,
+      comparison: earlier[index],
+      partitions,
+      parts: parts.length,
+      start: state.observationsFrom,
+      from: state.routing.shadowFrom ?? {},
+      endAtDiscrepancy: state.soak.cleanMs > 0,
+      quietMs: quietMs(soakTarget(plan)),
+      watchedFrom: state.watchedUpTo ?? 0,
+      interrupted,
+      acknowledged,
+    };
+    const report = await migration.watchUntil(
+      () => watchSoak.executeWithOptions({ summary }, [request]),
+      () => endedEarly,
+    );
+    endedEarly ||= Date.now() < end;
+    return report?.comparison;
+  };
+  const reports = await together(parts.map((partitions, index) => () => compare(partitions, index)));
+  const told = reports.filter((report) => report !== undefined);
+  return told.length === reports.length ? told : undefined;
+}
+
+/** Counts what the parts report, once. @returns what they say together. */
+function takeReports(migration: Migration, reports: SoakComparison[], elapsedMs: number): JoinedReports {
   const { plan, state } = migration;
-  state.comparison = report.comparison.checkpoint;
-  for (const [group, { counts, comparedUpTo }] of Object.entries(report.comparison.groups)) {
+  const joined = joinReports(reports, {
+    groups: plan.groups,
+    quietMs: quietMs(soakTarget(plan)),
+    watchedFrom: state.watchedUpTo ?? 0,
+    watchedMs: state.soak.watched?.ms ?? 0,
+  });
+  state.comparisons = reports.map(({ checkpoint }) => checkpoint);
+  delete state.comparison;
+  state.watchedUpTo = joined.watchedUpTo;
+  for (const [group, { counts, comparedUpTo }] of Object.entries(joined.groups)) {
     state.verdicts[group] = {
       matched: counts.matched,
       discrepancies: discrepancyCount(counts),
@@ -117,11 +167,12 @@ function takeReport(migration: Migration, report: SoakReport, elapsedMs: number)
     };
   }
   const before = state.soak;
-  state.soak = advanceSoakClock(before, report.comparison, elapsedMs, soakTarget(plan));
+  state.soak = advanceSoakClock(before, joined, elapsedMs, soakTarget(plan));
   if (state.soak.restarts > before.restarts) {
     const sample = state.soak.lastDiscrepancy;
     const where = sample === undefined ? '' : `: group ${sample.group}, ${sample.verdict}, message ${sample.id}`;
     migration.note(`a discrepancy set the soak clock back${where}`);
   }
   migration.refreshDetails();
+  return joined;
 }

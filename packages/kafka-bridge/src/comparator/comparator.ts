@@ -46,7 +46,8 @@ export const comparisonCheckpointSchema = z.object({
   overflow: z.boolean(),
   /** Observations that retention took before they were compared. */
   expired: z.number(),
-  watched: watchedTimeSchema.optional(),
+  /** What an earlier version kept of it is not taken up. */
+  watched: watchedTimeSchema.optional().catch(undefined),
 });
 export type ComparisonCheckpoint = z.infer<typeof comparisonCheckpointSchema>;
 

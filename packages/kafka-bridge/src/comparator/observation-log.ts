@@ -2,6 +2,7 @@ import { OBSERVATIONS_TOPIC, decodeObservation, mayBeOf, type ObservingSide } fr
 import { newInstanceId } from '../members/instance-id.js';
 import { isLiving, type MemberRoster } from '../members/member-roster.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { partitionOfKey } from '../publisher/partitioner.js';
 import { LogReader, type PartitionBounds } from '../kafka/log-reader.js';
 import {
   ObservationJoiner,
@@ -12,12 +13,14 @@ import {
 import type { DiscrepancySample } from './samples.js';
 import type { ComparisonCounts } from './verdicts.js';
 import {
+  forgetBefore,
   interruptWatch,
-  isSilent,
   noWatchedTime,
   watch,
-  watchedMs,
+  watchedSpans,
+  watchedTimeSchema,
   type GroupLook,
+  type WatchedSpans,
   type WatchedTime,
 } from './watched-time.js';
 
@@ -28,13 +31,20 @@ export interface ObservationComparisonOptions extends JoinerOptions {
   roster: MemberRoster;
   /** Of an earlier comparison, to go on behind it. */
   checkpoint?: ComparisonCheckpoint;
-  /** How long a group may go without a comparison before it counts as silent, ms (default 15,000). */
+  /**
+   * Partitions of the observations topic to compare; absent: all. All that is said of a kafka partition of a group is in
+   * one of them, so that comparisons of different partitions may run side by side.
+   */
+  partitions?: readonly number[];
+  /** How long a group may go without a comparison in one stretch of what is watched, ms (default 15,000). */
   quietMs?: number;
+  /** Time (Unix ms) before which nobody asks any more when it was watched. */
+  watchedFrom?: number;
   /** The time since the checkpoint does not count as watched, whatever happened in it. */
   interrupted?: boolean;
 }
 
-/** What is known of one group. */
+/** What is known of one group, in the partitions compared. */
 export interface GroupComparison {
   counts: ComparisonCounts;
   /** The newest discrepancies of each verdict. */
@@ -61,11 +71,8 @@ export interface ComparisonReport {
    * step before; a later step of this comparison goes on to the same place first.
    */
   caughtUp: boolean;
-  /**
-   * Time, ms, in which every group was compared on both sides, and all of what it compared was judged. Cumulative over
-   * checkpoints; goes back by what is not judged any more.
-   */
-  watchedMs: number;
+  /** When this comparison was at work. Its last stretch goes back by what is not judged any more. */
+  watched: WatchedSpans;
   checkpoint: ComparisonCheckpoint;
 }
 
@@ -75,7 +82,7 @@ export interface ComparisonStepOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** The observations topic ends before the place that the checkpoint goes on from: it was made anew. */
+/** The observations topic is not the one that the comparison began with: it was made anew, or has other partitions. */
 export class ObservationsReplacedError extends Error {
   override readonly name = 'ObservationsReplacedError';
 }
@@ -116,14 +123,17 @@ export class ObservationComparison {
   readonly #moved = new Map<string, { value: number; at: number }>();
   /** Of a step that did not get there. */
   #goal: Goal | undefined;
+  /** Partitions of the observations topic. */
+  #logPartitions = 1;
   /** Those last judged by. */
   #judged = new Map<string, GroupWatermarks>();
 
   constructor(options: ObservationComparisonOptions) {
     this.#options = options;
     this.#joiner = new ObservationJoiner(options, options.checkpoint);
-    const watched = options.checkpoint?.watched ?? noWatchedTime();
-    this.#watched = options.interrupted === true ? interruptWatch(watched) : watched;
+    const { data: watched = noWatchedTime() } = watchedTimeSchema.safeParse(options.checkpoint?.watched);
+    const { interrupted = false, watchedFrom = 0, quietMs = QUIET_MS } = options;
+    this.#watched = forgetBefore(interrupted ? interruptWatch(watched) : watched, watchedFrom - quietMs);
     this.#reader = new LogReader(options.connection, {
       clientId: `${newInstanceId()}-comparison`,
       maxWaitMs: MAX_WAIT_MS,
@@ -145,19 +155,14 @@ export class ObservationComparison {
     const caughtUp = await this.#catchUp(watermarks, options);
     const found = groups.map((name) => [name, this.#group(name, watermarks.get(name), caughtUp)] as const);
     const limits = { standstillMs: STALLED_AFTER_MS, quietMs: this.#options.quietMs ?? QUIET_MS };
-    const looks = Object.fromEntries(found.map(([name, { look }]) => [name, look]));
+    const looks = Object.fromEntries(found.flatMap(([name, { look }]) => (look === undefined ? [] : [[name, look]])));
     this.#watched = watch(this.#watched, { at: Date.now(), groups: looks }, limits);
-    for (const [name, { group, look }] of found) {
-      if (look.alive && isSilent(this.#watched, name, limits)) {
-        group.stalled.push(`Group ${name}: nothing was compared for ${Math.round(limits.quietMs / 1_000)} s.`);
-      }
-    }
     return {
       groups: Object.fromEntries(found.map(([name, { group }]) => [name, group])),
       overflow: this.#joiner.overflow,
       expired: this.#joiner.expired,
       caughtUp,
-      watchedMs: Math.max(0, watchedMs(this.#watched) - this.#unjudgedMs(found)),
+      watched: watchedSpans(this.#watched, this.#unjudgedMs(found)),
       checkpoint: { ...this.#joiner.checkpoint(), watched: this.#watched },
     };
   }
@@ -191,6 +196,7 @@ export class ObservationComparison {
     const { signal } = options;
     const bounds = await unlessEnded(this.#reader.bounds(OBSERVATIONS_TOPIC, { signal }), signal);
     if (bounds === undefined) return false;
+    this.#logPartitions = bounds.length;
     const goal = (this.#goal ??= { watermarks, ends: bounds.map(({ endOffset }) => endOffset) });
     const watermarkOf: WatermarkLookup = (group, side, topic, partition) =>
       goal.watermarks.get(group)?.[side].get(`${topic}/${partition}`);
@@ -208,7 +214,14 @@ export class ObservationComparison {
     { maxMs, signal }: ComparisonStepOptions,
   ): Promise<boolean> {
     const deadline = performance.now() + (maxMs ?? Infinity);
-    for (const { partition, beginOffset, endOffset } of bounds) {
+    const { start = bounds, partitions } = this.#options;
+    if (bounds.length !== start.length) {
+      throw new ObservationsReplacedError(
+        `${OBSERVATIONS_TOPIC} has ${bounds.length} partitions and had ${start.length}. Start the comparison without a checkpoint.`,
+      );
+    }
+    const own = partitions === undefined ? bounds : bounds.filter(({ partition }) => partitions.includes(partition));
+    for (const { partition, beginOffset, endOffset } of own) {
       this.#joiner.truncated(partition, beginOffset);
       const readUpTo = this.#joiner.readUpTo(partition);
       if (readUpTo > endOffset) {
@@ -218,7 +231,7 @@ export class ObservationComparison {
       }
     }
     for (let round = 0; ; round += 1) {
-      const read = await this.#readTo(ends, bounds, watermarkOf, { deadline, signal });
+      const read = await this.#readTo(ends, own, watermarkOf, { deadline, signal });
       if (read === 'in part') return false;
       if (round > 0 && read === 'nothing') return true;
       this.#joiner.judge(watermarkOf);
@@ -259,9 +272,13 @@ export class ObservationComparison {
     name: string,
     watermarks: GroupWatermarks | undefined,
     caughtUp: boolean,
-  ): { group: GroupComparison; look: GroupLook; oldestUnmatched: number | undefined } {
+  ): { group: GroupComparison; look: GroupLook | undefined; oldestUnmatched: number | undefined } {
     const { counts, samples, unmatched, oldestUnmatched, parked } = this.#joiner.result(name);
     const partitions = this.#expectedPartitions(name, watermarks);
+    if (partitions.length === 0 && this.#options.partitions !== undefined) {
+      // All of the group is in the partitions of other comparisons.
+      return { group: { counts, samples, unmatched, stalled: [] }, look: undefined, oldestUnmatched };
+    }
     const stalled: string[] = [];
     const compared: (number | undefined)[] = [];
     let alive = partitions.length > 0;
@@ -316,7 +333,13 @@ export class ObservationComparison {
       offsets.map((_, partition) => `${topic}/${partition}`),
     );
     const reported = [...(watermarks?.live.keys() ?? []), ...(watermarks?.shadow.keys() ?? [])];
-    return [...new Set([...started, ...reported, ...this.#joiner.observedPartitions(name)])].sort();
+    const all = [...new Set([...started, ...reported, ...this.#joiner.observedPartitions(name)])].sort();
+    const { partitions, migration } = this.#options;
+    if (partitions === undefined) return all;
+    return all.filter((partition) => {
+      const key = Buffer.from(`${migration}/${name}/${partition}`);
+      return partitions.includes(partitionOfKey(key, this.#logPartitions));
+    });
   }
 
   #unmovedMs(key: string, value: number): number {

@@ -80,7 +80,10 @@ export function compareOutcomes(live: Observation, shadow: Observation): 'matche
     if (live.output.digest === shadow.output.digest) {
       return live.output.whole === shadow.output.whole ? 'matched' : 'ignored';
     }
-    return { verdict: 'different', fields: differingFields(unpackFields(live.output.fields), unpackFields(shadow.output.fields)) };
+    return {
+      verdict: 'different',
+      fields: differingFields(unpackFields(live.output.fields), unpackFields(shadow.output.fields)),
+    };
   }
   if (live.output === undefined && shadow.output === undefined) {
     // Both fail in the same way: the shadow does as the live side does.

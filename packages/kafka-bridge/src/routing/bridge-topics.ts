@@ -17,8 +17,14 @@ const DAY_MS = 24 * 60 * MINUTE_MS;
  */
 const BROKER_TIME = { 'message.timestamp.type': 'LogAppendTime' };
 
-/** The topics that the bridge itself needs. Replication and `min.insync.replicas` are the cluster's own defaults. */
-const bridgeTopics: readonly { topic: string; configs: Record<string, string> }[] = [
+/** As many comparisons as this can run side by side; one of them joins tens of thousands of pairs a second. */
+const OBSERVATION_PARTITIONS = 8;
+
+/**
+ * The topics that the bridge itself needs. Replication and `min.insync.replicas` are the cluster's own defaults. Those
+ * without `partitions` have one, for one order.
+ */
+const bridgeTopics: readonly { topic: string; partitions?: number; configs: Record<string, string> }[] = [
   { topic: ROUTING_TOPIC, configs: { ...BROKER_TIME, 'cleanup.policy': 'compact' } },
   {
     // A report a second from each instance: compacted soon, and instances that are gone for a week are forgotten.
@@ -34,23 +40,24 @@ const bridgeTopics: readonly { topic: string; configs: Record<string, string> }[
   },
   {
     topic: OBSERVATIONS_TOPIC,
+    partitions: OBSERVATION_PARTITIONS,
     configs: { ...BROKER_TIME, 'cleanup.policy': 'delete', 'retention.ms': String(7 * DAY_MS) },
   },
 ];
 
 /**
- * Creates the topics of the bridge that do not exist, one partition each. May be called by many at once.
+ * Creates the topics of the bridge that do not exist. May be called by many at once.
  *
- * @throws {BridgeTopicError} when one exists with more than one partition.
+ * @throws {BridgeTopicError} when one that needs a single partition exists with more.
  */
 export async function ensureBridgeTopics(connection: KafkaConnection, clientId: string): Promise<void> {
   const admin = new ClusterAdmin(connection, { clientId });
   const reader = new LogReader(connection, { clientId });
   try {
-    for (const { topic, configs } of bridgeTopics) {
-      if (await admin.createTopic(topic, { partitions: 1, configs })) continue;
+    for (const { topic, partitions: wanted, configs } of bridgeTopics) {
+      if (await admin.createTopic(topic, { partitions: wanted ?? 1, configs })) continue;
       const partitions = await visiblePartitions(reader, topic);
-      if (partitions !== 1) {
+      if (wanted === undefined && partitions !== 1) {
         throw new BridgeTopicError(
           `Topic ${topic} has ${partitions} partitions where the bridge needs one, for one order. Delete it while no migration runs, and it is made anew.`,
         );
