@@ -71,7 +71,15 @@ export default tseslint.config(
     [{ group: ['**/src/**', '@owlmq/*'], message: 'Engines know nothing of what runs on them.' }],
   ),
   {
-    files: ['demo/**/*.ts', 'engines/cli.ts', 'bench/**/*.ts', 'chaos/**/*.ts', '**/cli.ts', '**/cli/**/*.ts'],
+    files: [
+      'demo/**/*.ts',
+      'engines/cli.ts',
+      'battery/**/*.ts',
+      'bench/**/*.ts',
+      'chaos/**/*.ts',
+      '**/cli.ts',
+      '**/cli/**/*.ts',
+    ],
     rules: { 'no-console': 'off' },
   },
   // Figures that a test measures, for the record.
