@@ -27,15 +27,18 @@ const RETRY_DELAY_MS = 500;
 interface EncodedObservation {
   key: string;
   value: string;
+  /** Told when it was given up. */
+  lost: ((error: ObservationsLostError) => void) | undefined;
 }
 
 /**
  * Writes observations to Kafka: in order, one request at a time, batched by how long a request takes. Observing must
- * not stop a service: what Kafka does not take within 15 s is given up and told.
+ * not stop a service: what Kafka does not take in time is given up and told.
  */
 export class ObservationProducer {
   readonly #producer: Producer;
   readonly #onError: (error: Error) => void;
+  readonly #giveUpAfterMs: number;
   #buffer: EncodedObservation[] = [];
   #bufferedChars = 0;
   #added = 0;
@@ -45,9 +48,11 @@ export class ObservationProducer {
   #closing = false;
   #failing = false;
 
-  constructor(kafka: Kafka, onError: (error: Error) => void) {
+  /** @param giveUpAfterMs how long Kafka may take before observations are given up (default 15 s). */
+  constructor(kafka: Kafka, onError: (error: Error) => void, giveUpAfterMs = GIVE_UP_AFTER_MS) {
     this.#producer = kafka.producer({ allowAutoTopicCreation: false, retry: { retries: 3, initialRetryTime: 200 } });
     this.#onError = onError;
+    this.#giveUpAfterMs = giveUpAfterMs;
   }
 
   async start(): Promise<void> {
@@ -56,14 +61,23 @@ export class ObservationProducer {
 
   /** Takes an observation; resolves at once unless the buffer is full. */
   async add(observation: Observation): Promise<void> {
-    const encoded = { key: observationKey(observation), value: encodeObservation(observation) };
-    this.#buffer.push(encoded);
-    this.#bufferedChars += encoded.value.length;
-    this.#added += 1;
-    this.#sending ??= this.#send();
+    this.#push(observation, undefined);
     if (this.#buffer.length >= MAX_BUFFERED || this.#bufferedChars >= MAX_BUFFERED_CHARS) {
       await this.#settledUpTo(this.#added - Math.floor(this.#buffer.length / 2));
     }
+  }
+
+  /**
+   * Takes observations, in this turn, and resolves once Kafka acknowledged all of them. The caller bounds how many it
+   * has under way.
+   *
+   * @throws {ObservationsLostError} when some were given up; others may be stored.
+   */
+  async write(observations: readonly Observation[]): Promise<void> {
+    const losses: ObservationsLostError[] = [];
+    for (const observation of observations) this.#push(observation, (error) => losses.push(error));
+    await this.flush();
+    if (losses[0] !== undefined) throw losses[0];
   }
 
   /** Resolves once every observation added so far was acknowledged by Kafka, or given up. */
@@ -76,6 +90,14 @@ export class ObservationProducer {
     this.#closing = true;
     await this.flush();
     await this.#producer.disconnect();
+  }
+
+  #push(observation: Observation, lost: EncodedObservation['lost']): void {
+    const encoded = { key: observationKey(observation), value: encodeObservation(observation), lost };
+    this.#buffer.push(encoded);
+    this.#bufferedChars += encoded.value.length;
+    this.#added += 1;
+    this.#sending ??= this.#send();
   }
 
   async #settledUpTo(upTo: number): Promise<void> {
@@ -93,7 +115,9 @@ export class ObservationProducer {
       try {
         await this.#write(batch);
       } catch (error) {
-        this.#onError(new ObservationsLostError(batch.length, { cause: error }));
+        const lost = new ObservationsLostError(batch.length, { cause: error });
+        this.#onError(lost);
+        for (const one of batch) one.lost?.(lost);
       }
       this.#buffer = this.#buffer.slice(batch.length);
       for (const { value } of batch) this.#bufferedChars -= value.length;
@@ -105,9 +129,10 @@ export class ObservationProducer {
     this.#sending = undefined;
   }
 
-  async #write(messages: EncodedObservation[]): Promise<void> {
+  async #write(batch: readonly EncodedObservation[]): Promise<void> {
+    const messages = batch.map(({ key, value }) => ({ key, value }));
     // Once given up, the service is not held again until a write succeeds.
-    const deadline = performance.now() + (this.#failing ? 0 : GIVE_UP_AFTER_MS);
+    const deadline = performance.now() + (this.#failing ? 0 : this.#giveUpAfterMs);
     for (;;) {
       try {
         await this.#producer.send({ topic: OBSERVATIONS_TOPIC, acks: -1, messages });
