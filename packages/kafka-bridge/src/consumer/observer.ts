@@ -1,11 +1,10 @@
-import { asError } from '../async/bounded.js';
 import { VIA, type Provenance } from '../message/headers.js';
 import type { RoutingState } from '../routing/routing-state.js';
 import type { ReceivedMessage } from './consumed-message.js';
-import { packFields } from './field-digests.js';
 import type { OutputDigester } from './output-digest.js';
 import type { Observation, ObservingSide } from './observation.js';
 import type { ObservationProducer } from './observation-producer.js';
+import { tellError, tellOutput, type Told } from './told-outcome.js';
 
 /** What a handler did with a message. */
 export type Outcome = { output: unknown } | { error: Error };
@@ -23,7 +22,6 @@ export interface ObserverOptions {
   onError: (error: Error) => void;
 }
 
-const MAX_ERROR_NAME_CHARS = 200;
 const WARN_EVERY_MS = 60_000;
 
 /** Decides which messages are observed, and turns what was done with them into observations. */
@@ -61,7 +59,6 @@ export class Observer {
     const { kafka, owlmq } = message.position;
     if (kafka === undefined || !this.wants(side, received)) return undefined;
     return {
-      version: 2,
       migration,
       group,
       side,
@@ -98,22 +95,16 @@ export class Observer {
     return side === 'shadow' ? via === VIA.forward : id === undefined;
   }
 
-  #tell(outcome: Outcome): Pick<Observation, 'output' | 'error'> {
-    const { comparable, digester } = this.#options;
-    if ('error' in outcome) return { error: this.#tellError(outcome.error) };
-    try {
-      const output = digester.digest(comparable === undefined ? outcome.output : comparable(outcome.output));
-      return { output: { ...output, fields: packFields(output.fields) } };
-    } catch (error) {
-      // An output that cannot be compared must not stop the service: it is told as what it is.
-      const told = asError(error);
-      this.#warn(told);
-      return { error: { ...this.#tellError(told), uncomparable: true } };
-    }
-  }
-
-  #tellError({ name, message }: Error): { name: string; digest: string } {
-    return { name: name.slice(0, MAX_ERROR_NAME_CHARS), digest: this.#options.digester.short(message) };
+  #tell(outcome: Outcome): Told {
+    const { comparable = (output: unknown) => output, digester } = this.#options;
+    if ('error' in outcome) return tellError(digester, outcome.error);
+    return tellOutput(
+      digester,
+      () => comparable(outcome.output),
+      (error) => {
+        this.#warn(error);
+      },
+    );
   }
 
   /** Not for each message: they are alike. */
