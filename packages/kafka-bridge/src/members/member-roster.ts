@@ -1,10 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { asError } from '../async/bounded.js';
-import { Pulse } from '../async/pulse.js';
+import { FollowedLog } from '../kafka/followed-log.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { LogReader } from '../kafka/log-reader.js';
 import type { LogRecord } from '../kafka/log-record.js';
-import { PartitionFollower, type FollowedSlice } from '../kafka/partition-follower.js';
+import type { FollowedSlice } from '../kafka/partition-follower.js';
 import { MEMBERS_TOPIC, memberReportSchema, type MemberReport } from './member-report.js';
 
 /** The members topic could not be read to its end in time. */
@@ -43,36 +41,28 @@ export function isCountedOut({ report, silentMs }: RosterEntry): boolean {
   return silentMs > report.leaseMs + LEASE_MARGIN_MS;
 }
 
-const READ_TIMEOUT_MS = 30_000;
-const MAX_WAIT_MS = 500;
-const RETRY_FOR_MS = 1_000;
 /** Members that were silent for longer are forgotten, so that a roster that lives for months does not grow. */
 const FORGET_AFTER_MS = 24 * 3_600_000;
 
 /** Knows what every instance of the fleet reported last. Follows the members topic until stopped. */
 export class MemberRoster {
   readonly #options: { connection: KafkaConnection; clientId: string; onError?: (error: Error) => void };
-  readonly #follower: PartitionFollower;
-  readonly #reader: LogReader;
+  readonly #log: FollowedLog;
   readonly #entries = new Map<string, { report: MemberReport; seenAt: number }>();
-  readonly #news = new Pulse();
-  #lastError: Error | undefined;
 
   constructor(options: { connection: KafkaConnection; clientId: string; onError?: (error: Error) => void }) {
     this.#options = options;
-    // `readToEnd` has a bound and a loop of its own.
-    this.#reader = new LogReader(options.connection, { clientId: options.clientId, retryForMs: RETRY_FOR_MS });
-    this.#follower = new PartitionFollower({
+    this.#log = new FollowedLog({
       connection: options.connection,
       clientId: options.clientId,
       topic: MEMBERS_TOPIC,
-      maxWaitMs: () => MAX_WAIT_MS,
       onSlice: (slice) => {
         this.#onSlice(slice);
       },
       onError: (error) => {
         this.#onError(error);
       },
+      unavailable: (problem, cause) => new RosterUnavailableError(problem, { cause }),
     });
   }
 
@@ -82,13 +72,7 @@ export class MemberRoster {
    * @throws {RosterUnavailableError} when it was not within `timeoutMs` (default 30 s); nothing is left running then.
    */
   async start(options: { timeoutMs?: number } = {}): Promise<void> {
-    this.#follower.start();
-    try {
-      await this.readToEnd(options);
-    } catch (error) {
-      await this.stop();
-      throw error;
-    }
+    await this.#log.start(options);
   }
 
   /**
@@ -97,22 +81,7 @@ export class MemberRoster {
    * @throws {RosterUnavailableError} when it was not read within `timeoutMs` (default 30 s).
    */
   async readToEnd(options: { timeoutMs?: number } = {}): Promise<void> {
-    const timeoutMs = options.timeoutMs ?? READ_TIMEOUT_MS;
-    const deadline = performance.now() + timeoutMs;
-    const wait = async (most: number): Promise<void> => {
-      const leftMs = deadline - performance.now();
-      if (leftMs <= 0) throw this.#unavailable(timeoutMs);
-      await this.#news.wait(Math.min(leftMs, most));
-    };
-    let end: number;
-    for (;;) {
-      const before = this.#follower.position ?? 0;
-      end = await this.#end(deadline, timeoutMs);
-      if (before <= end) break;
-      // More was read than the topic holds: it was made anew, which the follower sees at its next fetch.
-      await wait(MAX_WAIT_MS);
-    }
-    while ((this.#follower.position ?? -1) < end) await wait(Infinity);
+    await this.#log.readToEnd(options);
   }
 
   /** The members of a migration, those that left included, in the order of their names. */
@@ -140,28 +109,7 @@ export class MemberRoster {
   }
 
   async stop(): Promise<void> {
-    await this.#follower.stop();
-    await this.#reader.close();
-  }
-
-  async #end(deadline: number, timeoutMs: number): Promise<number> {
-    for (;;) {
-      try {
-        return (await this.#reader.ends(MEMBERS_TOPIC))[0] ?? 0;
-      } catch (error) {
-        this.#onError(asError(error));
-        if (performance.now() >= deadline) throw this.#unavailable(timeoutMs);
-        await sleep(200);
-      }
-    }
-  }
-
-  #unavailable(timeoutMs: number): RosterUnavailableError {
-    const reason = this.#lastError?.message ?? 'Kafka did not answer.';
-    return new RosterUnavailableError(
-      `Topic ${MEMBERS_TOPIC} could not be read to its end within ${timeoutMs} ms: ${reason}`,
-      { cause: this.#lastError },
-    );
+    await this.#log.stop();
   }
 
   #onSlice({ records }: FollowedSlice): void {
@@ -176,7 +124,6 @@ export class MemberRoster {
     for (const [key, { seenAt }] of this.#entries) {
       if (now - seenAt > FORGET_AFTER_MS) this.#entries.delete(key);
     }
-    this.#news.fire();
   }
 
   #take(record: LogRecord, now: number): void {
@@ -202,7 +149,6 @@ export class MemberRoster {
   }
 
   #onError(error: Error): void {
-    this.#lastError = error;
     this.#options.onError?.(error);
   }
 }
