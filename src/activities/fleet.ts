@@ -21,7 +21,12 @@ class FleetNotReadyError extends Error {
 type FleetActivities = Pick<MigrationActivities, 'awaitPublishers' | 'awaitConsumers' | 'awaitDrained'>;
 
 /** Steps that wait for the members of the fleet. */
-export function fleetActivities({ roster, admin, reader, owlmq }: Dependencies): FleetActivities {
+export function fleetActivities({
+  roster,
+  admin,
+  reader,
+  owlmq,
+}: Pick<Dependencies, 'roster' | 'admin' | 'reader' | 'owlmq'>): FleetActivities {
   return {
     awaitPublishers: (request) =>
       untilReady(async () => {
@@ -148,13 +153,19 @@ function judgeConsumers(
     const ofGroup = members.filter(({ report }) => report.group === group);
     const reports = ofGroup.filter(({ silent }) => !silent).map(({ report }) => report);
     fleet.silent.push(...ofGroup.filter(({ silent }) => silent).map(({ report }) => report.instance));
+    const live = reports.filter(({ only }) => only !== 'shadow');
+    const shadows = reports.filter(({ only }) => only !== 'live');
     for (const report of reports) {
-      if (report.epoch >= epoch && report.state === state && (!shadow || report.shadow)) continue;
-      const side = shadow && !report.shadow ? ', no shadow' : '';
-      waitFor.push(`${report.instance} of ${group} (${report.state}, epoch ${report.epoch}${side})`);
+      const follows = report.only === 'shadow' || report.state === state;
+      const lacksShadow = shadow && report.only !== 'live' && !report.shadow;
+      if (report.epoch >= epoch && follows && !lacksShadow) continue;
+      waitFor.push(
+        `${report.instance} of ${group} (${report.state}, epoch ${report.epoch}${lacksShadow ? ', no shadow' : ''})`,
+      );
     }
     // Nobody is needed to apply nothing, but somebody to apply.
-    if (reports.length === 0 && state !== 'drained') waitFor.push(`a DualConsumer of group ${group}: none reports`);
+    if (live.length === 0 && state !== 'drained') waitFor.push(`a consumer of group ${group}: none reports`);
+    else if (shadow && shadows.length === 0) waitFor.push(`a shadow of group ${group}: none reports`);
     fleet.groups[group] = {
       members: reports.length,
       applied: reports.reduce((total, { applied }) => total + applied, 0),

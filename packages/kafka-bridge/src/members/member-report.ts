@@ -64,6 +64,8 @@ const consumerReportSchema = z.strictObject({
    * without its last commits); `idle`: no live side runs.
    */
   state: z.enum(['live-kafka', 'live-owlmq', 'drained', 'idle', 'lease-lost', 'left']),
+  /** The side that it has, when that is one alone: then nothing is expected of it on the other. Absent: it has both. */
+  only: z.enum(['live', 'shadow']).optional(),
   /** Whether a shadow runs in this instance. */
   shadow: z.boolean(),
   /** Next offsets of the live side by topic and partition, for assigned partitions only: `[partition, offset]`. */

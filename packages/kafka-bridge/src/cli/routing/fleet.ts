@@ -48,7 +48,7 @@ export function lag(report: MemberReport, state: RoutingState): string | undefin
     if (report.state !== 'fenced') return `is not fenced yet (${report.state}, ${count(report.inFlight)} in flight)`;
     if (report.inFlight > 0) return `has ${count(report.inFlight)} messages in flight`;
   }
-  if (report.role === 'consumer') {
+  if (report.role === 'consumer' && report.only !== 'shadow') {
     const wanted = state.drain === undefined ? `live-${state.live}` : 'drained';
     if (report.state !== wanted) return `is ${report.state}, not ${wanted}`;
   }
