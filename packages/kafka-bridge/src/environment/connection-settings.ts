@@ -58,6 +58,15 @@ export function owlmqFromSettings(
   return { url, apiKey };
 }
 
+/** A secret, from the file that `VARIABLE_FILE` names, or else from the variable. Undefined when it tells of problems. */
+export function secretFromSettings(
+  settings: ConnectionSettings,
+  variable: string,
+  problems: SettingProblems,
+): string | undefined {
+  return new SettingReader(settings, problems).secret(variable);
+}
+
 class SettingReader {
   failed = false;
   readonly #settings: ConnectionSettings;
