@@ -1,5 +1,11 @@
-import { kafkaFromSettings, owlmqFromSettings, type KafkaConnection } from '@owlmq/kafka-bridge/operations';
+import {
+  kafkaFromSettings,
+  owlmqFromSettings,
+  secretFromSettings,
+  type KafkaConnection,
+} from '@owlmq/kafka-bridge/operations';
 import { z } from 'zod';
+import type { EndpointSettings } from './endpoint/observation-endpoint.js';
 
 /** Task queue that workers poll and workflows are started on, unless TEMPORAL_TASK_QUEUE names another. */
 const TASK_QUEUE = 'kafka-to-owlmq';
@@ -11,6 +17,8 @@ export interface WorkerConfig {
   owlmq: { url: string; apiKey: string };
   /** Address for Prometheus to scrape, for example `127.0.0.1:9464`; undefined: none is opened. */
   metricsAddress: string | undefined;
+  /** Where consumers that cannot embed the library observe; undefined: nowhere. */
+  observations: EndpointSettings | undefined;
   logLevel: string;
 }
 
@@ -22,12 +30,15 @@ export class WorkerConfigError extends Error {
   }
 }
 
+const hostAndPort = z.string().regex(/^(\[[0-9a-f:]+\]|[^\s:]+):\d{1,5}$/i, 'must be HOST:PORT');
+/** RFC 6750's, which a header can carry, long enough that nobody guesses it. */
+const TOKEN = /^[A-Za-z0-9._~+/-]{16,}=*$/;
+
 const environmentSchema = z.object({
   TEMPORAL_TASK_QUEUE: z.string().trim().min(1).default(TASK_QUEUE),
-  METRICS_ADDRESS: z
-    .string()
-    .regex(/^[^\s:]+:\d+$/, 'must be HOST:PORT')
-    .optional(),
+  METRICS_ADDRESS: hostAndPort.optional(),
+  OBSERVATIONS_ADDRESS: hostAndPort.optional(),
+  OWLMQ_BRIDGE_DIGEST_KEY: z.string().optional(),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
 });
 
@@ -46,12 +57,40 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   const owlmq = owlmqFromSettings(given, { add });
   const parsed = environmentSchema.safeParse(given);
   for (const { path, message } of parsed.error?.issues ?? []) add(`${path.join('.')}: ${message}`);
-  if (!parsed.success || kafka === undefined || owlmq === undefined) throw new WorkerConfigError(problems);
+  const tokens = observationTokens(given, add);
+  if (given.OBSERVATIONS_ADDRESS !== undefined && !given.OBSERVATIONS_TOKEN && !given.OBSERVATIONS_TOKEN_FILE) {
+    add('OBSERVATIONS_ADDRESS is set: set OBSERVATIONS_TOKEN or OBSERVATIONS_TOKEN_FILE too');
+  }
+  if (problems.length > 0 || !parsed.success || kafka === undefined || owlmq === undefined)
+    throw new WorkerConfigError(problems);
   return {
     taskQueue: parsed.data.TEMPORAL_TASK_QUEUE,
     kafka,
     owlmq,
     metricsAddress: parsed.data.METRICS_ADDRESS,
+    observations: endpointSettings(parsed.data, tokens),
     logLevel: parsed.data.LOG_LEVEL,
   };
+}
+
+/** From OBSERVATIONS_TOKEN or the file that OBSERVATIONS_TOKEN_FILE names: several, so that one can follow another. */
+function observationTokens(given: NodeJS.ProcessEnv, add: (problem: string) => void): string[] {
+  const tokens = (secretFromSettings(given, 'OBSERVATIONS_TOKEN', { add }) ?? '').split(/[\s,]+/).filter(Boolean);
+  const wrong = tokens.filter((token) => !TOKEN.test(token)).length;
+  if (wrong > 0) {
+    add(
+      `OBSERVATIONS_TOKEN: ${wrong} of ${tokens.length} tokens are no tokens: each has 16 letters, digits and -._~+/ at least; several are set apart by commas or lines`,
+    );
+  }
+  return tokens;
+}
+
+function endpointSettings(
+  { OBSERVATIONS_ADDRESS: address, OWLMQ_BRIDGE_DIGEST_KEY: digestKey }: z.infer<typeof environmentSchema>,
+  tokens: readonly string[],
+): EndpointSettings | undefined {
+  if (address === undefined) return undefined;
+  const colon = address.lastIndexOf(':');
+  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
+  return { host, port: Number(address.slice(colon + 1)), tokens, digestKey };
 }

@@ -8,6 +8,7 @@ import { ClusterAdmin, LogReader, MemberRoster, OwlmqClient, RoutingWriter } fro
 import { pino, stdSerializers, type Level, type Logger } from 'pino';
 import { createActivities } from './activities/index.js';
 import type { Dependencies } from './activities/dependencies.js';
+import { startObservationEndpoint } from './endpoint/observation-endpoint.js';
 import { readWorkerConfig, WorkerConfigError } from './worker-config.js';
 
 /** Built by `npm run build`; see scripts/bundle-workflows.mjs. */
@@ -58,6 +59,11 @@ async function main(): Promise<void> {
   };
   await withinStart(logger, 'Kafka', () => dependencies.routing.ensureTopics());
   await dependencies.roster.start();
+  const { reader, roster } = dependencies;
+  const endpoint =
+    config.observations === undefined
+      ? undefined
+      : await startObservationEndpoint(config.observations, { kafka, reader, roster, logger });
 
   const worker = await Worker.create({
     connection: nativeConnection,
@@ -71,12 +77,16 @@ async function main(): Promise<void> {
     defaultHeartbeatThrottleInterval: '1 second',
   });
   logger.info(
-    { taskQueue: config.taskQueue, namespace, brokers: kafka.brokers, owlmq: config.owlmq.url },
+    {
+      ...{ taskQueue: config.taskQueue, namespace, brokers: kafka.brokers, owlmq: config.owlmq.url },
+      ...(endpoint === undefined ? {} : { observations: endpoint.url }),
+    },
     'worker is running',
   );
   // Ends on SIGINT and SIGTERM, which Temporal's runtime listens to.
   await worker.run();
 
+  await endpoint?.close();
   await dependencies.roster.stop();
   await Promise.all([
     dependencies.admin.close(),
