@@ -1,4 +1,9 @@
+import { execFile, spawnSync } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -9,6 +14,7 @@ import {
   MemberRoster,
   observationSchema,
   OBSERVATIONS_TOPIC,
+  OutputDigester,
   type KafkaConnection,
 } from '@owlmq/kafka-bridge/operations';
 import {
@@ -33,6 +39,31 @@ interface Problem {
   detail: string;
   problems?: { at: string; problem: string }[];
 }
+
+const trialInPython = `
+import json, sys
+from endpoint import Endpoint, Refused
+
+url, token, migration, group, topic = json.loads(sys.argv[1])
+endpoint = Endpoint(url, token, migration, "python")
+endpoint.report(group=group, epoch=0, only="live", state="idle", shadow=False, applied=0, failed=0)
+
+def observation(offset, output, **more):
+    return {"group": group, "side": "live", "topic": topic, "partition": 0, "id": f"p-{offset}", "kafka": offset,
+            "time": 1, "key": "a2V5", "epoch": endpoint.routing["epoch"], "output": output, **more}
+
+output = {"list": [0.1, None, True], "nested": {"a": {}, "b": 1.0}, "big": 2**70 + 1, "many": 2**53, "float": 1e22,
+          "text": "\\u00e9\\u2028", "at": 17}
+endpoint.observe([observation(1, output), observation(2, "second")], ["/at"])
+refused = []
+for wrong in ({"partition": "0"}, {"group": "strangers"}):
+    try:
+        endpoint.observe([observation(3, None, **wrong)])
+    except Refused as error:
+        refused.append(error.type)
+endpoint.leave()
+print(json.dumps({"epoch": endpoint.routing["epoch"], "leased": endpoint.leased(), "refused": refused}))
+`;
 
 /** What an endpoint holds that is closed with it. */
 interface Opened {
@@ -484,6 +515,48 @@ describe('the observation endpoint', () => {
     expect([fourth, fifth]).toEqual([third, undefined]);
     expect(log.join('')).not.toContain(TOKEN);
     expect(log.join('')).not.toContain('1234567890');
+  });
+
+  const python = spawnSync('python3', ['--version']).status === 0;
+
+  it.skipIf(!python)('is spoken to by the Python of the docs, whose digests are those of the library', async () => {
+    const page = await readFile(join(import.meta.dirname, '..', '..', 'docs', 'observation-endpoint.md'), 'utf8');
+    const [http = '', consumer = ''] = [...page.matchAll(/^```python\n(.*?)^```$/gms)].map(([, code]) => code ?? '');
+    const folder = await mkdtemp(join(tmpdir(), 'observation-endpoint-test-'));
+    await writeFile(join(folder, 'endpoint.py'), http);
+    await writeFile(join(folder, 'consumer.py'), consumer);
+    await writeFile(join(folder, 'trial.py'), trialInPython);
+    const run = async (...args: string[]) => (await promisify(execFile)('python3', args, { cwd: folder })).stdout;
+    await run('-c', 'import ast; ast.parse(open("consumer.py").read())');
+    const { migration, group, topic, state } = bench;
+    const [from = 0] = await bench.reader.ends(OBSERVATIONS_TOPIC);
+    const printed = await run('trial.py', JSON.stringify([opened.endpoint.url, TOKEN, migration, group, topic]));
+    expect(JSON.parse(printed)).toEqual({
+      epoch: state?.epoch,
+      leased: true,
+      refused: ['invalid-request', 'not-covered'],
+    });
+    expect((await bench.reports()).filter(({ instance }) => instance === 'python@http')).toEqual([]);
+    const outputs = [
+      {
+        text: 'é\u2028',
+        float: 1e22,
+        big: 2n ** 70n + 1n,
+        many: 2 ** 53,
+        list: [0.1, null, true],
+        nested: { b: 1, a: {} },
+      },
+      'second',
+    ];
+    const digester = new OutputDigester({ migration, digestKey: DIGEST_KEY, ignore: ['/at'] });
+    const digests: unknown[] = [];
+    for await (const { key, value } of bench.reader.readToEnd(OBSERVATIONS_TOPIC, 0, from)) {
+      if (key?.toString().startsWith(`${migration}/`) !== true) continue;
+      const read = observationSchema.parse(JSON.parse(value?.toString() ?? ''));
+      digests.push([read.key, read.output?.digest]);
+    }
+    expect(digests).toEqual(outputs.map((output) => [digester.short('key'), digester.digest(output).digest]));
+    await rm(folder, { recursive: true });
   });
 
   it('says 503 while Kafka is away, and goes on when it is back', async () => {
