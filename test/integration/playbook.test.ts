@@ -15,14 +15,17 @@ const clean = { lost: 0, duplicated: 0, reordered: 0, invented: 0, altered: 0 };
 /** A whole migration under traffic on the engines of the test run, with names of its own. */
 async function migrate(
   rollbackAt?: RollbackPhase,
-): Promise<TrialReport & { metrics: string; status: MigrationStatus | undefined }> {
+): Promise<TrialReport & { metrics: string; routing: unknown; status: MigrationStatus | undefined }> {
   const seed = randomInt(1_000_000);
   const name = `it-${seed}-${Date.now().toString(36)}`;
   console.info(`seed ${seed}, migration ${name}`);
   const folder = await mkdtemp(join(tmpdir(), 'kafka-to-owlmq-test-'));
   const engines = await startEngines({ want: ['temporal', 'kafka', 'owlmq'] });
   const metricsAddress = `127.0.0.1:${await getPort()}`;
+  const observationsAddress = `127.0.0.1:${await getPort()}`;
+  const token = 'the-token-of-this-test';
   let metrics: Promise<string> | undefined;
+  let routing: Promise<unknown> | undefined;
   let trial: Trial | undefined;
   let warm: MigrationStatus | undefined;
   try {
@@ -54,7 +57,12 @@ async function migrate(
       rollbackAt,
       trafficAfterMs: 1_500,
       limitMs: 150_000,
-      env: { ...engines.env, METRICS_ADDRESS: metricsAddress },
+      env: {
+        ...engines.env,
+        METRICS_ADDRESS: metricsAddress,
+        OBSERVATIONS_ADDRESS: observationsAddress,
+        OBSERVATIONS_TOKEN: token,
+      },
       folder,
       log: (line) => {
         console.info(line);
@@ -65,12 +73,15 @@ async function migrate(
         if (status.phase === 'warm') {
           warm = status;
           metrics ??= fetch(`http://${metricsAddress}/metrics`).then((answer) => answer.text());
+          routing ??= fetch(`http://${observationsAddress}/v1/migrations/${name}/routing`, {
+            headers: { authorization: `Bearer ${token}` },
+          }).then((answer) => answer.json());
         }
         phases.add(status.phase);
       },
     });
     const report = await trial.run();
-    return { ...report, metrics: (await metrics) ?? '', status: warm };
+    return { ...report, metrics: (await metrics) ?? '', routing: await routing, status: warm };
   } finally {
     await trial?.stop();
     await engines.stop();
@@ -118,6 +129,8 @@ it('migrates a fleet that keeps running, from Kafka to OwlMQ', { timeout: 240_00
   ]) {
     expect(report.metrics).toMatch(new RegExp(`^${metric}\\{.*migration="it-.*\\} \\d`, 'm'));
   }
+  // By the worker, over HTTP.
+  expect(report.routing).toMatchObject({ live: 'owlmq', mirror: true, shadow: 'off' });
   expectTold(report.status);
 });
 
