@@ -1,6 +1,7 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -515,6 +516,33 @@ describe('the observation endpoint', () => {
     expect([fourth, fifth]).toEqual([third, undefined]);
     expect(log.join('')).not.toContain(TOKEN);
     expect(log.join('')).not.toContain('1234567890');
+  });
+
+  it('stores the batches of a migration in the order in which they came in', async () => {
+    const [from = 0] = await bench.reader.ends(OBSERVATIONS_TOPIC);
+    // The first takes longest to digest; all are sent at once, over one connection.
+    const requests = Array.from({ length: 12 }, (_, batch) => {
+      const output = Array.from({ length: batch === 0 ? 3_000 : 1 }, (_, at) => ({ at }));
+      const observations = Array.from({ length: batch === 0 ? 40 : 5 }, (_, index) =>
+        observation({ kafka: batch * 100 + index, output }),
+      );
+      const body = Buffer.from(JSON.stringify({ observations }));
+      const last = batch === 11 ? 'Connection: close\r\n' : '';
+      const head = `POST /v1/migrations/${bench.migration}/observations HTTP/1.1\r\nHost: test\r\n${last}Authorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
+      return Buffer.concat([Buffer.from(head), body]);
+    });
+    const { hostname, port } = new URL(opened.endpoint.url);
+    const socket = connect(Number(port), hostname);
+    socket.write(Buffer.concat(requests));
+    const answers = Buffer.concat((await socket.toArray()) as Buffer[]).toString();
+    expect(answers.match(/HTTP\/1\.1 200 /g)).toHaveLength(12);
+    const offsets: number[] = [];
+    for await (const { key, value } of bench.reader.readToEnd(OBSERVATIONS_TOPIC, 0, from)) {
+      if (key?.toString().startsWith(`${bench.migration}/`) !== true) continue;
+      offsets.push(observationSchema.parse(JSON.parse(value?.toString() ?? '')).kafka);
+    }
+    expect(offsets).toHaveLength(95);
+    expect(offsets).toEqual(offsets.toSorted((a, b) => a - b));
   });
 
   const python = spawnSync('python3', ['--version']).status === 0;

@@ -6,6 +6,7 @@ import { LogReader } from '../src/kafka/log-reader.js';
 import { ReplaceableProducer } from '../src/kafka/replaceable-producer.js';
 import { MEMBERS_TOPIC } from '../src/members/member-report.js';
 import { MemberRoster } from '../src/members/member-roster.js';
+import { RoutingBoard } from '../src/routing/routing-board.js';
 import { RoutingFollower } from '../src/routing/routing-follower.js';
 import { ROUTING_TOPIC, type RoutingState } from '../src/routing/routing-state.js';
 import { RoutingWriter } from '../src/routing/routing-writer.js';
@@ -121,7 +122,11 @@ describe('a routing topic that is deleted while members run', () => {
     const { migration, topic, state } = await migrationOf();
     await writer.write(state(5));
     const { publisher, errors, events } = publisherOf(migration);
+    const board = new RoutingBoard({ connection, clientId: 'board', onError: () => undefined });
+    await board.start();
+    onTestFinished(() => board.stop());
     expect(await publisher.publish(topic, '0', { key: 'k' })).toMatchObject({ epoch: 5 });
+    expect(board.find(migration)).toMatchObject({ state: { epoch: 5 }, standing: true });
     await admin.deleteTopics({ topics: [ROUTING_TOPIC] });
     await until('the lease is lost', () => publisher.status().state === 'lease-lost');
     expect(errors()).toContain('UnknownTopicError');
@@ -138,8 +143,12 @@ describe('a routing topic that is deleted while members run', () => {
     await until('a lease is over', () => performance.now() > longer);
     expect(publisher.status()).toMatchObject({ state: 'lease-lost', held: 1 });
     expect(await valuesOf(topic)).toEqual(['0']);
+    await board.readToEnd();
+    expect(board.find(migration)).toMatchObject({ state: { epoch: 5 }, standing: false });
 
     await writer.write(state(5));
+    await board.readToEnd();
+    expect(board.find(migration)).toMatchObject({ state: { epoch: 5 }, standing: true });
     expect(await call).toMatchObject({ epoch: 5 });
     await writer.write(state(6));
     await until('it obeys', () => publisher.status().epoch === 6);
