@@ -310,7 +310,9 @@ describe('ObservationJoiner', () => {
       epoch: 3,
       handlerVersion: { shadow: '2' },
       fields: ['/b'],
+      log: { partition: 0, live: 0, shadow: 1 },
     });
+    expect(samples[1]).toMatchObject({ id: 'id-995', log: { partition: 0, live: 995 } });
   });
 
   it('says what retention took from the log', () => {

@@ -390,7 +390,7 @@ export class ObservationJoiner {
     const other = lane.side === 'live' ? pair.shadow : pair.live;
     const own = ownOffset(observation);
     const repeated = own <= lane.seen;
-    const counterpart = other.held.get(observation.id)?.observation;
+    const counterpart = other.held.get(observation.id);
     const late = counterpart === undefined && other.judged.has(observation.kafka);
     const holds = !repeated && counterpart === undefined && !late && !lane.ahead.has(logOffset);
     if (holds && this.#isFull(lane)) return false;
@@ -400,12 +400,12 @@ export class ObservationJoiner {
       return true;
     }
     lane.seen = own;
-    if (fell) this.#tell(group, { verdict: 'reordered' }, observation);
+    if (fell) this.#tell(group, { verdict: 'reordered' }, lane.log, entry);
     if (lane.ahead.delete(logOffset)) return true;
     if (counterpart !== undefined) {
       other.held.delete(observation.id);
       this.#held -= 1;
-      this.#compare(group, observation, counterpart);
+      this.#compare(group, lane.log, entry, counterpart);
     } else if (late) group.counts.late += 1;
     else this.#hold(lane, entry);
     return true;
@@ -418,12 +418,12 @@ export class ObservationJoiner {
     pass.seen = ownOffset(observation);
     if (lane.ahead.has(logOffset)) return;
     const other = lane.side === 'live' ? pair.shadow : pair.live;
-    const counterpart = other.held.get(observation.id)?.observation;
+    const counterpart = other.held.get(observation.id);
     if (counterpart === undefined) return;
     other.held.delete(observation.id);
     this.#held -= 1;
     lane.ahead.add(logOffset);
-    this.#compare(group, observation, counterpart);
+    this.#compare(group, lane.log, { observation, logOffset }, counterpart);
     if (lane.ahead.size > MAX_AHEAD) this.#overflowed();
   }
 
@@ -442,31 +442,32 @@ export class ObservationJoiner {
     return Math.max(1, Math.floor(this.#maxUnmatched / 2 / Math.max(1, this.#lanes)));
   }
 
-  #compare(group: Group, one: Observation, counterpart: Observation): void {
-    const [live, shadow] = one.side === 'live' ? [one, counterpart] : [counterpart, one];
-    const told = compareOutcomes(live, shadow);
+  #compare(group: Group, log: number, one: Unmatched, counterpart: Unmatched): void {
+    const [live, shadow] = one.observation.side === 'live' ? [one, counterpart] : [counterpart, one];
+    const told = compareOutcomes(live.observation, shadow.observation);
     if (typeof told === 'string') group.counts[told] += 1;
-    else this.#tell(group, told, shadow, live);
+    else this.#tell(group, told, log, shadow, live);
   }
 
   #judgeHeld(group: Group, lane: Lane, watermarkOf: (topic: string, partition: number) => number | undefined): void {
-    for (const [key, { observation }] of lane.held) {
+    for (const [key, entry] of lane.held) {
+      const { observation } = entry;
       const watermark = watermarkOf(observation.topic, observation.partition);
       if (watermark === undefined || watermark < observation.time + this.#options.latenessMs) continue;
       lane.held.delete(key);
       this.#held -= 1;
       lane.judged.add(observation.kafka);
-      this.#tell(group, { verdict: lane.side === 'live' ? 'missing' : 'unexpected' }, observation);
+      this.#tell(group, { verdict: lane.side === 'live' ? 'missing' : 'unexpected' }, lane.log, entry);
     }
   }
 
-  #tell(group: Group, discrepancy: Discrepancy, observation: Observation, counterpart?: Observation): void {
-    if (isAcknowledged(this.#options.acknowledged ?? [], observation, discrepancy)) {
+  #tell(group: Group, discrepancy: Discrepancy, log: number, entry: Unmatched, counterpart?: Unmatched): void {
+    if (isAcknowledged(this.#options.acknowledged ?? [], entry.observation, discrepancy)) {
       group.counts.acknowledged += 1;
       return;
     }
     group.counts[discrepancy.verdict] += 1;
-    group.samples = keepSample(group.samples, discrepancy, observation, counterpart);
+    group.samples = keepSample(group.samples, discrepancy, log, entry, counterpart);
   }
 
   #again(log: Log): Pass | undefined {

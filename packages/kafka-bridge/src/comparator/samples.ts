@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Observation } from '../consumer/observation.js';
+import type { Unmatched } from './lane.js';
 import { discrepancyVerdicts, type Discrepancy } from './verdicts.js';
 
 export const sampleSchema = z.object({
@@ -21,6 +21,8 @@ export const sampleSchema = z.object({
   fields: z.array(z.string()).optional(),
   /** Class of the error, for failures. */
   error: z.string().optional(),
+  /** Where the observations are in the observations topic, to be read again. */
+  log: z.object({ partition: z.number(), live: z.number().optional(), shadow: z.number().optional() }).optional(),
 });
 /** A discrepancy that a person can look up: where it is, never what it holds. */
 export type DiscrepancySample = z.infer<typeof sampleSchema>;
@@ -28,17 +30,23 @@ export type DiscrepancySample = z.infer<typeof sampleSchema>;
 /** The newest of each verdict are kept: many of one kind do not push out another. */
 const MAX_OF_VERDICT = 5;
 
-/** Samples of a group with one more, newest last. */
+/**
+ * Samples of a group with one more, newest last.
+ *
+ * @param log partition of the observations topic.
+ */
 export function keepSample(
   samples: readonly DiscrepancySample[],
   { verdict, fields, error }: Discrepancy,
-  observation: Observation,
-  counterpart: Observation | undefined,
+  log: number,
+  { observation, logOffset }: Unmatched,
+  counterpart: Unmatched | undefined,
 ): DiscrepancySample[] {
   const { topic, partition, id, kafka, owlmq, time, epoch } = observation;
+  const other = counterpart?.observation;
   const versions = {
     [observation.side]: observation.handlerVersion,
-    ...(counterpart === undefined ? {} : { [counterpart.side]: counterpart.handlerVersion }),
+    ...(other === undefined ? {} : { [other.side]: other.handlerVersion }),
   };
   const known = Object.entries(versions).filter(([, version]) => version !== undefined);
   const sample: DiscrepancySample = {
@@ -53,6 +61,11 @@ export function keepSample(
     ...(known.length === 0 ? {} : { handlerVersion: Object.fromEntries(known) }),
     ...(fields === undefined ? {} : { fields }),
     ...(error === undefined ? {} : { error }),
+    log: {
+      partition: log,
+      [observation.side]: logOffset,
+      ...(counterpart === undefined || other === undefined ? {} : { [other.side]: counterpart.logOffset }),
+    },
   };
   const alike = samples.filter((one) => one.verdict === verdict);
   const oldest = alike.length < MAX_OF_VERDICT ? undefined : alike[0];
