@@ -284,6 +284,8 @@ export interface ComparedSoFar {
 
 export interface SoakComparison extends ComparedSoFar {
   checkpoint: unknown;
+  /** Why what was found could not be stored for `kafka-bridge discrepancies`, in words; absent when it was. */
+  notStored?: string;
   /** When this part was at work; in reports of earlier versions `watchedMs` stands in its place. */
   watched?: WatchedSpans;
 }

@@ -1,9 +1,11 @@
 import { ApplicationFailure, log } from '@temporalio/activity';
 import {
+  comparisonId,
   observationEnds,
   ObservationComparison,
   ObservationsReplacedError,
   translateToKafka,
+  VerdictWriter,
   type ComparisonCheckpoint,
   type ComparisonReport,
   type MirrorCheckpoint,
@@ -57,6 +59,17 @@ export function watchActivities(
           interrupted: request.interrupted === true && resumed === undefined,
           ...(earlier === undefined ? {} : { checkpoint: earlier }),
         });
+        const verdicts = new VerdictWriter({
+          connection: dependencies.kafka,
+          clientId: 'owlmq-migration-worker',
+          migration: request.migration,
+          comparison: comparisonId(request.start, request.from),
+          part: request.partitions?.join(',') ?? 'all',
+          parts: request.parts ?? 1,
+          onError: (error) => {
+            log.warn('what the comparison found could not be stored', { error });
+          },
+        });
         const known = discrepancies((request.comparison as ComparisonCheckpoint | undefined)?.groups ?? {});
         const end = sliceEnd(request.sliceMs);
         try {
@@ -64,7 +77,13 @@ export function watchActivities(
             const compared = await comparison.step({ maxMs: STEP_MS, signal });
             record(compared.checkpoint);
             const found = request.endAtDiscrepancy && discrepancies(compared.groups) > known;
-            if (signal.aborted || Date.now() >= end || found) return { comparison: soakComparison(compared) };
+            const last = signal.aborted || Date.now() >= end || found;
+            // What is told to the workflow can be looked up.
+            await verdicts.take(compared, { last });
+            if (last) {
+              const notStored = verdicts.problem;
+              return { comparison: { ...soakComparison(compared), ...(notStored === undefined ? {} : { notStored }) } };
+            }
             await pause(PAUSE_MS, signal);
           }
         } catch (error) {
@@ -72,7 +91,7 @@ export function watchActivities(
           // No further attempt finds what it began with.
           return { comparison: { checkpoint: undefined, groups: {}, samples: [], lost: error.message } };
         } finally {
-          await comparison.close();
+          await Promise.all([comparison.close(), verdicts.close()]);
         }
       }),
 
@@ -151,7 +170,7 @@ function soakComparison(report: ComparisonReport): SoakComparison {
     const comparedUpTo = report.caughtUp ? (of.comparedUpTo ?? null) : null;
     groups[group] = { counts, comparedUpTo, stalled: [...of.stalled, ...behind] };
     samples.push(
-      ...of.samples.map(({ fields, error: _error, ...sample }) => ({
+      ...of.samples.map(({ fields, error: _error, log: _log, ...sample }) => ({
         group,
         ...sample,
         fields: fields ?? [],

@@ -59,6 +59,8 @@ export {
   type ObservationComparisonOptions,
 } from './comparator/observation-log.js';
 export type { Span, WatchedSpans } from './comparator/watched-time.js';
+export { comparisonId } from './comparator/verdict-record.js';
+export { VerdictWriter } from './comparator/verdict-log.js';
 export { observationSchema, OBSERVATIONS_TOPIC, type Observation, type ObservingSide } from './consumer/observation.js';
 export { ObservationProducer, ObservationsLostError } from './consumer/observation-producer.js';
 export { OutputDigester } from './consumer/output-digest.js';

@@ -366,7 +366,7 @@ export class DualConsumer<Output> {
     if (this.#migration === undefined) return;
     const { follower, reporter, producer } = this.#migration;
     try {
-      await ensureBridgeTopics(this.#options.kafka, this.instance);
+      await ensureBridgeTopics(this.#options.kafka, this.instance, 'consumer');
     } catch (error) {
       // It may not be allowed to create topics: then they must be there, which the next step shows.
       this.#onError(asError(error));

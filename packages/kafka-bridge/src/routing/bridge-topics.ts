@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BridgeTopicError } from './routing-errors.js';
 import { ROUTING_TOPIC } from './routing-state.js';
+import { VERDICTS_TOPIC } from '../comparator/verdict-record.js';
 import { OBSERVATIONS_TOPIC } from '../consumer/observation.js';
 import { ClusterAdmin } from '../kafka/cluster-admin.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
@@ -21,21 +22,34 @@ const BROKER_TIME = { 'message.timestamp.type': 'LogAppendTime' };
 const OBSERVATION_PARTITIONS = 8;
 
 /**
+ * Compacted soon, for what is written often: a report a second from each instance, the comparison's figures every few
+ * seconds.
+ */
+const COMPACTED_SOON = {
+  'segment.ms': String(10 * MINUTE_MS),
+  'segment.bytes': String(16 * 1024 * 1024),
+  'min.cleanable.dirty.ratio': '0.1',
+};
+
+/**
  * The topics that the bridge itself needs. Replication and `min.insync.replicas` are the cluster's own defaults. Those
  * without `partitions` have one, for one order.
  */
-const bridgeTopics: readonly { topic: string; partitions?: number; configs: Record<string, string> }[] = [
+const bridgeTopics: readonly {
+  topic: string;
+  partitions?: number;
+  configs: Record<string, string>;
+  ofWorker?: boolean;
+}[] = [
   { topic: ROUTING_TOPIC, configs: { ...BROKER_TIME, 'cleanup.policy': 'compact' } },
   {
-    // A report a second from each instance: compacted soon, and instances that are gone for a week are forgotten.
+    // Instances that are gone for a week are forgotten.
     topic: MEMBERS_TOPIC,
     configs: {
       ...BROKER_TIME,
+      ...COMPACTED_SOON,
       'cleanup.policy': 'compact,delete',
       'retention.ms': String(7 * DAY_MS),
-      'segment.ms': String(10 * MINUTE_MS),
-      'segment.bytes': String(16 * 1024 * 1024),
-      'min.cleanable.dirty.ratio': '0.1',
     },
   },
   {
@@ -43,18 +57,29 @@ const bridgeTopics: readonly { topic: string; partitions?: number; configs: Reco
     partitions: OBSERVATION_PARTITIONS,
     configs: { ...BROKER_TIME, 'cleanup.policy': 'delete', 'retention.ms': String(7 * DAY_MS) },
   },
+  {
+    topic: VERDICTS_TOPIC,
+    configs: { ...BROKER_TIME, ...COMPACTED_SOON, 'cleanup.policy': 'compact' },
+    ofWorker: true,
+  },
 ];
 
 /**
  * Creates the topics of the bridge that do not exist. May be called by many at once.
  *
+ * @param role a consumer leaves out what it neither reads nor writes, and needs no right on.
  * @throws {BridgeTopicError} when one that needs a single partition exists with more.
  */
-export async function ensureBridgeTopics(connection: KafkaConnection, clientId: string): Promise<void> {
+export async function ensureBridgeTopics(
+  connection: KafkaConnection,
+  clientId: string,
+  role: 'worker' | 'consumer' = 'worker',
+): Promise<void> {
   const admin = new ClusterAdmin(connection, { clientId });
   const reader = new LogReader(connection, { clientId });
   try {
-    for (const { topic, partitions: wanted, configs } of bridgeTopics) {
+    for (const { topic, partitions: wanted, configs, ofWorker = false } of bridgeTopics) {
+      if (ofWorker && role !== 'worker') continue;
       if (await admin.createTopic(topic, { partitions: wanted ?? 1, configs })) continue;
       const partitions = await visiblePartitions(reader, topic);
       if (wanted === undefined && partitions !== 1) {
