@@ -60,6 +60,7 @@ export {
 } from './comparator/observation-log.js';
 export type { Span, WatchedSpans } from './comparator/watched-time.js';
 export { comparisonId } from './comparator/verdict-record.js';
+export { diagnoseFindings, type DiagnosisReport } from './comparator/evidence.js';
 export { VerdictWriter } from './comparator/verdict-log.js';
 export { observationSchema, OBSERVATIONS_TOPIC, type Observation, type ObservingSide } from './consumer/observation.js';
 export { ObservationProducer, ObservationsLostError } from './consumer/observation-producer.js';
