@@ -81,6 +81,15 @@ export function readOwlmq(command: Command, inputs: Inputs, io: CliIo): { url: s
   });
 }
 
+/** As `readOwlmq`, for commands that do without: undefined, too, when no address was given at all. */
+export function readOwlmqIfGiven(
+  command: Command,
+  inputs: Inputs,
+  io: CliIo,
+): { url: string; apiKey: string } | undefined {
+  return settings(command, owlmqFlags)['OWLMQ_URL'] === undefined ? undefined : readOwlmq(command, inputs, io);
+}
+
 function addFlags(command: Command, flags: typeof kafkaFlags): Command {
   for (const [flag, variable, description] of flags) {
     const added = option(flag, description, variable);

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { addAudit } from './audit/command.js';
 import { failureOf } from './cli-error.js';
 import type { CliIo } from './cli-io.js';
+import { addDiscrepancies } from './discrepancies/command.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { addSet } from './routing/set.js';
 import { addShow } from './routing/show.js';
@@ -43,6 +44,7 @@ Examples:
   kafka-bridge routing show migrate-orders          what the fleet obeys, and who does
   kafka-bridge routing set migrate-orders --help    break-glass, with Temporal down
   kafka-bridge audit --topics orders.created        does OwlMQ have every copy?
+  kafka-bridge discrepancies list --migration …     what did shadows do otherwise, and why?
 
 Connections come from flags or the environment; those of the worker are understood: KAFKA_BROKERS, KAFKA_TLS…, KAFKA_SASL_…,
 OWLMQ_URL, OWLMQ_API_KEY. Every command has --help, with its exit codes.`,
@@ -51,6 +53,7 @@ OWLMQ_URL, OWLMQ_API_KEY. Every command has --help, with its exit codes.`,
   addShow(routing, io, end);
   addSet(routing, io, end);
   addAudit(program, io, end);
+  addDiscrepancies(program, io, end);
   return program;
 }
 

@@ -44,3 +44,8 @@ export function plural(number: number, one: string, many = `${one}s`): string {
 export function legName(leg: 'kafka' | 'owlmq'): string {
   return leg === 'kafka' ? 'Kafka' : 'OwlMQ';
 }
+
+/** Text of others, which may hold what a terminal would obey. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
