@@ -1,4 +1,12 @@
-import type { AcknowledgedPattern, RoutingState, TopicOffsets, WatchedSpans } from '@owlmq/kafka-bridge/operations';
+import type {
+  AcknowledgedPattern,
+  DiagnosisReport,
+  RoutingState,
+  TopicOffsets,
+  WatchedSpans,
+} from '@owlmq/kafka-bridge/operations';
+
+export type { DiagnosisReport };
 
 /**
  * The steps of a migration as the workflow sees them. All are idempotent: one that is run again finds what the first
@@ -286,6 +294,8 @@ export interface SoakComparison extends ComparedSoFar {
   checkpoint: unknown;
   /** Why what was found could not be stored for `kafka-bridge discrepancies`, in words; absent when it was. */
   notStored?: string;
+  /** What is likely behind the discrepancies of the part; only where there are new ones since the last report. */
+  diagnosis?: DiagnosisReport;
   /** When this part was at work; in reports of earlier versions `watchedMs` stands in its place. */
   watched?: WatchedSpans;
 }

@@ -13,6 +13,7 @@ import {
 import { discrepancyCount } from '../workflows/soak-clock.js';
 import { MirrorRun, PAUSE_MS, STEP_MS } from './audit.js';
 import type { Dependencies } from './dependencies.js';
+import { diagnose } from './diagnose.js';
 import { pause, sliceEnd, withHeartbeat } from './heartbeat.js';
 import type {
   DiscrepancySample,
@@ -82,7 +83,19 @@ export function watchActivities(
             await verdicts.take(compared, { last });
             if (last) {
               const notStored = verdicts.problem;
-              return { comparison: { ...soakComparison(compared), ...(notStored === undefined ? {} : { notStored }) } };
+              const isNew = discrepancies(compared.groups) > known;
+              // Who cancels does not wait for it.
+              const diagnosis =
+                isNew && !signal.aborted
+                  ? await diagnose(dependencies, request.migration, compared, signal)
+                  : undefined;
+              return {
+                comparison: {
+                  ...soakComparison(compared),
+                  ...(notStored === undefined ? {} : { notStored }),
+                  ...(diagnosis === undefined ? {} : { diagnosis }),
+                },
+              };
             }
             await pause(PAUSE_MS, signal);
           }

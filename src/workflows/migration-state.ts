@@ -1,6 +1,7 @@
 import type { AcknowledgedPattern, RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type {
   AuditFigures,
+  DiagnosisReport,
   Fences,
   Finding,
   OffsetMove,
@@ -135,6 +136,10 @@ export interface MigrationState {
   comparisons?: unknown[];
   /** Time (Unix ms) up to which what the comparison watched was counted. */
   watchedUpTo?: number;
+  /** What is likely behind the discrepancies that were found last. */
+  diagnosis?: DiagnosisReport & { at: string };
+  /** Why the comparison could not store what it found, as of its last report. */
+  notStored?: string;
   /** Somebody paused since the last slice of the comparison: the time between does not count. */
   soakInterrupted?: boolean;
   /** Discrepancies that somebody has acknowledged, oldest first, revoked ones among them. */

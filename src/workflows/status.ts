@@ -50,6 +50,10 @@ export interface MigrationStatus {
     inconclusive: string[];
     remaining: string[];
     lastDiscrepancy: MigrationState['soak']['lastDiscrepancy'] | null;
+    /** What is likely behind the discrepancies that were found last, with the next command, and when that was looked at. */
+    diagnosis: MigrationState['diagnosis'] | null;
+    /** Why what was found is not stored for `kafka-bridge discrepancies`; null when it is. */
+    notStored: string | null;
     /** Patterns of discrepancies that somebody has acknowledged, and who; revoked ones say so. */
     acknowledgements: Acknowledgement[];
   };
@@ -199,6 +203,8 @@ export function buildStatus(plan: MigrationPlan, state: MigrationState): Migrati
       inconclusive: state.phase === 'shadow-soak' ? state.soak.missing : [],
       remaining: soakShortfalls(state.soak, target),
       lastDiscrepancy: state.soak.lastDiscrepancy ?? null,
+      diagnosis: state.diagnosis ?? null,
+      notStored: state.notStored ?? null,
       acknowledgements: state.acknowledgements ?? [],
     },
     readiness: state.readiness,
@@ -283,6 +289,7 @@ export function statusMarkdown(plan: MigrationPlan, state: MigrationState): stri
       `- last discrepancy: group ${sample.group}, ${sample.verdict}, message ${sample.id} of ${sample.topic}${fields}`,
     );
   }
+  lines.push(...diagnosisLines(state));
   if (state.paused !== undefined) {
     lines.push(`- **paused** by ${state.paused.by} since ${state.paused.at}: ${state.paused.reason}`);
   }
@@ -298,6 +305,22 @@ export function statusMarkdown(plan: MigrationPlan, state: MigrationState): stri
   }
   lines.push(`- next: ${nextSteps[state.phase]}`);
   return lines.join('\n');
+}
+
+/** Shown of the diagnosis; the rest is in the status. */
+const DIAGNOSES_SHOWN = 3;
+
+function diagnosisLines({ phase, diagnosis, notStored }: MigrationState): string[] {
+  if (phase !== 'shadow-soak' && phase !== 'ready') return [];
+  const lines = (diagnosis?.diagnoses ?? [])
+    .slice(0, DIAGNOSES_SHOWN)
+    .map(
+      ({ group, verdicts, what, todo, next }) =>
+        `- **likely cause** of ${verdicts.join(', ')} in group ${group}: ${what} ${todo} Next: \`${next}\``,
+    );
+  lines.push(...(diagnosis?.notLooked ?? []).map((what) => `- ${what}`));
+  if (notStored !== undefined) lines.push(`- ${notStored}`);
+  return lines;
 }
 
 function rampLines(plan: MigrationPlan, state: MigrationState): string[] {

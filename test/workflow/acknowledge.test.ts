@@ -1,6 +1,6 @@
 import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { expect, it } from 'vitest';
-import type { WatchSoakRequest } from '../../src/activities/migration-activities.js';
+import type { DiagnosisReport, WatchSoakRequest } from '../../src/activities/migration-activities.js';
 import { acknowledge, type AcknowledgeInput } from '../../src/workflows/acknowledgements.js';
 import { acknowledgeUpdate, revokeUpdate } from '../../src/workflows/messages.js';
 import { defaults, type Handle, inSoak, newModel, readStatus, run, usePlaybook } from './playbook-fixture.js';
@@ -14,6 +14,16 @@ const known: AcknowledgeInput = {
   fields: ['/total'],
   reason: 'rounds to cents on purpose',
   by: 'ann',
+};
+
+const diagnosis: DiagnosisReport = {
+  diagnoses: [
+    {
+      ...{ group: 'payments', verdicts: ['different'], id: 'id-1', what: 'Outputs differ in /total.', evidence: [] },
+      ...{ todo: 'Look.', next: 'kafka-bridge discrepancies show --migration m id-1' },
+    },
+  ],
+  notLooked: [],
 };
 
 async function ask(handle: Handle, change: Record<string, unknown> = {}): Promise<string> {
@@ -37,7 +47,16 @@ it('counts acknowledged discrepancies apart until that is revoked', async () => 
       model,
       before: async ({ activity }, nth, handle) => {
         if (activity !== 'watchSoak') return;
-        if (nth === 5) model.discrepancies = 1;
+        if (nth === 5) {
+          model.discrepancies = 1;
+          model.told = { diagnosis, notStored: 'no right to write' };
+        }
+        if (nth === 6) model.told = {};
+        if (nth === 6 || nth === 8) {
+          const { soak } = await readStatus(handle);
+          expect(soak.diagnosis).toMatchObject(diagnosis);
+          expect(soak.notStored).toBe(nth === 6 ? 'no right to write' : null);
+        }
         if (nth === 8) {
           expect((await readStatus(handle)).soak.restarts).toBe(1);
           expect(await ask(handle)).toContain('ack-1');

@@ -31,6 +31,8 @@ export class FleetModel implements steps.MigrationActivities {
   discrepancies = 0;
   /** Those that are of a pattern acknowledged since, wherever the request names one. */
   acknowledgedDiscrepancies = 0;
+  /** What a comparison says besides its figures, in its next report. */
+  told: Pick<steps.SoakReport['comparison'], 'diagnosis' | 'notStored'> = {};
   stalled: string[] = [];
   messages = 0;
   owlmqAlive = true;
@@ -189,6 +191,7 @@ export class FleetModel implements steps.MigrationActivities {
     const share = partitions.includes(0) ? this.messages : 0;
     return {
       comparison: {
+        ...this.told,
         checkpoint: spans,
         watched: {
           lookedAt: comparedUpTo,

@@ -2,6 +2,7 @@ import type { AcknowledgedPattern } from '@owlmq/kafka-bridge/operations';
 import type { SoakComparison, WatchSoakRequest } from '../../activities/migration-activities.js';
 import { awaitConsumers, legEnds, observationEnds, watchSoak } from '../activity-proxies.js';
 import { activePatterns } from '../acknowledgements.js';
+import { joinDiagnoses } from '../diagnoses.js';
 import { comparisonParts, joinReports, type JoinedReports } from '../comparison-parts.js';
 import type { Migration } from '../migration.js';
 import { advanceSoakClock, discrepancyCount, newSoakClock, quietMs, soakShortfalls } from '../soak-clock.js';
@@ -173,6 +174,15 @@ function takeReports(migration: Migration, reports: SoakComparison[], elapsedMs:
     const where = sample === undefined ? '' : `: group ${sample.group}, ${sample.verdict}, message ${sample.id}`;
     migration.note(`a discrepancy set the soak clock back${where}`);
   }
+  takeDiagnoses(migration, reports);
   migration.refreshDetails();
   return joined;
+}
+
+function takeDiagnoses({ state }: Migration, reports: readonly SoakComparison[]): void {
+  const diagnosis = joinDiagnoses(reports);
+  if (diagnosis !== undefined) state.diagnosis = { ...diagnosis, at: new Date().toISOString() };
+  const notStored = reports.find((report) => report.notStored !== undefined)?.notStored;
+  if (notStored === undefined) delete state.notStored;
+  else state.notStored = notStored;
 }
