@@ -19,6 +19,8 @@ export interface WorkerConfig {
   metricsAddress: string | undefined;
   /** Where consumers that cannot embed the library observe; undefined: nowhere. */
   observations: EndpointSettings | undefined;
+  /** File of a module that compares captured outputs, see `loadCompareModule`; undefined: none. */
+  compareModule: string | undefined;
   logLevel: string;
 }
 
@@ -39,6 +41,7 @@ const environmentSchema = z.object({
   METRICS_ADDRESS: hostAndPort.optional(),
   OBSERVATIONS_ADDRESS: hostAndPort.optional(),
   OWLMQ_BRIDGE_DIGEST_KEY: z.string().optional(),
+  COMPARE_MODULE: z.string().optional(),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
 });
 
@@ -69,6 +72,7 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     owlmq,
     metricsAddress: parsed.data.METRICS_ADDRESS,
     observations: endpointSettings(parsed.data, tokens),
+    compareModule: parsed.data.COMPARE_MODULE,
     logLevel: parsed.data.LOG_LEVEL,
   };
 }

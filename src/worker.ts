@@ -7,6 +7,7 @@ import { DefaultLogger, NativeConnection, Runtime, Worker, type LogLevel } from 
 import { ClusterAdmin, LogReader, MemberRoster, OwlmqClient, RoutingWriter } from '@owlmq/kafka-bridge/operations';
 import { pino, stdSerializers, type Level, type Logger } from 'pino';
 import { createActivities } from './activities/index.js';
+import { CompareModuleError, loadCompareModule } from './compare-module.js';
 import type { Dependencies } from './activities/dependencies.js';
 import { startObservationEndpoint } from './endpoint/observation-endpoint.js';
 import { readWorkerConfig, WorkerConfigError } from './worker-config.js';
@@ -28,6 +29,12 @@ async function main(): Promise<void> {
   if (!existsSync(bundlePath)) {
     throw new WorkerConfigError([`the workflow bundle ${bundlePath} does not exist: run npm run build`]);
   }
+  const compare =
+    config.compareModule === undefined
+      ? undefined
+      : await loadCompareModule(config.compareModule, (error) => {
+          logger.error({ err: error }, 'COMPARE_MODULE has failed: what it fails on counts as different');
+        });
   installRuntime(config.metricsAddress, logger);
 
   const temporal = loadClientConnectConfig();
@@ -52,6 +59,7 @@ async function main(): Promise<void> {
       },
     }),
     owlmq: new OwlmqClient(config.owlmq),
+    compare,
     searchAttributes: async () => {
       const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
       return Object.keys(customAttributes);
@@ -135,7 +143,11 @@ function installRuntime(metricsAddress: string | undefined, logger: Logger): voi
 
 main().catch((error: unknown) => {
   const message =
-    error instanceof WorkerConfigError ? error.message : error instanceof Error ? error.stack : String(error);
+    error instanceof WorkerConfigError || error instanceof CompareModuleError
+      ? error.message
+      : error instanceof Error
+        ? error.stack
+        : String(error);
   process.stderr.write(`${message ?? 'unknown error'}\n`, () => {
     // Clients that retry in the background must not keep alive a worker that polls nothing.
     process.exit(1);

@@ -4,6 +4,7 @@ import type {
   LogReader,
   MemberRoster,
   OwlmqApi,
+  PairwiseCompare,
   RoutingWriter,
 } from '@owlmq/kafka-bridge/operations';
 
@@ -16,6 +17,8 @@ export interface Dependencies {
   /** Follows the members for as long as the worker lives, so that it knows how long each has been silent. */
   roster: MemberRoster;
   owlmq: OwlmqApi;
+  /** Whether captured outputs that differ mean the same. */
+  compare?: PairwiseCompare | undefined;
   /** Names of the search attributes that the Temporal namespace knows. */
   searchAttributes: () => Promise<string[]>;
 }

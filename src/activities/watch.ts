@@ -52,6 +52,7 @@ export function watchActivities(
           from: request.from,
           start: request.start,
           acknowledged: request.acknowledged ?? [],
+          ...(dependencies.compare === undefined ? {} : { compare: dependencies.compare }),
           ...(request.partitions === undefined ? {} : { partitions: request.partitions }),
           maxUnmatched: Math.ceil(MAX_UNMATCHED / (request.parts ?? 1)),
           ...(request.quietMs === undefined ? {} : { quietMs: request.quietMs }),

@@ -48,7 +48,7 @@ export { readProvenance } from './message/headers.js';
 export type { RoutingState, TopicOffsets } from './routing/routing-state.js';
 export { comparisonCheckpointSchema, type ComparisonCheckpoint } from './comparator/comparator.js';
 export type { DiscrepancySample } from './comparator/samples.js';
-export type { AcknowledgedPattern, ComparisonCounts, DiscrepancyVerdict } from './comparator/verdicts.js';
+export type { AcknowledgedPattern, ComparisonCounts, DiscrepancyVerdict, PairwiseCompare } from './comparator/verdicts.js';
 export {
   ObservationComparison,
   observationEnds,

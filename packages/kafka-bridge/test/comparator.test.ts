@@ -290,6 +290,44 @@ describe('ObservationJoiner', () => {
     }
   });
 
+  it('asks whether captured outputs that differ mean the same, and of no others', () => {
+    const captured = (text: string, length = text.length) => ({ text, length });
+    const outputs: [live: string, shadow: string, length?: number][] = [
+      ['{"n":1}', '{"n":2}'],
+      ['{"n":1}', '{"n":9}'],
+      ['{"n":1}', '{"n":2}', 9_000],
+    ];
+    const asked: unknown[][] = [];
+    const joiner = new ObservationJoiner({
+      ...options,
+      compare: (live, shadow, { id }) => {
+        asked.push([live, shadow, id]);
+        return Math.abs((live as { n: number }).n - (shadow as { n: number }).n) < 2;
+      },
+    });
+    let next = 0;
+    for (const [kafka, [live, shadow, length]] of outputs.entries()) {
+      for (const [side, text] of [
+        ['live', live],
+        ['shadow', shadow],
+      ] as const) {
+        const one = observe(side, 'different', { kafka, owlmq: kafka, key: 'a' });
+        if (one.output !== undefined) one.output.captured = captured(text, length);
+        joiner.add(0, next, one);
+        next += 1;
+      }
+    }
+    for (const side of ['live', 'shadow'] as const) {
+      joiner.add(0, next, observe(side, 'different', { kafka: 3, owlmq: 3, key: 'a' }));
+      next += 1;
+    }
+    expect(asked).toEqual([
+      [{ n: 1 }, { n: 2 }, 'id-0'],
+      [{ n: 1 }, { n: 9 }, 'id-1'],
+    ]);
+    expect(joiner.result(GROUP).counts).toMatchObject({ ignored: 1, different: 3 });
+  });
+
   it('keeps samples of every verdict, however many there are of one', () => {
     const joiner = new ObservationJoiner(options);
     feed(joiner, [live, { ...shadow, epoch: 3, handlerVersion: '2' }], 2);

@@ -11,6 +11,7 @@ import {
   type AcknowledgedPattern,
   type ComparisonCounts,
   type Discrepancy,
+  type PairwiseCompare,
 } from './verdicts.js';
 import { watchedTimeSchema } from './watched-time.js';
 
@@ -72,6 +73,8 @@ export interface JoinerOptions {
   start?: readonly number[];
   /** Discrepancies that are known and counted apart. */
   acknowledged?: readonly AcknowledgedPattern[];
+  /** Whether captured outputs that differ mean the same. */
+  compare?: PairwiseCompare;
   /**
    * Bound on the unmatched observations that are held (default 20,000, which keeps a checkpoint below 1 MB). Past it the
    * side that is ahead is read no further, and later, once the other side has caught up, from there.
@@ -444,7 +447,7 @@ export class ObservationJoiner {
 
   #compare(group: Group, log: number, one: Unmatched, counterpart: Unmatched): void {
     const [live, shadow] = one.observation.side === 'live' ? [one, counterpart] : [counterpart, one];
-    const told = compareOutcomes(live.observation, shadow.observation);
+    const told = compareOutcomes(live.observation, shadow.observation, this.#options.compare);
     if (typeof told === 'string') group.counts[told] += 1;
     else this.#tell(group, told, log, shadow, live);
   }

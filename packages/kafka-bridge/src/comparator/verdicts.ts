@@ -74,11 +74,33 @@ export function noCounts(): ComparisonCounts {
   };
 }
 
-/** Both sides' observations of a message: what they say together. */
-export function compareOutcomes(live: Observation, shadow: Observation): 'matched' | 'ignored' | Discrepancy {
+/**
+ * Whether two outputs of one message mean the same though they differ: for what no canonical form can say, such as a
+ * tolerance. Given captured outputs as their canonical JSON has them. Must depend on nothing else.
+ */
+export type PairwiseCompare = (
+  live: unknown,
+  shadow: unknown,
+  about: { group: string; topic: string; id: string },
+) => boolean;
+
+/**
+ * Both sides' observations of a message: what they say together.
+ *
+ * @param compare asked of outputs that differ, where both were captured in full; `ignored` where it says yes.
+ */
+export function compareOutcomes(
+  live: Observation,
+  shadow: Observation,
+  compare?: PairwiseCompare,
+): 'matched' | 'ignored' | Discrepancy {
   if (live.output !== undefined && shadow.output !== undefined) {
     if (live.output.digest === shadow.output.digest) {
       return live.output.whole === shadow.output.whole ? 'matched' : 'ignored';
+    }
+    if (compare !== undefined) {
+      const outputs = [live, shadow].flatMap(({ output }) => capturedOutput(output));
+      if (outputs.length === 2 && compare(outputs[0], outputs[1], live)) return 'ignored';
     }
     return {
       verdict: 'different',
@@ -94,6 +116,12 @@ export function compareOutcomes(live: Observation, shadow: Observation): 'matche
     verdict: live.output === undefined ? 'failedLive' : 'failedShadow',
     error: (live.error ?? shadow.error)?.name,
   };
+}
+
+/** As a list of one; empty where it was not captured, or not in full. */
+function capturedOutput(output: Observation['output']): [unknown] | [] {
+  const { captured } = output ?? {};
+  return captured !== undefined && captured.text.length === captured.length ? [JSON.parse(captured.text)] : [];
 }
 
 /** Whether somebody has acknowledged discrepancies of this kind. */
