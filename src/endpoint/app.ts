@@ -171,7 +171,8 @@ function asProblem(error: FastifyError | ProblemError, request: FastifyRequest):
 function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: ProblemError): FastifyReply {
   if (problem.status === 429 || problem.status === 503) reply.header('retry-after', RETRY_AFTER_SECONDS);
   if (problem.status === 401) reply.header('www-authenticate', 'Bearer');
-  request.log.debug({ type: problem.type, detail: problem.detail }, 'problem');
+  // Not its detail, which may show what was sent.
+  request.log.debug({ type: problem.type }, 'problem');
   return reply.code(problem.status).type('application/problem+json').send(problem.body);
 }
 

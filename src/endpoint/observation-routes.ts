@@ -31,9 +31,10 @@ export function observationRoutes(app: FastifyInstance, context: EndpointContext
       );
     }
     pending += count;
+    const late = AbortSignal.timeout(ANSWER_WITHIN_MS);
     // Until the producer has done with them, however long the client waits.
     const stored = turns
-      .run(migration, () => store(migration, batch))
+      .run(migration, () => store(migration, batch, late))
       .then(async ({ acknowledged, ...told }) => {
         await acknowledged;
         return told;
@@ -41,11 +42,13 @@ export function observationRoutes(app: FastifyInstance, context: EndpointContext
       .finally(() => {
         pending -= count;
       });
-    return await answered(stored);
+    return await answered(stored, late);
   });
 
   /** Gives the observations to the producer, in order; they are acknowledged later. */
-  async function store(migration: string, batch: ObservationBatch) {
+  async function store(migration: string, batch: ObservationBatch, late: AbortSignal) {
+    // Sent again by now.
+    if (late.aborted) throw tooLate();
     const { observations } = batch;
     const state = await stateFrom(context, migration, Math.max(...observations.map(({ epoch }) => epoch)));
     checkCovered(batch, state);
@@ -92,14 +95,11 @@ export function observationRoutes(app: FastifyInstance, context: EndpointContext
 }
 
 /** What was stored, or why not, in bounded time. */
-async function answered<T>(stored: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
+async function answered<T>(stored: Promise<T>, late: AbortSignal): Promise<T> {
   const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(
-        new ProblemError('unavailable', 'Kafka did not answer in time: some may be stored. Send all of it again.'),
-      );
-    }, ANSWER_WITHIN_MS);
+    late.addEventListener('abort', () => {
+      reject(tooLate());
+    });
   });
   try {
     return await Promise.race([stored, timeout]);
@@ -109,11 +109,11 @@ async function answered<T>(stored: Promise<T>): Promise<T> {
       'unavailable',
       'Kafka did not take the observations: some may be stored. Send all of it again.',
       [],
-      {
-        cause: error,
-      },
+      { cause: error },
     );
-  } finally {
-    clearTimeout(timer);
   }
+}
+
+function tooLate(): ProblemError {
+  return new ProblemError('unavailable', 'Kafka did not answer in time: some may be stored. Send all of it again.');
 }

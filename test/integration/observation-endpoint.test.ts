@@ -242,7 +242,14 @@ describe('the observation endpoint', () => {
       status: 413,
       body: { type: 'too-large' },
     });
-    for (const body of ['', '{', '[1,]', '{"a":1,"a":2}', '['.repeat(200_000)]) {
+    for (const body of [
+      '',
+      '{',
+      '[1,]',
+      '{"card":"4111-1111" "',
+      '{"card":4111111111111111111 "',
+      '['.repeat(200_000),
+    ]) {
       expect(await ask('POST', at, body)).toMatchObject({ status: 400, body: { type: 'invalid-request' } });
     }
     const tooMany = Array.from({ length: 1_001 }, () => observation());
@@ -516,6 +523,7 @@ describe('the observation endpoint', () => {
     expect([fourth, fifth]).toEqual([third, undefined]);
     expect(log.join('')).not.toContain(TOKEN);
     expect(log.join('')).not.toContain('1234567890');
+    expect(log.join('')).not.toContain('4111');
   });
 
   it('stores the batches of a migration in the order in which they came in', async () => {
