@@ -47,6 +47,7 @@ export type { LogRecord } from './kafka/log-record.js';
 export { readProvenance } from './message/headers.js';
 export type { RoutingState, TopicOffsets } from './routing/routing-state.js';
 export { comparisonCheckpointSchema, type ComparisonCheckpoint } from './comparator/comparator.js';
+export type { DifferingFields } from './comparator/differing-fields.js';
 export type { DiscrepancySample } from './comparator/samples.js';
 export type { AcknowledgedPattern, ComparisonCounts, DiscrepancyVerdict, PairwiseCompare } from './comparator/verdicts.js';
 export {

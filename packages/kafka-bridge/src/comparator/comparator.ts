@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Observation, ObservingSide } from '../consumer/observation.js';
+import { differingFieldsSchema, FieldCounts, type DifferingFields } from './differing-fields.js';
 import { Lane, ownOffset, type SavedLane, type Unmatched } from './lane.js';
 import { inRanges, joined, toRanges, type OffsetRanges } from './offset-ranges.js';
 import { keepSample, sampleSchema, type DiscrepancySample } from './samples.js';
@@ -28,6 +29,8 @@ export const comparisonCheckpointSchema = z.object({
     z.object({
       counts: countsSchema,
       samples: z.array(sampleSchema),
+      /** Where fields are counted. */
+      differing: differingFieldsSchema.optional(),
       /** Highest offset observed, by `SIDE TOPIC/PARTITION`. */
       seen: z.record(z.string(), z.number()),
       /** By the same names, of those that have any: what was not taken in the order of the log. */
@@ -75,6 +78,8 @@ export interface JoinerOptions {
   acknowledged?: readonly AcknowledgedPattern[];
   /** Whether captured outputs that differ mean the same. */
   compare?: PairwiseCompare;
+  /** Whether to count how often which fields differ (default false). */
+  countFields?: boolean;
   /**
    * Bound on the unmatched observations that are held (default 20,000, which keeps a checkpoint below 1 MB). Past it the
    * side that is ahead is read no further, and later, once the other side has caught up, from there.
@@ -91,6 +96,8 @@ export interface JoinerOptions {
 export interface JoinedGroup {
   counts: ComparisonCounts;
   samples: DiscrepancySample[];
+  /** Where outputs differ, and how often; undefined where it is not counted. */
+  differing: DifferingFields | undefined;
   /** Observations held that wait for their counterpart. */
   unmatched: number;
   /** Message time (ms) of the oldest of them; undefined when there is none. */
@@ -111,6 +118,7 @@ interface Group {
   readonly name: string;
   counts: ComparisonCounts;
   samples: DiscrepancySample[];
+  readonly fields: FieldCounts | undefined;
   /** By `TOPIC/PARTITION`. */
   readonly pairs: Map<string, Pair>;
 }
@@ -176,6 +184,7 @@ export class ObservationJoiner {
         name,
         counts: { ...noCounts(), ...saved?.counts },
         samples: [...(saved?.samples ?? [])],
+        fields: options.countFields === true ? new FieldCounts(saved?.differing) : undefined,
         pairs: new Map(),
       };
       this.#groups.set(name, group);
@@ -344,6 +353,7 @@ export class ObservationJoiner {
     const found: JoinedGroup = {
       counts: { ...(group?.counts ?? noCounts()) },
       samples: [...(group?.samples ?? [])],
+      differing: group?.fields?.counts,
       unmatched: 0,
       oldestUnmatched: undefined,
       parked: [],
@@ -470,6 +480,7 @@ export class ObservationJoiner {
       return;
     }
     group.counts[discrepancy.verdict] += 1;
+    if (discrepancy.verdict === 'different') group.fields?.add(discrepancy.fields ?? []);
     group.samples = keepSample(group.samples, discrepancy, log, entry, counterpart);
   }
 
@@ -574,7 +585,7 @@ function newLog(next: number): Log {
   return { next, again: [], kept: new Set(), pass: undefined, swept: next };
 }
 
-function savedGroup({ counts, samples, pairs }: Group): ComparisonCheckpoint['groups'][string] {
+function savedGroup({ counts, samples, fields, pairs }: Group): ComparisonCheckpoint['groups'][string] {
   const seen: Record<string, number> = {};
   const lanes: Record<string, SavedLane> = {};
   for (const { topic, partition, live, shadow } of pairs.values()) {
@@ -592,7 +603,13 @@ function savedGroup({ counts, samples, pairs }: Group): ComparisonCheckpoint['gr
       };
     }
   }
-  return { counts: { ...counts }, samples: [...samples], seen, ...(Object.keys(lanes).length === 0 ? {} : { lanes }) };
+  return {
+    counts: { ...counts },
+    samples: [...samples],
+    ...(fields === undefined ? {} : { differing: fields.counts }),
+    seen,
+    ...(Object.keys(lanes).length === 0 ? {} : { lanes }),
+  };
 }
 
 function laneName(side: ObservingSide, topic: string, partition: number): string {

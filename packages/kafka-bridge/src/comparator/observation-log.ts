@@ -10,6 +10,7 @@ import {
   type JoinerOptions,
   type WatermarkLookup,
 } from './comparator.js';
+import type { DifferingFields } from './differing-fields.js';
 import type { DiscrepancySample } from './samples.js';
 import type { ComparisonCounts } from './verdicts.js';
 import {
@@ -49,6 +50,8 @@ export interface GroupComparison {
   counts: ComparisonCounts;
   /** The newest discrepancies of each verdict. */
   samples: DiscrepancySample[];
+  /** Where outputs differ, and how often, where it is counted. */
+  differing?: DifferingFields;
   /** Observations that wait for their counterpart. */
   unmatched: number;
   /**
@@ -273,7 +276,7 @@ export class ObservationComparison {
     watermarks: GroupWatermarks | undefined,
     caughtUp: boolean,
   ): { group: GroupComparison; look: GroupLook | undefined; oldestUnmatched: number | undefined } {
-    const { counts, samples, unmatched, oldestUnmatched, parked } = this.#joiner.result(name);
+    const { counts, samples, differing, unmatched, oldestUnmatched, parked } = this.#joiner.result(name);
     const partitions = this.#expectedPartitions(name, watermarks);
     if (partitions.length === 0 && this.#options.partitions !== undefined) {
       // All of the group is in the partitions of other comparisons.
@@ -310,7 +313,11 @@ export class ObservationComparison {
     const comparedUpTo = complete ? Math.min(...times) : undefined;
     const { matched, ignored, different, failedLive, failedShadow, acknowledged } = counts;
     return {
-      group: { counts, samples, unmatched, stalled, ...(comparedUpTo === undefined ? {} : { comparedUpTo }) },
+      group: {
+        ...{ counts, samples, unmatched, stalled },
+        ...(differing === undefined ? {} : { differing }),
+        ...(comparedUpTo === undefined ? {} : { comparedUpTo }),
+      },
       look: {
         alive,
         comparedUpTo: caughtUp ? comparedUpTo : undefined,
