@@ -160,6 +160,14 @@ describe('routing set', () => {
     expect(await writer.read(name)).toEqual(theirs);
   });
 
+  it('leaves it to the workflow to set shadows going', async () => {
+    const name = await migration();
+    for (const mode of ['compare', 'noise']) {
+      const refused = await runHere(['routing', 'set', name, '--shadow', mode, ...REASON, '--yes']);
+      expect(refused).toMatchObject({ code: 4, err: expect.stringContaining('set off or observe') as string });
+    }
+  });
+
   it('writes nothing where all of it stands already', async () => {
     const name = await migration({ ratio: 0.5 });
     const { code, out } = await runHere(['routing', 'set', name, '--ratio', '0.5', ...REASON, '--yes']);
@@ -280,5 +288,20 @@ describe('what a change is said to do', () => {
     expect(kept).toMatchObject({ drain: { orders: [5] }, forward: ['orders'], ratio: 0.5, epoch: 10_000 });
     const [, moved] = change(offsets, { live: 'owlmq' });
     expect(moved.drain).toBe('stop');
+  });
+
+  it('takes offsets of a measurement of noise for nothing else', () => {
+    const noise: RoutingState = { ...kafka, ratio: 0, shadow: 'noise', shadowFrom: { orders: [5] } };
+    const [, kept] = change(noise, { ratio: 0.5 });
+    expect(kept).toMatchObject({ shadow: 'noise', shadowFrom: { orders: [5] } });
+    expect(change(noise, { shadow: 'compare' })[1].shadowFrom).toBeUndefined();
+    expect(change({ ...noise, shadow: 'compare' }, { shadow: 'noise' })[1].shadowFrom).toBeUndefined();
+    const { effects, changes } = consequencesOf(...change(noise, { shadow: 'off' }), []);
+    expect(effects.join()).toContain('measured no more');
+    expect(changes).toContainEqual({
+      what: 'shadows',
+      before: expect.stringContaining('on Kafka run beside the live consumers') as string,
+      after: 'off',
+    });
   });
 });

@@ -109,6 +109,26 @@ describe('shadow consumers and the comparison', () => {
     return state;
   }
 
+  /** The same on Kafka: live consumers tell of every record first, then shadows start beside them. */
+  async function startNoise(members: number): Promise<RoutingState> {
+    const telling = await bench.route({ shadow: 'noise', ratio: 0 }, ['shadowFrom']);
+    const told = await bench.untilReports(members, ({ epoch }) => epoch === telling.epoch);
+    expect(told.map(({ shadow }) => shadow)).not.toContain(true);
+    const ends = await bench.reader.ends(bench.topic);
+    const state = await bench.route({ shadowFrom: { [bench.topic]: ends } });
+    await bench.untilReports(members, ({ epoch, shadow }) => epoch === state.epoch && shadow);
+    return state;
+  }
+
+  async function stopShadows(members: number): Promise<void> {
+    const off = await bench.route({ shadow: 'off' }, ['shadowFrom']);
+    await bench.untilReports(members, ({ epoch, shadow }) => epoch === off.epoch && !shadow);
+  }
+
+  function numbered(count: number): { key: string; value: string }[] {
+    return Array.from({ length: count }, (_, index) => ({ key: `k${index}`, value: String(index) }));
+  }
+
   async function publishSome(count: number, random: () => number): Promise<Written[]> {
     const written: Written[] = [];
     while (written.length < count) {
@@ -235,6 +255,100 @@ describe('shadow consumers and the comparison', () => {
     const checkpoint = comparisonCheckpointSchema.parse(JSON.parse(JSON.stringify(report.checkpoint)));
     const resumed = await untilCompared(comparison({ checkpoint }), ({ counts }) => counts.ignored === 49);
     expect(groupOf(resumed).counts).toMatchObject({ different: 1, missing: 0, unexpected: 0 });
+  });
+
+  it('names what a handler does differently by itself, on Kafka alone, in other processes', async () => {
+    await bench.route({ ratio: 0 });
+    const noisy = (message: ConsumedMessage): Output => ({
+      ...output(message),
+      // The clock, which stands in `lines`, and now and then a random number.
+      amount: message.value?.toString() === '7' ? Math.random() : 1,
+    });
+    const members = await Promise.all([member({ process: noisy, ignore: [] }), member({ process: noisy, ignore: [] })]);
+    await bench.publish(numbered(5), { copy: false });
+    await startNoise(2);
+    await bench.publish(numbered(60), { copy: false });
+    const foreign = numbered(30).map(({ key, value }) => ({ key: `f${key}`, value, partition: Number(value) % 3 }));
+    await bench.producer.send({ topic: bench.topic, messages: foreign });
+    // A record that a publisher repeated: the live side drops it, and so must the shadow.
+    const again = { partition: 1, key: 'k1', value: '1', headers: { 'owlmq-id': 'twice', 'owlmq-copied': '0' } };
+    await bench.producer.send({ topic: bench.topic, messages: [again, again] });
+
+    const compare = comparison({ countFields: true, latenessMs: 0 });
+    const judged = Date.now();
+    const report = await untilCompared(
+      compare,
+      ({ counts, unmatched, comparedUpTo }) =>
+        counts.different >= 91 && unmatched === 0 && (comparedUpTo ?? 0) > judged + 500,
+    );
+    const nothing = { matched: 0, ignored: 0, missing: 0, unexpected: 0, reordered: 0, failedLive: 0, failedShadow: 0 };
+    expect(groupOf(report).counts).toMatchObject({ ...nothing, different: 91 });
+    expect(groupOf(report).differing).toEqual({
+      fields: { '/lines/0/at': 91, '/amount': 2 },
+      unnamed: 0,
+      more: 0,
+    });
+    expect(applied).toHaveLength(96);
+    expect(new Set(applied).size).toBe(96);
+
+    const placed = members.map((one) => one.status().partitions);
+    expect(placed.flat().filter(({ side }) => side === 'shadow')).toHaveLength(3);
+    for (const partitions of placed) {
+      const on = (wanted: string) => partitions.filter(({ side }) => side === wanted).map(({ partition }) => partition);
+      expect(on('shadow').filter((partition) => on('kafka').includes(partition))).toEqual([]);
+    }
+    expect(await bench.owlmq.describeGroup(`${bench.group}.shadow`)).toBeUndefined();
+  });
+
+  it('measures again from where Kafka stands, finds nothing by given sources or ignored, and leaves the soak alone', async () => {
+    await bench.route({ ratio: 0 });
+    const calls = new Map<string, number>();
+    const errors: Error[] = [];
+    const consumer = await member({
+      process: (message, { clock: given, random }) => {
+        calls.set(message.id, (calls.get(message.id) ?? 0) + 1);
+        return { ...output(message), order: given.date().toISOString(), amount: random() };
+      },
+      onError: (error) => errors.push(error),
+    });
+    const clean = { matched: 0, different: 0, missing: 0, unexpected: 0, failedLive: 0, failedShadow: 0, reordered: 0 };
+    for (const round of [1, 2]) {
+      // Nobody compares these, and the second time the group of the shadow has committed before them.
+      const between = await bench.publish(numbered(10), { copy: false });
+      await until(() => applied.length % 30 === 10 || undefined);
+      consumer.pause();
+      const { shadowFrom } = await startNoise(1);
+      const begun = consumer.status().partitions.filter(({ side }) => side === 'shadow');
+      expect(begun.map(({ partition, next }) => [partition, next]).sort()).toEqual([
+        ...(shadowFrom?.[bench.topic] ?? []).entries(),
+      ]);
+      consumer.resume();
+      const seen = await bench.publish(numbered(20), { copy: round === 2 });
+      const compare = comparison({ countFields: true });
+      const report = await untilCompared(
+        compare,
+        ({ counts, unmatched, comparedUpTo }) => counts.ignored === 20 && unmatched === 0 && comparedUpTo !== undefined,
+      );
+      expect(groupOf(report).counts).toMatchObject({ ...clean, ignored: 20 });
+      expect(groupOf(report).differing).toEqual({ fields: {}, unnamed: 0, more: 0 });
+      expect(groupOf(report).stalled).toEqual([]);
+      expect(between.map(({ id }) => calls.get(id))).toEqual(between.map(() => 1));
+      expect(seen.map(({ id }) => calls.get(id))).toEqual(seen.map(() => 2));
+      await stopShadows(1);
+      const commits = await bench.admin.groupOffsets(`${bench.group}.shadow`, { [bench.topic]: bench.partitions });
+      expect(commits).toEqual({ [bench.topic]: await bench.reader.ends(bench.topic) });
+      expect(commits).not.toEqual(shadowFrom);
+    }
+
+    // The whole topic of observations is read, those of the measurements with it.
+    await startShadows(1);
+    await bench.publish(numbered(15));
+    const soak = comparison();
+    const report = await untilCompared(soak, ({ counts, unmatched }) => counts.ignored >= 15 && unmatched === 0);
+    expect(groupOf(report).counts).toMatchObject({ ...clean, ignored: 15, duplicates: 0, late: 0 });
+    expect(groupOf(report).differing).toBeUndefined();
+    expect(applied).toHaveLength(75);
+    expect(errors.map(String)).toEqual([]);
   });
 
   it('ends a step early, judges nothing on what it read in part, and goes on to the end', async () => {

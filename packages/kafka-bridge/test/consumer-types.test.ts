@@ -57,6 +57,7 @@ describe('types of a DualConsumer', () => {
     expectTypeOf<ShadowRunnerOptions<number>['apply']>().toEqualTypeOf<undefined>();
     expectTypeOf<LiveRunnerOptions<number>>().not.toExtend<ShadowRunnerOptions<number>>();
     const options: ShadowRunnerOptions<number> = {
+      leg: 'owlmq',
       group: 'payments',
       process: () => 1,
       gate,

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import type { RoutingState } from '../routing/routing-state.js';
+import { shadowLeg, type RoutingState } from '../routing/routing-state.js';
 import type { Leg } from '../message/headers.js';
 import { HandlerInterruptedError } from './handler-interrupted.js';
 
@@ -85,10 +85,10 @@ export class ApplyGate {
     this.notify();
   }
 
-  /** Waits until the shadow may process; false when shadows do not run now, or the member stops. */
-  async enterShadow({ signal }: Standing): Promise<boolean> {
+  /** Waits until a shadow on a leg may process; false when none runs there now, or the member stops. */
+  async enterShadow(leg: Leg, { signal }: Standing): Promise<boolean> {
     for (;;) {
-      if (signal.aborted || !shadowRuns(this.#routing.state)) return false;
+      if (signal.aborted || shadowLeg(this.#routing.state) !== leg) return false;
       if (this.#routing.leaseValid) return true;
       await this.#changed(signal);
     }
@@ -125,9 +125,4 @@ function newLease(): AbortController {
   // As many as there are messages in hand.
   setMaxListeners(0, lease.signal);
   return lease;
-}
-
-/** Whether shadows run under a state: only while Kafka is live. */
-export function shadowRuns(state: RoutingState | undefined): boolean {
-  return state?.shadow === 'compare' && state.live === 'kafka';
 }

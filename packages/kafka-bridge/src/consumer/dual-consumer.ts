@@ -11,8 +11,8 @@ import type { OwlmqApi } from '../owlmq/owlmq-api.js';
 import { OwlmqClient } from '../owlmq/owlmq-client.js';
 import { ensureBridgeTopics } from '../routing/bridge-topics.js';
 import { RoutingFollower } from '../routing/routing-follower.js';
-import { DEFAULT_LEASE_MS, type RoutingState } from '../routing/routing-state.js';
-import { ApplyGate, shadowRuns } from './apply-gate.js';
+import { DEFAULT_LEASE_MS, shadowLeg, type RoutingState } from '../routing/routing-state.js';
+import { ApplyGate } from './apply-gate.js';
 import type { ConsumingSide, SideOptions } from './consuming-side.js';
 import type { ConsumerStatus, PartitionStatus } from './consumer-status.js';
 import { DeadLetters } from './dead-letters.js';
@@ -35,6 +35,7 @@ import { Observer } from './observer.js';
 import { OutputDigester } from './output-digest.js';
 import { OwlmqSide } from './owlmq-side.js';
 import { RecentIds } from './recent-ids.js';
+import { rotatedAssigner } from './rotated-assigner.js';
 import { SideSlot } from './side-slot.js';
 
 export interface DualConsumerOptions<Output> {
@@ -45,7 +46,7 @@ export interface DualConsumerOptions<Output> {
   topics: string[];
   /** Name of the migration whose routing is obeyed. Without one this is a consumer of Kafka. */
   migration?: string;
-  /** Free of side effects: it runs on the live side and, while shadows run, on the shadow. */
+  /** Free of side effects: it runs on the live side and, while shadows run, on the shadow as well. */
   process: ProcessHandler<Output>;
   /** The effects. Runs on the live side only, at least once a message. */
   apply: ApplyHandler<Output>;
@@ -128,7 +129,7 @@ const MAX_CONCURRENCY = 1_000;
 
 /**
  * Consumes topics on the side that the routing names live: Kafka before the cutover, OwlMQ after it. While shadows run
- * it consumes OwlMQ as well, in the group `GROUP.shadow`, with `process` alone.
+ * it consumes OwlMQ as well, or Kafka a second time, in the group `GROUP.shadow`, with `process` alone.
  */
 export class DualConsumer<Output> {
   /** Unique name of this instance in member reports. */
@@ -147,7 +148,8 @@ export class DualConsumer<Output> {
   #stopping: Promise<void> | undefined;
   #lastError: Error | undefined;
   readonly #gate: ApplyGate;
-  readonly #slots: Record<Leg | 'shadow', SideSlot>;
+  /** The live sides, and the shadows on both legs. */
+  readonly #slots: Record<'kafka' | 'owlmq' | 'kafkaShadow' | 'owlmqShadow', SideSlot>;
   readonly #migration: Migration | undefined;
   readonly #deadLetters: DeadLetters;
   /** The newest state that covers this consumer. */
@@ -200,8 +202,9 @@ export class DualConsumer<Output> {
     };
     this.#slots = {
       kafka: new SideSlot(() => this.#kafkaSide(), changed),
-      owlmq: new SideSlot(() => this.#owlmqSide('owlmq'), changed),
-      shadow: new SideSlot(() => this.#owlmqSide('shadow'), changed),
+      owlmq: new SideSlot(() => this.#owlmqSide(), changed),
+      kafkaShadow: new SideSlot(() => this.#kafkaShadow(), changed),
+      owlmqShadow: new SideSlot(() => this.#owlmqShadow(), changed),
     };
   }
 
@@ -252,7 +255,8 @@ export class DualConsumer<Output> {
 
   /** How the consumer stands now. */
   status(): ConsumerStatus {
-    const { kafka, owlmq, shadow } = this.#slots;
+    const { kafka, owlmq } = this.#slots;
+    const shadow = this.#shadow;
     const now = performance.now();
     const live = this.#live();
     const oldest = Math.min(...this.#inHand.list.map(({ since }) => since));
@@ -287,8 +291,7 @@ export class DualConsumer<Output> {
     this.#phase = 'stopped';
     const begun = performance.now();
     let givenUp: ConsumerStopTimeoutError | undefined;
-    const { kafka, owlmq, shadow } = this.#slots;
-    const sides = Promise.all([kafka.stop(), owlmq.stop(), shadow.stop()]);
+    const sides = Promise.all(Object.values(this.#slots).map((slot) => slot.stop()));
     const interrupting = setTimeout(() => {
       this.#interrupt.abort(new HandlerInterruptedError('stopping'));
     }, graceMs);
@@ -409,7 +412,9 @@ export class DualConsumer<Output> {
     const live = this.#state?.live ?? 'kafka';
     this.#slots.kafka.set(live === 'kafka');
     this.#slots.owlmq.set(live === 'owlmq');
-    this.#slots.shadow.set(shadowRuns(this.#state));
+    const shadow = shadowLeg(this.#state);
+    this.#slots.kafkaShadow.set(shadow === 'kafka');
+    this.#slots.owlmqShadow.set(shadow === 'owlmq');
     this.#routingChanged();
   }
 
@@ -436,13 +441,21 @@ export class DualConsumer<Output> {
     return this.#slots[this.#state?.live ?? 'kafka'].current;
   }
 
+  /** The slot of the shadow that runs, or is to; any where none is. */
+  get #shadow(): SideSlot {
+    const { kafkaShadow, owlmqShadow } = this.#slots;
+    return kafkaShadow.wanted ? kafkaShadow : owlmqShadow;
+  }
+
   #appliedInFull(state: RoutingState): boolean {
-    const { kafka, owlmq, shadow } = this.#slots;
-    if (kafka.wanted !== (state.live === 'kafka') || shadow.wanted !== shadowRuns(state)) return false;
+    const { kafka, kafkaShadow, owlmqShadow } = this.#slots;
+    const shadow = shadowLeg(state);
+    if (kafka.wanted !== (state.live === 'kafka')) return false;
+    if (kafkaShadow.wanted !== (shadow === 'kafka') || owlmqShadow.wanted !== (shadow === 'owlmq')) return false;
     const drained = state.drain !== undefined && this.#live()?.drained === true;
     // A side that is drained need not be in its group.
     const live = this.#slots[state.live];
-    if (![kafka, owlmq, shadow].every((slot) => slot.settled || (slot === live && drained))) return false;
+    if (!Object.values(this.#slots).every((slot) => slot.settled || (slot === live && drained))) return false;
     return state.drain === undefined || drained;
   }
 
@@ -464,9 +477,9 @@ export class DualConsumer<Output> {
       role: 'consumer',
       group: this.#options.groupId,
       state: this.#shownState(),
-      shadow: this.#slots.shadow.current?.joined === true,
+      shadow: this.#shadow.current?.joined === true,
       live: positions,
-      watermarks: { live: watermarks(side), shadow: watermarks(this.#slots.shadow.current) },
+      watermarks: { live: watermarks(side), shadow: watermarks(this.#shadow.current) },
       applied: this.#counters.applied,
       failed: this.#counters.failed,
     };
@@ -516,30 +529,59 @@ export class DualConsumer<Output> {
     });
   }
 
-  #owlmqSide(role: 'owlmq' | 'shadow'): ConsumingSide {
+  /** The same records once more, to see what handlers do differently by themselves. */
+  #kafkaShadow(): ConsumingSide {
+    return new KafkaSide({
+      ...this.#sideOptions('shadow'),
+      groupId: this.#shadowGroup,
+      kafka: this.#kafka,
+      reader: this.#reader,
+      fromBeginning: true,
+      // Commits of an earlier measurement lie before it.
+      from: (topic, partition) => this.#state?.shadowFrom?.[topic]?.[partition] ?? 0,
+      consumer: { ...this.#options.consumer, partitionAssigners: [rotatedAssigner] },
+      runner: this.#shadowRunner('kafka', new RecentIds()),
+    });
+  }
+
+  #owlmqShadow(): ConsumingSide {
+    return new OwlmqSide({
+      ...this.#sideOptions('shadow'),
+      owlmq: this.#ofMigration.owlmq,
+      groupId: this.#shadowGroup,
+      offsetReset: 'earliest',
+      runner: this.#shadowRunner('owlmq'),
+    });
+  }
+
+  get #shadowGroup(): string {
+    return `${this.#options.groupId}.shadow`;
+  }
+
+  get #ofMigration(): Migration {
+    if (this.#migration === undefined) throw new Error('Without a migration there is Kafka alone, and no shadow.');
+    return this.#migration;
+  }
+
+  #shadowRunner(leg: Leg, recent?: RecentIds): MessageRunner {
     const { groupId, process } = this.#options;
-    if (this.#migration === undefined) throw new Error('Without a migration there is no OwlMQ side.');
-    const { owlmq, observer } = this.#migration;
-    if (role === 'shadow') {
-      return new OwlmqSide({
-        ...this.#sideOptions('shadow'),
-        owlmq,
-        groupId: `${groupId}.shadow`,
-        offsetReset: 'earliest',
-        runner: new ShadowRunner({
-          group: groupId,
-          process,
-          gate: this.#gate,
-          observer,
-          inHand: this.#inHand,
-          retry: this.#retryLimits(),
-        }),
-      });
-    }
+    return new ShadowRunner({
+      leg,
+      group: groupId,
+      process,
+      gate: this.#gate,
+      observer: this.#ofMigration.observer,
+      inHand: this.#inHand,
+      retry: this.#retryLimits(),
+      ...(recent === undefined ? {} : { recent }),
+    });
+  }
+
+  #owlmqSide(): ConsumingSide {
     return new OwlmqSide({
       ...this.#sideOptions('owlmq'),
-      owlmq,
-      groupId,
+      owlmq: this.#ofMigration.owlmq,
+      groupId: this.#options.groupId,
       // The cutover imports an offset for every partition; where one lacks all the same, nothing is skipped.
       offsetReset: 'earliest',
       runner: this.#liveRunner('owlmq'),

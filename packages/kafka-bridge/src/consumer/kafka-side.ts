@@ -20,6 +20,8 @@ export interface KafkaSideOptions extends SideOptions {
   reader: LogReader;
   /** Where to begin on a partition without a commit. */
   fromBeginning: boolean;
+  /** Offset that the side begins at on a partition unless the group is behind it already: older commits do not count. */
+  from?: (topic: string, partition: number) => number;
   consumer: KafkaConsumerOptions;
 }
 
@@ -43,7 +45,7 @@ interface Assigned {
 }
 
 /**
- * The live side on Kafka. Positions are looked up and set by it, not left to kafkajs: so they are known to a drain
+ * A member of a Kafka group: the live side, or a shadow beside it. Positions are looked up and set by it, not left to kafkajs: so they are known to a drain
  * before the first message, a partition without a commit gets one as soon as it is assigned, and a rebalance cannot
  * move a "latest" start forward over messages.
  */
@@ -201,7 +203,7 @@ export class KafkaSide implements ConsumingSide {
     topics: readonly { topic: string; partitions: number[] }[],
     join: number,
   ): Promise<void> {
-    const { kafka, reader, groupId, fromBeginning, onError } = this.#options;
+    const { kafka, reader, groupId, fromBeginning, from, onError } = this.#options;
     const admin = kafka.admin();
     const assigned = new Map<string, Assigned>();
     const uncommitted: PartitionProgress[] = [];
@@ -214,12 +216,12 @@ export class KafkaSide implements ConsumingSide {
         for (const partition of partitions) {
           const { beginOffset, endOffset } = bounds[partition] ?? { beginOffset: 0, endOffset: 0 };
           const committed = Number(stored.find((entry) => entry.partition === partition)?.offset ?? -1);
-          let next = committed;
-          if (committed < 0) {
-            next = fromBeginning ? beginOffset : endOffset;
-          } else if (committed < beginOffset) {
+          const start = from?.(topic, partition);
+          const begun = start === undefined ? committed >= 0 : committed >= start && committed <= endOffset;
+          let next = begun ? committed : (start ?? (fromBeginning ? beginOffset : endOffset));
+          if (next < beginOffset) {
             next = beginOffset;
-            onError(new CommittedOffsetLostError(topic, partition, committed, beginOffset));
+            if (begun) onError(new CommittedOffsetLostError(topic, partition, committed, beginOffset));
           }
           const progress = new PartitionProgress(topic, partition, { next, committed });
           if (next !== committed) uncommitted.push(progress);

@@ -5,7 +5,7 @@ import type { ConsumedMessage, ReceivedMessage } from './consumed-message.js';
 import type { DeadLetter, DeadLetters } from './dead-letters.js';
 import { HandlerTurn, type HandlerContext, type MessagesInHand, type ProcessContext } from './handler-turn.js';
 import type { Observation } from './observation.js';
-import type { Observer } from './observer.js';
+import type { Observer, Outcome } from './observer.js';
 import type { RecentIds } from './recent-ids.js';
 
 /**
@@ -217,11 +217,15 @@ export class LiveRunner<Output> implements MessageRunner {
 }
 
 export interface ShadowRunnerOptions<Output> {
+  /** The leg that it reads. */
+  leg: Leg;
   group: string;
   process: ProcessHandler<Output>;
   gate: ApplyGate;
   observer: Observer;
   inHand: MessagesInHand;
+  /** Of the shadow's own, on the leg where the live side meets the same repetitions; OwlMQ stores an id once. */
+  recent?: RecentIds;
   /** The live side's: an error that passes is none on either. */
   retry: RetryLimits;
   /** A shadow has no effects: nothing that could have them may be handed to it. */
@@ -242,11 +246,13 @@ export class ShadowRunner<Output> implements MessageRunner {
   }
 
   async run(received: ReceivedMessage, _offset: number, standing: Standing): Promise<RunResult> {
-    const { gate, observer, inHand } = this.#options;
-    if (!(await gate.enterShadow(standing))) return { verdict: 'held' };
+    const { leg, gate, observer, inHand, recent } = this.#options;
+    const { message } = received;
+    if (!(await gate.enterShadow(leg, standing))) return { verdict: 'held' };
     // Older than the comparison, or a record whose place in Kafka is unknown: nothing to compare it with.
     if (!observer.wants('shadow', received)) return { verdict: 'done', pass: () => Promise.resolve() };
-    const ended = inHand.begin('shadow', received.message);
+    if (recent?.has(message) === true) return this.#done(message, recent.unpassed(message));
+    const ended = inHand.begin('shadow', message);
     try {
       return await this.#handle(received, standing);
     } finally {
@@ -255,31 +261,37 @@ export class ShadowRunner<Output> implements MessageRunner {
   }
 
   async #handle(received: ReceivedMessage, standing: Standing): Promise<RunResult> {
-    const { group, process, gate, observer, retry } = this.#options;
+    const { leg, group, process, gate, retry } = this.#options;
     for (let attempt = 1; ; attempt += 1) {
       const turn = new HandlerTurn(group, received.message, standing, gate.lease);
       try {
-        return this.#done(
-          observer.observation('shadow', received, { output: await process(received.message, turn.context) }),
-        );
+        return this.#handled(received, { output: await process(received.message, turn.context) });
       } catch (error) {
         if (turn.interrupted) return { verdict: 'held' };
-        if (attempt >= retry.attempts)
-          return this.#done(observer.observation('shadow', received, { error: asError(error) }));
+        if (attempt >= retry.attempts) return this.#handled(received, { error: asError(error) });
       } finally {
         turn.end();
       }
-      if (!(await nextAttempt(attempt, retry, standing.signal)) || !(await gate.enterShadow(standing))) {
+      if (!(await nextAttempt(attempt, retry, standing.signal)) || !(await gate.enterShadow(leg, standing))) {
         return { verdict: 'held' };
       }
     }
   }
 
-  #done(observation: Observation | undefined): RunResult {
+  #handled(received: ReceivedMessage, outcome: Outcome): RunResult {
+    const { observer, recent } = this.#options;
+    const observation = observer.observation('shadow', received, outcome);
+    recent?.add(received.message, observation);
+    return this.#done(received.message, observation);
+  }
+
+  #done(message: ConsumedMessage, observation: Observation | undefined): RunResult {
+    const { observer, recent } = this.#options;
     return {
       verdict: 'done',
       pass: async () => {
-        if (observation !== undefined) await this.#options.observer.write(observation);
+        if (observation !== undefined) await observer.write(observation);
+        recent?.passed(message);
       },
     };
   }

@@ -1,5 +1,5 @@
 import { VIA, type Provenance } from '../message/headers.js';
-import type { RoutingState } from '../routing/routing-state.js';
+import { shadowLeg, type RoutingState } from '../routing/routing-state.js';
 import type { ReceivedMessage } from './consumed-message.js';
 import type { OutputDigester } from './output-digest.js';
 import type { Observation, ObservingSide } from './observation.js';
@@ -37,18 +37,22 @@ export class Observer {
   observing(side: ObservingSide): boolean {
     const state = this.#options.state();
     if (state?.live !== 'kafka') return false;
-    return side === 'shadow' ? state.shadow === 'compare' : state.shadow !== 'off';
+    return side === 'shadow' ? shadowLeg(state) !== undefined : state.shadow !== 'off';
   }
 
   /**
-   * Whether a message is observed: its copy was intended, its Kafka offset is known, and it is not before the
-   * comparison's start. Both sides decide alike.
+   * Whether a message is observed: its copy was intended (where both sides read Kafka it needs none), its Kafka offset
+   * is known, and it is not before the comparison's start. Both sides decide alike.
    */
   wants(side: ObservingSide, { message, provenance }: ReceivedMessage): boolean {
     if (!this.observing(side) || message.position.kafka === undefined) return false;
+    const state = this.#options.state();
+    // What a shadow on the other leg has in hand while the routing changes belongs to neither comparison.
+    if (side === 'shadow' && message.position.leg !== shadowLeg(state)) return false;
     const { id, copied } = provenance;
-    if ((id === undefined || !copied) && !this.#forwarded(side, message.topic, provenance)) return false;
-    const from = this.#options.state()?.shadowFrom?.[message.topic]?.[message.partition] ?? 0;
+    const intended = state?.shadow === 'noise' || (id !== undefined && copied);
+    if (!intended && !this.#forwarded(side, message.topic, provenance)) return false;
+    const from = state?.shadowFrom?.[message.topic]?.[message.partition] ?? 0;
     return message.position.kafka >= from;
   }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Leg } from '../message/headers.js';
 
 /** Kafka topic (compacted, one partition) that holds the routing state of every migration, keyed by its name. */
 export const ROUTING_TOPIC = 'owlmq-bridge.routing';
@@ -43,10 +44,11 @@ export const routingStateSchema = z.strictObject({
   drain: z.union([topicOffsetsSchema, z.literal('stop')]).optional(),
   /**
    * `off`: no shadow. `observe`: the live Kafka side reports observations, shadows do not run yet.
-   * `compare`: shadows run too, from `shadowFrom`.
+   * `compare`: shadows run on OwlMQ too, from `shadowFrom`. `noise`: the live Kafka side reports every record, whether
+   * it is copied or not; with `shadowFrom` shadows run too, on Kafka as well, so that what differs is the handlers' own.
    */
-  shadow: z.enum(['off', 'observe', 'compare']),
-  /** Kafka offsets from which both sides report observations; set with `compare`. */
+  shadow: z.enum(['off', 'observe', 'compare', 'noise']),
+  /** Kafka offsets from which both sides report observations; set with `compare`, and with `noise` once live sides report. */
   shadowFrom: topicOffsetsSchema.optional(),
   /** While set, publishers hold `publish()` and have nothing in flight. */
   fence: z.strictObject({ reason: z.string() }).optional(),
@@ -58,6 +60,13 @@ export const routingStateSchema = z.strictObject({
   reason: z.string(),
 });
 export type RoutingState = z.infer<typeof routingStateSchema>;
+
+/** The leg that shadows run on under a state; undefined when none run: they do only while Kafka is live. */
+export function shadowLeg(state: RoutingState | undefined): Leg | undefined {
+  if (state?.live !== 'kafka') return undefined;
+  if (state.shadow === 'noise') return state.shadowFrom === undefined ? undefined : 'kafka';
+  return state.shadow === 'compare' ? 'owlmq' : undefined;
+}
 
 /**
  * Whether no state can follow: Kafka is not written any more, so that no epoch leads back to it. Members that have

@@ -169,7 +169,9 @@ function judgeConsumers(before: RoutingState, after: RoutingState, { effects, wa
   }
   if (before.shadow !== after.shadow && after.shadow !== 'compare') {
     effects.push(
-      'Nothing is compared any more: the clock of a shadow soak stands still until the workflow sets shadows going again.',
+      before.shadow === 'noise'
+        ? 'The noise of handlers is measured no more: the measurement stands still until the workflow begins it anew.'
+        : 'Nothing is compared any more: the clock of a shadow soak stands still until the workflow sets shadows going again.',
     );
   }
   if (after.fence === undefined && after.drain !== undefined && before.drain === undefined) {

@@ -48,6 +48,10 @@ export function editState(
   const drainNext = drain === undefined ? drainKept : drain === false ? undefined : drain;
   if (fenceNext !== undefined) next.fence = fenceNext;
   if (drainNext !== undefined) next.drain = drainNext;
-  if (next.shadow === 'compare' && shadowFrom !== undefined) next.shadowFrom = shadowFrom;
+  // Offsets of a measurement of noise are none for a comparison of both legs, nor the other way round.
+  const sameKind = (next.shadow === 'noise') === (state.shadow === 'noise');
+  if ((next.shadow === 'compare' || next.shadow === 'noise') && sameKind && shadowFrom !== undefined) {
+    next.shadowFrom = shadowFrom;
+  }
   return next;
 }

@@ -71,7 +71,7 @@ export function addSet(routing: Command, io: CliIo, end: (exitCode: ExitCode) =>
     .option('--primary <leg>', 'whose acknowledgement publish() needs: kafka or owlmq')
     .option('--live <leg>', 'where consumers run apply: kafka or owlmq')
     .option('--ratio <number>', 'share of messages copied to OwlMQ while Kafka is primary, 0 to 1')
-    .option('--shadow <mode>', 'shadow consumers: off or observe (compare is set by the workflow alone)')
+    .option('--shadow <mode>', 'shadow consumers: off or observe (compare and noise are set by the workflow alone)')
     .option('--fence <reason>', 'publishers hold')
     .option('--no-fence', 'publishers go on')
     .option('--drain <how>', '"stop": consumers commit where they are and apply nothing more')
@@ -170,7 +170,7 @@ function readRequest(command: Command, migration: string, inputs: Inputs): SetRe
     primary: inputs.choice('--primary', given.primary, LEGS),
     live: inputs.choice('--live', given.live, LEGS),
     ratio: inputs.number('--ratio', given.ratio, { min: 0, max: 1 }),
-    shadow: inputs.choice('--shadow', given.shadow, ['off', 'observe', 'compare']),
+    shadow: inputs.choice('--shadow', given.shadow, ['off', 'observe', 'compare', 'noise']),
     fence: given.fence,
     drain: given.drain === false ? false : inputs.choice('--drain', given.drain, ['stop'] as const),
     mirror: given.mirror,
@@ -213,7 +213,8 @@ function readRequest(command: Command, migration: string, inputs: Inputs): SetRe
 
 /** @throws {CliError} for a state that no confirmation makes sound. */
 function refuseUnsound(before: RoutingState, after: RoutingState, { final, migration }: SetRequest): void {
-  if (after.shadow === 'compare' && after.shadowFrom === undefined) {
+  const noiseBegins = after.shadow === 'noise' && before.shadow !== 'noise';
+  if (noiseBegins || (after.shadow === 'compare' && after.shadowFrom === undefined)) {
     throw new CliError(
       EXIT.refused,
       'Shadows compare from offsets that the workflow takes once live consumers report: by hand, set off or observe.',

@@ -12,14 +12,23 @@ export interface StateWords {
   shadows: string;
 }
 
-const shadowWords: Record<RoutingState['shadow'], string> = {
-  off: 'off',
-  observe: 'live consumers report what they do; no shadow runs',
-  compare: 'shadows on OwlMQ run and are compared',
-};
+function shadowWords({ shadow, shadowFrom }: RoutingState): string {
+  switch (shadow) {
+    case 'off':
+      return 'off';
+    case 'observe':
+      return 'live consumers report what they do; no shadow runs';
+    case 'compare':
+      return 'shadows on OwlMQ run and are compared';
+    case 'noise':
+      return shadowFrom === undefined
+        ? 'live consumers report what they do with every record; no shadow runs'
+        : "shadows on Kafka run beside the live consumers: what differs is the handlers' own noise";
+  }
+}
 
 export function stateWords(state: RoutingState): StateWords {
-  const { primary, mirror, ratio, live, drain, shadow, fence } = state;
+  const { primary, mirror, ratio, live, drain, fence } = state;
   const other = legName(primary === 'kafka' ? 'owlmq' : 'kafka');
   const copies =
     primary === 'kafka' ? `${share(ratio)} of the messages are copied to OwlMQ` : 'Kafka gets every message too';
@@ -34,7 +43,7 @@ export function stateWords(state: RoutingState): StateWords {
         : drain === 'stop'
           ? 'consumers stop where they are and apply nothing more'
           : 'consumers stop at given offsets and apply nothing more',
-    shadows: shadowWords[shadow],
+    shadows: shadowWords(state),
   };
 }
 
