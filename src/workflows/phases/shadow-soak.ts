@@ -1,10 +1,11 @@
 import type { AcknowledgedPattern } from '@owlmq/kafka-bridge/operations';
 import type { SoakComparison, WatchSoakRequest } from '../../activities/migration-activities.js';
-import { awaitConsumers, legEnds, observationEnds, watchSoak } from '../activity-proxies.js';
+import { watchSoak } from '../activity-proxies.js';
 import { activePatterns } from '../acknowledgements.js';
 import { joinDiagnoses } from '../diagnoses.js';
 import { comparisonParts, joinReports, type JoinedReports } from '../comparison-parts.js';
 import type { Migration } from '../migration.js';
+import { startShadows } from '../shadow-steps.js';
 import { advanceSoakClock, discrepancyCount, newSoakClock, quietMs, soakShortfalls } from '../soak-clock.js';
 import { soakTarget, words } from '../status.js';
 import { together } from '../together.js';
@@ -17,7 +18,7 @@ export async function shadowSoak(migration: Migration): Promise<void> {
   const { plan, state } = migration;
   migration.enter('shadow-soak');
   await migration.audit.run();
-  if (state.routing.shadow !== 'compare') await startShadows(migration);
+  if (state.routing.shadow !== 'compare') await startSoak(migration);
   while (soakShortfalls(state.soak, soakTarget(plan)).length > 0) {
     await migration.whilePaused();
     await migration.audit.blockOnFailure();
@@ -27,28 +28,8 @@ export async function shadowSoak(migration: Migration): Promise<void> {
   migration.note(`soak is clean: ${words(state.soak.cleanMs)} without a discrepancy`);
 }
 
-/**
- * Live consumers report first, shadows follow: from the offsets taken in between, both sides see every message.
- */
-async function startShadows(migration: Migration): Promise<void> {
-  const { plan, state } = migration;
-  const todo = 'Start DualConsumers for every group, with this migration as their name.';
-  const consumersReady = (shadow: boolean) =>
-    migration.step(shadow ? 'shadows to start' : 'consumers to report what they do', todo, () =>
-      awaitConsumers.executeWithOptions({ summary: shadow ? 'wait for shadows' : 'wait for live consumers' }, [
-        { migration: migration.name, epoch: state.epoch, groups: plan.groups, state: 'live-kafka', shadow },
-      ]),
-    );
-  state.observationsFrom = await migration.step('observations so far', 'Check that the worker reaches Kafka.', () =>
-    observationEnds.executeWithOptions({ summary: 'where observations begin' }, []),
-  );
-  await migration.route({ shadow: 'observe' }, 'live consumers report what they do');
-  await consumersReady(false);
-  const shadowFrom = await migration.step('Kafka end offsets', 'Check that the worker reaches Kafka.', () =>
-    legEnds.executeWithOptions({ summary: 'where the comparison begins' }, [{ leg: 'kafka', topics: plan.topics }]),
-  );
-  await migration.route({ shadow: 'compare', shadowFrom }, 'shadow consumers start on OwlMQ');
-  await consumersReady(true);
+async function startSoak(migration: Migration): Promise<void> {
+  migration.state.observationsFrom = await startShadows(migration, 'observe', 'compare', 'OwlMQ');
 }
 
 /**
@@ -90,7 +71,7 @@ export async function soakSlice(
   migration.note(`the comparison begins anew: ${joined.lost}`);
   state.soak = { ...newSoakClock(), restarts: state.soak.restarts + 1 };
   delete state.comparisons;
-  await startShadows(migration);
+  await startSoak(migration);
 }
 
 interface ComparisonRequest {
