@@ -1,6 +1,10 @@
-import { awaitConsumers, legEnds, observationEnds } from './activity-proxies.js';
+import type { SoakComparison, WatchSoakRequest } from '../activities/migration-activities.js';
+import { awaitConsumers, legEnds, observationEnds, watchSoak } from './activity-proxies.js';
+import { comparisonParts } from './comparison-parts.js';
 import type { Migration } from './migration.js';
 import type { RoutingContent } from './migration-state.js';
+import { words } from './status.js';
+import { together } from './together.js';
 
 type Shadow = RoutingContent['shadow'];
 
@@ -35,4 +39,47 @@ export async function startShadows(
   await migration.route({ shadow: run, shadowFrom }, `shadow consumers start on ${where}`);
   await consumersReady(true);
   return begin;
+}
+
+/** What a slice of a comparison asks of each of its parts. */
+export interface ComparisonSlice extends Omit<
+  WatchSoakRequest,
+  'migration' | 'topics' | 'groups' | 'from' | 'comparison' | 'partitions' | 'parts'
+> {
+  /** How far the comparison is, for the history. */
+  label: string;
+  /** What each part handed over, in their order; undefined before the first slice. */
+  earlier: unknown[];
+}
+
+/**
+ * Compares for a slice of time in as many activities as the plan says; the first one to end early ends them all.
+ *
+ * @returns what each reports; undefined when one was ended between two attempts, so that nobody is there to tell.
+ */
+export async function compareInParts(
+  migration: Migration,
+  { label, earlier, ...slice }: ComparisonSlice,
+): Promise<SoakComparison[] | undefined> {
+  const { name, plan, state } = migration;
+  const { topics, groups } = plan;
+  const parts = comparisonParts(slice.start.length, plan.soak.parallelism);
+  const from = state.routing.shadowFrom ?? {};
+  const end = Date.now() + slice.sliceMs;
+  let endedEarly = false;
+  const compare = async (partitions: number[] | undefined, index: number): Promise<SoakComparison | undefined> => {
+    const part = parts.length === 1 ? '' : `, part ${index + 1} of ${parts.length}`;
+    const summary = `${label}: compare for ${words(slice.sliceMs)}${part}`;
+    const own = { comparison: earlier[index], partitions, parts: parts.length };
+    const request: WatchSoakRequest = { migration: name, topics, groups, from, ...own, ...slice };
+    const report = await migration.watchUntil(
+      () => watchSoak.executeWithOptions({ summary }, [request]),
+      () => endedEarly,
+    );
+    endedEarly ||= Date.now() < end;
+    return report?.comparison;
+  };
+  const reports = await together(parts.map((partitions, index) => () => compare(partitions, index)));
+  const told = reports.filter((report) => report !== undefined);
+  return told.length === reports.length ? told : undefined;
 }

@@ -1,14 +1,11 @@
-import type { AcknowledgedPattern } from '@owlmq/kafka-bridge/operations';
-import type { SoakComparison, WatchSoakRequest } from '../../activities/migration-activities.js';
-import { watchSoak } from '../activity-proxies.js';
+import type { SoakComparison } from '../../activities/migration-activities.js';
 import { activePatterns } from '../acknowledgements.js';
+import { joinReports, type JoinedReports } from '../comparison-parts.js';
 import { joinDiagnoses } from '../diagnoses.js';
-import { comparisonParts, joinReports, type JoinedReports } from '../comparison-parts.js';
 import type { Migration } from '../migration.js';
-import { startShadows } from '../shadow-steps.js';
+import { compareInParts, startShadows } from '../shadow-steps.js';
 import { advanceSoakClock, discrepancyCount, newSoakClock, quietMs, soakShortfalls } from '../soak-clock.js';
 import { soakTarget, words } from '../status.js';
-import { together } from '../together.js';
 
 const HOUR = 3_600_000;
 
@@ -50,14 +47,21 @@ export async function soakSlice(
   // What is acknowledged or revoked meanwhile counts from the next slice on, which begins at once.
   const patterns = JSON.stringify(acknowledged);
   const changed = () => JSON.stringify(activePatterns(state)) !== patterns;
-  const request: ComparisonRequest = {
+  const slice = {
+    label: `soak ${words(state.soak.cleanMs)} of ${words(plan.soak.duration)} clean`,
+    earlier: state.comparisons ?? [state.comparison],
+    latenessMs: plan.soak.lateness,
     sliceMs: Math.min(longestMs, Math.max(500, Math.round(plan.soak.duration / 20))),
+    start: state.observationsFrom,
+    endAtDiscrepancy: state.soak.cleanMs > 0,
+    quietMs: quietMs(soakTarget(plan)),
+    watchedFrom: state.watchedUpTo ?? 0,
     interrupted,
     acknowledged,
   };
   const reports = await migration.step('the shadow soak', 'Check that the worker reaches Kafka and OwlMQ.', () =>
     migration.watch(
-      () => compareInParts(migration, request),
+      () => compareInParts(migration, slice),
       () => until() || changed() || migration.audit.failed,
     ),
   );
@@ -72,59 +76,6 @@ export async function soakSlice(
   state.soak = { ...newSoakClock(), restarts: state.soak.restarts + 1 };
   delete state.comparisons;
   await startSoak(migration);
-}
-
-interface ComparisonRequest {
-  sliceMs: number;
-  interrupted: boolean;
-  acknowledged: AcknowledgedPattern[];
-}
-
-/**
- * Compares for a slice of time in as many activities as the plan says; the first one to end early ends them all.
- *
- * @returns what each reports; undefined when one was ended between two attempts, so that nobody is there to tell.
- */
-async function compareInParts(
-  migration: Migration,
-  { sliceMs, interrupted, acknowledged }: ComparisonRequest,
-): Promise<SoakComparison[] | undefined> {
-  const { name, plan, state } = migration;
-  const parts = comparisonParts(state.observationsFrom.length, plan.soak.parallelism);
-  const earlier = state.comparisons ?? [state.comparison];
-  const end = Date.now() + sliceMs;
-  let endedEarly = false;
-  const compare = async (partitions: number[] | undefined, index: number): Promise<SoakComparison | undefined> => {
-    const part = parts.length === 1 ? '' : `, part ${index + 1} of ${parts.length}`;
-    const clean = `${words(state.soak.cleanMs)} of ${words(plan.soak.duration)} clean`;
-    const summary = `soak ${clean}: compare for ${words(sliceMs)}${part}`;
-    const request: WatchSoakRequest = {
-      migration: name,
-      topics: plan.topics,
-      groups: plan.groups,
-      latenessMs: plan.soak.lateness,
-      sliceMs,
-      comparison: earlier[index],
-      partitions,
-      parts: parts.length,
-      start: state.observationsFrom,
-      from: state.routing.shadowFrom ?? {},
-      endAtDiscrepancy: state.soak.cleanMs > 0,
-      quietMs: quietMs(soakTarget(plan)),
-      watchedFrom: state.watchedUpTo ?? 0,
-      interrupted,
-      acknowledged,
-    };
-    const report = await migration.watchUntil(
-      () => watchSoak.executeWithOptions({ summary }, [request]),
-      () => endedEarly,
-    );
-    endedEarly ||= Date.now() < end;
-    return report?.comparison;
-  };
-  const reports = await together(parts.map((partitions, index) => () => compare(partitions, index)));
-  const told = reports.filter((report) => report !== undefined);
-  return told.length === reports.length ? told : undefined;
 }
 
 /** Counts what the parts report, once. @returns what they say together. */
