@@ -1,6 +1,7 @@
 import type {
   AcknowledgedPattern,
   DiagnosisReport,
+  DifferingFields,
   RoutingState,
   TopicOffsets,
   WatchedSpans,
@@ -253,6 +254,8 @@ export interface WatchSoakRequest {
   interrupted?: boolean;
   /** Discrepancies that are known and counted apart. */
   acknowledged?: AcknowledgedPattern[];
+  /** Count how often which fields differ. */
+  countFields?: boolean;
 }
 
 /** What became of the comparisons of a group, cumulative over checkpoints. */
@@ -273,6 +276,8 @@ export interface VerdictCounts {
 
 export interface GroupComparison {
   counts: VerdictCounts;
+  /** Where outputs differ, where it was asked for. */
+  differing?: DifferingFields;
   /** Message time (ms) up to which both sides were compared; null while a side is missing. */
   comparedUpTo: number | null;
   /** Why nothing can be said, in words; empty when comparisons flow. */

@@ -53,6 +53,7 @@ export function watchActivities(
           start: request.start,
           acknowledged: request.acknowledged ?? [],
           ...(dependencies.compare === undefined ? {} : { compare: dependencies.compare }),
+          countFields: request.countFields === true,
           ...(request.partitions === undefined ? {} : { partitions: request.partitions }),
           maxUnmatched: Math.ceil(MAX_UNMATCHED / (request.parts ?? 1)),
           ...(request.quietMs === undefined ? {} : { quietMs: request.quietMs }),
@@ -84,7 +85,8 @@ export function watchActivities(
             await verdicts.take(compared, { last });
             if (last) {
               const notStored = verdicts.problem;
-              const isNew = discrepancies(compared.groups) > known;
+              // Both sides on one leg: nothing of what is between the legs is behind it.
+              const isNew = request.countFields !== true && discrepancies(compared.groups) > known;
               // Who cancels does not wait for it.
               const diagnosis =
                 isNew && !signal.aborted
@@ -182,7 +184,10 @@ function soakComparison(report: ComparisonReport): SoakComparison {
     const { duplicates, ...counts } = of.counts;
     const behind = report.caughtUp ? [] : ['the comparison is behind what members observed'];
     const comparedUpTo = report.caughtUp ? (of.comparedUpTo ?? null) : null;
-    groups[group] = { counts, comparedUpTo, stalled: [...of.stalled, ...behind] };
+    groups[group] = {
+      ...{ counts, comparedUpTo, stalled: [...of.stalled, ...behind] },
+      ...(of.differing === undefined ? {} : { differing: of.differing }),
+    };
     samples.push(
       ...of.samples.map(({ fields, error: _error, log: _log, ...sample }) => ({
         group,

@@ -1,4 +1,4 @@
-import type { Span, WatchedSpans } from '@owlmq/kafka-bridge/operations';
+import type { DifferingFields, Span, WatchedSpans } from '@owlmq/kafka-bridge/operations';
 import type {
   ComparedSoFar,
   GroupComparison,
@@ -90,10 +90,12 @@ function joinedGroup(name: string, reports: readonly SoakComparison[], quietMs: 
   const known = times.filter((time) => time !== null);
   const stalled = [...new Set(found.flatMap(({ group }) => group.stalled))];
   const parts = reports.flatMap(({ watched }) => (watched === undefined ? [] : [watched]));
+  const differing = found.flatMap(({ group }) => group.differing ?? []);
   return [
     [
       name,
       {
+        ...(differing.length === 0 ? {} : { differing: differing.reduce(addFields) }),
         counts: found.map(({ group }) => group.counts).reduce(addCounts),
         comparedUpTo: known.length === times.length && known.length > 0 ? Math.min(...known) : null,
         stalled: stalled.length > 0 ? stalled : silence(name, parts, quietMs),
@@ -120,6 +122,12 @@ function addCounts(one: VerdictCounts, other: VerdictCounts): VerdictCounts {
   return Object.fromEntries(
     names.map((name) => [name, (one[name] ?? 0) + (other[name] ?? 0)]),
   ) as unknown as VerdictCounts;
+}
+
+function addFields(one: DifferingFields, other: DifferingFields): DifferingFields {
+  const fields = { ...one.fields };
+  for (const [pointer, count] of Object.entries(other.fields)) fields[pointer] = (fields[pointer] ?? 0) + count;
+  return { fields, unnamed: one.unnamed + other.unnamed, more: one.more + other.more };
 }
 
 /** In order, with those put together that are at most so far apart. */

@@ -103,6 +103,17 @@ const migrationInputSchema = z
       .array(name)
       .refine((names) => new Set(names).size === names.length, 'names a topic twice')
       .default([]),
+    /** Before the ramp: what handlers do differently by themselves, measured on Kafka alone. */
+    noise: z
+      .strictObject({
+        /** How long every group must be compared with itself; 0: not at all. */
+        duration: duration({ min: 0, max: YEAR }).prefault(0),
+        /** Comparisons that each group needs within that time. */
+        minComparisons: z.number().int().min(1).default(1_000),
+        /** How late an observation may be before the other run's counts as missing. */
+        lateness: duration({ min: 100, max: 24 * HOUR }).prefault('1 minute'),
+      })
+      .prefault({}),
     ramp: z
       .strictObject({
         /** Share added at each step, above 0 and up to 1. */

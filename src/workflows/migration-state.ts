@@ -10,6 +10,7 @@ import type {
 } from '../activities/migration-activities.js';
 import type { AuditShard } from './audit-shards.js';
 import type { MigrationPlan } from './migration-input.js';
+import type { Noise } from './noise.js';
 import type { RampAction, RampCounters } from './ramp.js';
 import type { StepFigures, StepVerdict } from './ramp-gates.js';
 import { newSoakClock, type SoakClock } from './soak-clock.js';
@@ -17,6 +18,7 @@ import { newSoakClock, type SoakClock } from './soak-clock.js';
 /** Phases in the order of the playbook, then the ways out of it. */
 export const PHASES = [
   'preflight',
+  'noise',
   'dual-write',
   'shadow-soak',
   'ready',
@@ -28,6 +30,9 @@ export const PHASES = [
   'rolled-back',
 ] as const;
 export type Phase = (typeof PHASES)[number] | 'failed';
+
+/** The step that blocks on what was measured. */
+export const NOISE_STEP = 'handlers that differ from themselves';
 
 /** What a routing state says beyond its envelope. */
 export type RoutingContent = Pick<RoutingState, 'ratio' | 'primary' | 'mirror' | 'live' | 'shadow'> &
@@ -126,6 +131,8 @@ export interface MigrationState {
   audits?: AuditShard[];
   /** Why the audit that runs beside the phases has stopped. `closed`: no further attempt mends it. */
   auditFailure?: { cause: string; since: string; closed: boolean };
+  /** What handlers do differently by themselves, where it is measured. */
+  noise?: Noise;
   ramp?: RampState;
   /** Kafka offsets from which every record has its copy in OwlMQ. */
   coverage?: TopicOffsets;
@@ -167,7 +174,8 @@ export interface MigrationState {
   decommissioned?: boolean;
   paused?: Request;
   rollback?: Request & { redeliveries?: number; from?: Phase; publisherHoldMs?: number; audits?: AuditShard[] };
-  approved: { cutover: boolean; decommission: boolean };
+  /** `noise`: to go on with the ramp whatever was measured. */
+  approved: { cutover: boolean; decommission: boolean; noise?: boolean };
   blocked?: Blocked;
   /** What the run waits for, in words, and until when. */
   waiting?: { for: string; until?: string };

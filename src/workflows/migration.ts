@@ -19,6 +19,7 @@ import { causeOf, failedClosed, supersedingEpoch } from './failures.js';
 import type { RequestInput } from './messages.js';
 import type { MigrationPlan } from './migration-input.js';
 import {
+  NOISE_STEP,
   PHASES,
   type CarriedOver,
   type MigrationState,
@@ -110,6 +111,12 @@ export class Migration {
 
   approve(input: RequestInput | undefined): void {
     const { by } = toRequest(input);
+    if (this.state.phase === 'noise') {
+      const refusal = this.approveRefusal();
+      if (refusal === undefined) this.state.approved.noise = true;
+      this.note(refusal === undefined ? `${by} goes on as it is` : `approval by ${by} does not count: ${refusal}`);
+      return;
+    }
     const what = this.state.phase === 'warm' || this.state.phase === 'decommission' ? 'decommission' : 'cutover';
     if (this.state.approved[what]) return;
     // Before there is anything to see there is nothing to approve.
@@ -119,6 +126,15 @@ export class Migration {
     }
     this.state.approved[what] = true;
     this.note(`${what} approved by ${by}`);
+  }
+
+  /** Why an approval is refused now; undefined when it is not. */
+  approveRefusal(): string | undefined {
+    const { phase, noise, blocked } = this.state;
+    if (phase !== 'noise' || blocked?.step === NOISE_STEP) return undefined;
+    // Held up, as by a group without messages: whoever does not want to wait need not.
+    if (blocked === undefined && noise !== undefined && noise.missing.length > 0) return undefined;
+    return 'noise is being measured, and nothing holds that up: wait for what it finds.';
   }
 
   /** Why nothing can be acknowledged now; undefined when it can. */

@@ -17,6 +17,7 @@ import { cutOver } from './phases/cutover.js';
 import { decommission } from './phases/decommission.js';
 import { dualWrite } from './phases/dual-write.js';
 import { keepWarm } from './phases/keep-warm.js';
+import { measureNoise } from './phases/noise.js';
 import { preflightChecks } from './phases/preflight.js';
 import { rollBack } from './phases/roll-back.js';
 import { acknowledgeRefusal, revokeRefusal } from './acknowledgements.js';
@@ -40,6 +41,7 @@ export async function migrateKafkaToOwlmq(input: MigrationInput, carried?: Carri
 
   const end = await migration.untilRollback(async () => {
     await preflightChecks(migration);
+    await measureNoise(migration);
     await dualWrite(migration);
     await shadowSoak(migration);
     await cutOver(migration);
@@ -111,8 +113,9 @@ function listen(migration: Migration): void {
       signal: messages.approveSignal,
       update: messages.approveUpdate,
       act: migration.approve.bind(migration),
-      description: 'Approves the cutover; once Kafka is kept warm, approves the decommission.',
-      refusal: () => undefined,
+      description:
+        'Approves the cutover; once Kafka is kept warm, approves the decommission. Of noise that was measured before the ramp: goes on as it is.',
+      refusal: () => migration.approveRefusal(),
     },
     {
       signal: messages.rollbackSignal,

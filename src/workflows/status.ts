@@ -15,6 +15,7 @@ import type {
 } from './migration-state.js';
 import { rampRatios, type Verdict } from './ramp.js';
 import { counted, judgeStep, type MetricVerdict } from './ramp-gates.js';
+import { noiseShortfalls, proposedIgnore, type GroupNoise } from './noise.js';
 import { soakShortfalls } from './soak-clock.js';
 
 /** What the `status` query answers. Times are ISO 8601, durations in words or ms where the name says so. */
@@ -41,6 +42,8 @@ export interface MigrationStatus {
   foreign: Record<string, ForeignTopic & { forward: boolean }>;
   /** Why the audit has stopped that runs beside the phases; null while all is well. */
   auditFailure: MigrationState['auditFailure'] | null;
+  /** What handlers do differently by themselves; null where it is not measured. */
+  noise: NoiseStatus | null;
   groupVerdicts: MigrationState['verdicts'];
   soak: {
     cleanMs: number;
@@ -69,6 +72,21 @@ export interface MigrationStatus {
   findings: Finding[];
   unknownSignals: string[];
   log: LogEntry[];
+}
+
+/** What was measured of handlers before the ramp. */
+export interface NoiseStatus {
+  measuredMs: number;
+  targetMs: number;
+  /** How many measurements were begun. */
+  measurements: number;
+  /** Why measured time does not count now; empty while it does. */
+  inconclusive: string[];
+  remaining: string[];
+  /** `ignore`: what its service would have to ignore to be equal to itself. */
+  groups: Record<string, GroupNoise & { ignore: string[] }>;
+  /** Somebody went on whatever was measured. */
+  approved: boolean;
 }
 
 /** Where the ramp stands, and why. */
@@ -109,6 +127,15 @@ export function planSteps(plan: MigrationPlan): PlannedStep[] {
       step: `check Kafka, OwlMQ, ${plan.topics.join(', ')} and ${plan.groups.join(', ')}`,
       atLeastMs: 0,
     },
+    ...(plan.noise.duration === 0
+      ? []
+      : [
+          {
+            phase: 'noise' as const,
+            step: `compare handlers with themselves on Kafka for ${words(plan.noise.duration)}, with ${plan.noise.minComparisons} comparisons a group`,
+            atLeastMs: plan.noise.duration,
+          },
+        ]),
     ...rampRatios(plan.ramp.step).map((ratio) => ({
       phase: 'dual-write' as const,
       step: `copy ${percent(ratio)} of messages to OwlMQ, then judge the step`,
@@ -159,6 +186,7 @@ export function words(durationMs: number): string {
 
 const nextSteps: Record<Phase, string> = {
   preflight: 'start the dual-write ramp at 0%',
+  noise: 'start the dual-write ramp at 0% when handlers are equal to themselves',
   'dual-write': 'raise the ratio at the end of the interval',
   'shadow-soak': 'get ready for the cutover when the soak is clean',
   ready: 'cut over when every check passes',
@@ -195,6 +223,7 @@ export function buildStatus(plan: MigrationPlan, state: MigrationState): Migrati
       ]),
     ),
     auditFailure: state.auditFailure ?? null,
+    noise: noiseStatus(plan, state),
     groupVerdicts: state.verdicts,
     soak: {
       cleanMs: state.soak.cleanMs,
@@ -227,6 +256,21 @@ export function buildStatus(plan: MigrationPlan, state: MigrationState): Migrati
   };
 }
 
+function noiseStatus(plan: MigrationPlan, { phase, noise, approved }: MigrationState): NoiseStatus | null {
+  if (noise === undefined) return null;
+  return {
+    measuredMs: noise.measuredMs,
+    targetMs: plan.noise.duration,
+    measurements: noise.measurements,
+    inconclusive: phase === 'noise' ? noise.missing : [],
+    remaining: noiseShortfalls(noise, noiseTarget(plan)),
+    groups: Object.fromEntries(
+      Object.entries(noise.groups).map(([name, of]) => [name, { ...of, ignore: proposedIgnore(of) }]),
+    ),
+    approved: approved.noise === true,
+  };
+}
+
 function rampStatus(plan: MigrationPlan, state: MigrationState): RampStatus | null {
   const { ramp } = state;
   if (ramp === undefined) return null;
@@ -255,6 +299,10 @@ export function soakTarget(plan: MigrationPlan) {
   return { groups: plan.groups, durationMs: plan.soak.duration, minComparisons: plan.soak.minComparisons };
 }
 
+export function noiseTarget(plan: MigrationPlan) {
+  return { groups: plan.groups, durationMs: plan.noise.duration, minComparisons: plan.noise.minComparisons };
+}
+
 /** The same for the eye, as the UI shows it under "current details". */
 export function statusMarkdown(plan: MigrationPlan, state: MigrationState): string {
   const lines = [
@@ -263,6 +311,7 @@ export function statusMarkdown(plan: MigrationPlan, state: MigrationState): stri
     `- topics: ${plan.topics.join(', ')}; groups: ${plan.groups.join(', ')}`,
     `- ratio: ${percent(state.ratio.wanted)} wanted, ${percent(state.ratio.acknowledged)} acknowledged; primary ${state.routing.primary}; epoch ${state.epoch}`,
   ];
+  if (state.phase === 'noise') lines.push(...noiseLines(plan, state));
   if (state.phase === 'dual-write') lines.push(...rampLines(plan, state));
   lines.push(...parityLines(plan, state));
   if (state.attention !== undefined) {
@@ -321,6 +370,20 @@ function diagnosisLines({ phase, diagnosis, notStored }: MigrationState): string
   lines.push(...(diagnosis?.notLooked ?? []).map((what) => `- ${what}`));
   if (notStored !== undefined) lines.push(`- ${notStored}`);
   return lines;
+}
+
+function noiseLines(plan: MigrationPlan, state: MigrationState): string[] {
+  const noise = noiseStatus(plan, state);
+  if (noise === null) return [];
+  const { measuredMs, targetMs, measurements, inconclusive, groups } = noise;
+  return [
+    `- noise: ${words(measuredMs)} measured of ${words(targetMs)}, measurement ${measurements}`,
+    ...inconclusive.map((reason) => `- inconclusive: ${reason}`),
+    ...Object.entries(groups).map(
+      ([name, { comparisons, different, failed, alone }]) =>
+        `- group ${name}: ${counted(comparisons)} comparisons, ${counted(different)} different, ${counted(failed)} failed on one side, ${counted(alone)} on one side alone`,
+    ),
+  ];
 }
 
 function rampLines(plan: MigrationPlan, state: MigrationState): string[] {

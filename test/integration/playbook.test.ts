@@ -47,6 +47,7 @@ async function migrate(
       foreignRate: 20,
       seed,
       pace: {
+        ...(rollbackAt === undefined ? { noise: { duration: '1 second', minComparisons: 50 } } : {}),
         ramp: { step: 0.5, interval: 500 },
         soak: { duration: '4 seconds', minComparisons: 50, lateness: '5 seconds' },
         cutover: { window: '30 seconds', backOff: '1 second', maxAttempts: 20 },
@@ -109,7 +110,8 @@ it('migrates a fleet that keeps running, from Kafka to OwlMQ', { timeout: 240_00
   const report = await migrate();
   expectClean(report);
   expect(report.outcome).toBe('completed');
-  expect([...new Set(report.phases.map(({ phase }) => phase))]).toEqual([...playbook, 'decommission']);
+  const [first = '', ...rest] = playbook;
+  expect([...new Set(report.phases.map(({ phase }) => phase))]).toEqual([first, 'noise', ...rest, 'decommission']);
   expect(report.hold.cutoverMs).toBeGreaterThan(0);
   for (const { legSwitches } of Object.values(report.check.groups)) expect(legSwitches).toBe(1);
   // A producer that knows nothing of the migration took part, and had to be gone before Kafka was left.
@@ -138,6 +140,11 @@ it('migrates a fleet that keeps running, from Kafka to OwlMQ', { timeout: 240_00
 function expectTold(status: MigrationStatus | undefined): void {
   expect(status?.parity?.kafkaMessages).toBeGreaterThan(0);
   expect(status?.parity?.rates).toBeDefined();
+  expect(Object.keys(status?.noise?.groups ?? {})).toHaveLength(2);
+  for (const { comparisons, ...found } of Object.values(status?.noise?.groups ?? {})) {
+    expect(comparisons).toBeGreaterThanOrEqual(50);
+    expect(found).toMatchObject({ different: 0, failed: 0, alone: 0, fields: {}, ignore: [] });
+  }
   const [foreign] = Object.values(status?.foreign ?? {});
   expect(foreign).toMatchObject({ forward: true });
   expect(foreign?.forwarded).toBeGreaterThan(0);

@@ -181,6 +181,13 @@ describe('the input', () => {
     ]);
   });
 
+  it('measures noise before the ramp, where a time is given for it', () => {
+    const noise = { duration: '30 minutes' };
+    const plan = parseMigrationInput({ topics: ['orders'], groups: ['payments'], noise });
+    expect(plan.noise).toEqual({ duration: 1_800_000, minComparisons: 1_000, lateness: 60_000 });
+    expect(planSteps(plan)[1]).toMatchObject({ phase: 'noise', atLeastMs: 1_800_000 });
+  });
+
   it('names every problem with its field', () => {
     const bad = { topics: ['a b'], groups: [], ramp: { step: 2, interval: '-1h' }, warm: { duration: 'x' }, extra: 1 };
     expect(() => parseMigrationInput(bad)).toThrow(InvalidInputError);

@@ -34,6 +34,10 @@ export class FleetModel implements steps.MigrationActivities {
   /** What a comparison says besides its figures, in its next report. */
   told: Pick<steps.SoakReport['comparison'], 'diagnosis' | 'notStored'> = {};
   stalled: string[] = [];
+  /** What a group finds that is compared with itself: fields that differ, by how often; verdicts beside them. */
+  noise: { fields?: Record<string, number>; counts?: Partial<steps.VerdictCounts> } = {};
+  /** Why the comparison under way has to begin anew. */
+  lost: string | undefined;
   messages = 0;
   owlmqAlive = true;
   /** Messages that every run of an audit finds; 0: there is no traffic. */
@@ -180,7 +184,7 @@ export class FleetModel implements steps.MigrationActivities {
   }
 
   async watchSoak(request: steps.WatchSoakRequest): Promise<steps.SoakReport> {
-    const { sliceMs, groups, comparison, partitions = [0] } = request;
+    const { sliceMs, groups, comparison, countFields, partitions = [0] } = request;
     const began = await this.clock.now();
     await this.#slice(sliceMs);
     const comparedUpTo = await this.clock.now();
@@ -189,6 +193,7 @@ export class FleetModel implements steps.MigrationActivities {
     this.messages += 10_000;
     // All is in the first part, and the others are alive.
     const share = partitions.includes(0) ? this.messages : 0;
+    const { fields = {}, counts = {} } = countFields === true && share > 0 ? this.noise : {};
     return {
       comparison: {
         ...this.told,
@@ -198,6 +203,7 @@ export class FleetModel implements steps.MigrationActivities {
           alive: spans,
           compared: Object.fromEntries(groups.map((group) => [group, share > 0 ? spans : []])),
         },
+        ...(this.lost === undefined ? {} : { lost: this.lost }),
         groups: Object.fromEntries(
           groups.map((group) => [
             group,
@@ -212,7 +218,9 @@ export class FleetModel implements steps.MigrationActivities {
                 failedShadow: 0,
                 ignored: 0,
                 acknowledged: this.acknowledgedDiscrepancies,
+                ...counts,
               },
+              ...(countFields === true ? { differing: { fields, unnamed: 0, more: 0 } } : {}),
               comparedUpTo,
               stalled: this.stalled,
             },

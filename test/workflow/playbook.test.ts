@@ -62,6 +62,7 @@ describe('the playbook with default durations', onSkippedTime, () => {
       console.info(`history events of a default-duration run: ${events?.length ?? 0}`);
       expect(events?.length ?? 0).toBeLessThan(2_000);
       expect(status.cutover.publisherHoldMs).toBe(120);
+      expect(status.noise).toBeNull();
     });
   });
 
