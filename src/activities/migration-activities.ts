@@ -71,6 +71,8 @@ export interface PreflightRequest {
   groups: string[];
   /** Topics whose foreign records the bridge will copy. */
   forward: string[];
+  /** Whether noise will be measured. */
+  noise?: boolean;
   /** How long Kafka must keep records for the playbook to be able to go back, ms. */
   retentionNeededMs: number;
 }

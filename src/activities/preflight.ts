@@ -31,6 +31,7 @@ export function preflightActivities(
         findings: [
           ...missingTopics(request, topics),
           ...(await groupFindings(request)),
+          ...(await shadowGroupFindings(request, standing)),
           ...(await topicFindings(request, topics)),
           ...(await foreignFindings(request, topics)),
           ...ownLeftovers(request, standing),
@@ -116,6 +117,22 @@ export function preflightActivities(
       }
       return [];
     });
+  }
+
+  /** A measurement of noise uses groups in Kafka that nobody else may be in. */
+  async function shadowGroupFindings(request: PreflightRequest, standing: RoutingState[]): Promise<Finding[]> {
+    // Of a run before, whose shadows still measure: they are the same.
+    const own = standing.some(({ migration, shadow }) => migration === request.migration && shadow === 'noise');
+    if (request.noise !== true || own) return [];
+    const known = await admin.listGroups();
+    const taken = request.groups.filter((group) =>
+      known.some(({ name, state }) => name === `${group}.shadow` && !/^(empty|dead)$/i.test(state)),
+    );
+    return taken.map((group) => ({
+      kind: 'state',
+      what: `Group ${group}.shadow has members in Kafka, and noise is measured in a group of that name.`,
+      todo: `Give them another group, or start the migration without noise.`,
+    }));
   }
 
   /** Reads the newest records of each topic and looks for the library's headers. */

@@ -41,8 +41,7 @@ describe('records of a plain kafkajs producer', () => {
   let written = 0;
 
   beforeAll(async () => {
-    const brokers = process.env.KAFKA_BROKERS?.split(',');
-    if (brokers === undefined) throw new Error('KAFKA_BROKERS is not set');
+    const brokers = brokersOfTest();
     folder = await mkdtemp(join(tmpdir(), 'foreign-records-'));
     server = await startOwlmqLocal({ data: folder, apiKeys: ['test-key'] });
     const kafka = new Kafka({ brokers, logLevel: logLevel.NOTHING });
@@ -119,6 +118,29 @@ describe('records of a plain kafkajs producer', () => {
       forwarded: { [topic]: count },
     });
   }
+
+  it('finds a group that has the name of a shadow, where noise is to be measured', async () => {
+    const shadow = new Kafka({ brokers: brokersOfTest(), logLevel: logLevel.NOTHING }).consumer({
+      groupId: `${groups[0]}.shadow`,
+      maxWaitTimeInMs: 200,
+    });
+    await shadow.connect();
+    await shadow.subscribe({ topics: [topic] });
+    const joined = new Promise((resolve) => shadow.on(shadow.events.GROUP_JOIN, resolve));
+    try {
+      await shadow.run({ eachMessage: () => Promise.resolve() });
+      await joined;
+      const request = { migration, topics: [topic], groups: [...groups], forward: [], retentionNeededMs: 1_000 };
+      const found = async (noise: boolean): Promise<string[]> => {
+        const { findings } = await steps.preflight({ ...request, noise });
+        return findings.map(({ what }) => what).filter((what) => what.includes('.shadow'));
+      };
+      expect(await found(true)).toEqual([expect.stringContaining(`Group ${groups[0]}.shadow has members in Kafka`)]);
+      expect(await found(false)).toEqual([]);
+    } finally {
+      await shadow.disconnect();
+    }
+  });
 
   it('are on OwlMQ once each, over the cutover, the time without an audit behind it, and the way back', async () => {
     // The ramp at 100%: beside the phases, and as a proof.
@@ -215,3 +237,9 @@ describe('records of a plain kafkajs producer', () => {
     return (await owlmq.describeGroup(group))?.offsets[0]?.offset;
   }
 });
+
+function brokersOfTest(): string[] {
+  const brokers = process.env.KAFKA_BROKERS?.split(',');
+  if (brokers === undefined) throw new Error('KAFKA_BROKERS is not set');
+  return brokers;
+}

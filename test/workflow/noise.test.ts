@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { GroupComparison } from '../../src/activities/migration-activities.js';
+import { joinReports } from '../../src/workflows/comparison-parts.js';
 import {
   newNoise,
   noiseFinding,
@@ -120,6 +121,18 @@ describe('a measurement', () => {
       ...differing,
     });
     expect(noiseShortfalls(noise, target)).toEqual(['1 comparisons of group b']);
+  });
+
+  it('adds up what the parts of a comparison found', () => {
+    const part = (fields: Record<string, number>, matched: number) => ({
+      ...{ checkpoint: null, samples: [], watched: { lookedAt: 0, alive: [], compared: { a: [] } } },
+      groups: { a: comparison({ differing: { fields, unnamed: 1, more: 2 } }, { matched }) },
+    });
+    const parts = [part({ '/at': 2, '/id': 1 }, 5), part({ '/at': 3 }, 6)];
+    const joined = joinReports(parts, { groups: ['a'], quietMs: 1, watchedFrom: 0, watchedMs: 0 });
+    expect(takeNoise(newNoise(1, []), joined, ['a']).groups['a']).toMatchObject({
+      ...{ comparisons: 11, fields: { '/at': 5, '/id': 1 }, unnamed: 2, more: 4 },
+    });
   });
 
   it('says why time does not count', () => {

@@ -23,6 +23,7 @@ export async function preflightChecks(migration: Migration): Promise<void> {
             topics: plan.topics,
             groups: plan.groups,
             forward: plan.forward,
+            noise: plan.noise.duration > 0,
             retentionNeededMs: plan.soak.duration + plan.warm.duration + DAY,
           },
         ]),
