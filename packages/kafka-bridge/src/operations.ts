@@ -49,7 +49,12 @@ export type { RoutingState, TopicOffsets } from './routing/routing-state.js';
 export { comparisonCheckpointSchema, type ComparisonCheckpoint } from './comparator/comparator.js';
 export type { DifferingFields } from './comparator/differing-fields.js';
 export type { DiscrepancySample } from './comparator/samples.js';
-export type { AcknowledgedPattern, ComparisonCounts, DiscrepancyVerdict, PairwiseCompare } from './comparator/verdicts.js';
+export type {
+  AcknowledgedPattern,
+  ComparisonCounts,
+  DiscrepancyVerdict,
+  PairwiseCompare,
+} from './comparator/verdicts.js';
 export {
   ObservationComparison,
   observationEnds,
