@@ -60,7 +60,9 @@ class Phoenix {
   async kill(): Promise<void> {
     const child = this.#child;
     if (child === undefined) return;
-    if (child.exitCode !== null) throw new BatteryError(`${this.script} has ended with exit code ${child.exitCode}.`);
+    if (child.exitCode !== null || child.signalCode !== null) {
+      throw new BatteryError(`${this.script} has ended by itself: ${child.exitCode ?? child.signalCode ?? ''}.`);
+    }
     const ended = once(child, 'exit');
     child.kill('SIGKILL');
     await ended;
@@ -85,6 +87,9 @@ export async function runKills({ minutes, rate, seed, signal, log }: KillRunOpti
   const rig = await Rig.open({ groups: [GROUP], partitions: PARTITIONS, signal, log });
   const folder = await mkdtemp(path.join(tmpdir(), 'kafka-to-owlmq-battery-'));
   const running: Phoenix[] = [];
+  const ending = new AbortController();
+  const stop = AbortSignal.any([ending.signal, signal]);
+  let work: Promise<unknown> | undefined;
   try {
     const common = { brokers: rig.connection.brokers, migration: rig.migration, group: GROUP };
     let ready = 0;
@@ -104,18 +109,17 @@ export async function runKills({ minutes, rate, seed, signal, log }: KillRunOpti
     judge.start();
     running.push(judge);
 
-    const ending = new AbortController();
-    const stop = AbortSignal.any([ending.signal, signal]);
-    const work = Promise.all([
+    const all = Promise.all([
       publish(rig, rate, stop),
       judge.killAgainAndAgain(new Random(seed, 'comparator'), JUDGE_KILL_MS, stop),
       ...members.map((member, index) =>
         member.killAgainAndAgain(new Random(seed, 'member', index), MEMBER_KILL_MS, stop),
       ),
     ]);
-    await Promise.race([pause(minutes * 60_000, signal), work]);
+    work = all;
+    await Promise.race([pause(minutes * 60_000, signal), all]);
     ending.abort();
-    const [published] = await work;
+    const [published] = await all;
     log(`${published} published; the rest is compared …`);
     const comparedAll = (): boolean => {
       const { counts, unmatched = 1 } = judged.last ?? {};
@@ -134,6 +138,9 @@ export async function runKills({ minutes, rate, seed, signal, log }: KillRunOpti
       ok: names.every((name) => counted[name] === expected[name]) && counted.late === 0,
     };
   } finally {
+    ending.abort();
+    // Whoever kills starts again: none of them may be left.
+    await Promise.allSettled([work]);
     await Promise.allSettled(running.map((one) => one.kill()));
     await rig.close();
     await rm(folder, { recursive: true, force: true });

@@ -38,6 +38,8 @@ const PUBLISH_EVERY_MS = 100;
 /** Messages that each equivalent is compared on, at least. */
 const ENOUGH = 2_000;
 const LONGEST_MS = 120_000;
+/** Verdicts on what handlers did, as against where messages are. */
+const OF_HANDLERS: readonly string[] = ['different', 'failedLive', 'failedShadow'];
 
 /** Every mutation runs as the shadow of the right handler, all at once, in a group of its own, until it is found. */
 export async function runMutations({ latenessMs, rate, signal, log }: MutationRunOptions): Promise<MutationRunReport> {
@@ -60,7 +62,9 @@ export async function runMutations({ latenessMs, rate, signal, log }: MutationRu
     const found = mutations.flatMap((mutation) => outcomes.get(mutation) ?? []);
     const equivalent = equivalents.flatMap((mutation) => outcomes.get(mutation) ?? []);
     const inTime = ({ foundAfterMs }: MutationOutcome): boolean => (foundAfterMs ?? Infinity) <= latenessMs;
-    const ok = found.every(inTime) && equivalent.every(({ foundAfterMs }) => foundAfterMs === undefined);
+    const clean = ({ foundAfterMs, compared }: MutationOutcome): boolean =>
+      foundAfterMs === undefined && compared >= ENOUGH;
+    const ok = found.every(inTime) && equivalent.every(clean);
     return { found, equivalent, ok };
   } finally {
     await comparison?.close();
@@ -122,13 +126,15 @@ async function untilFound(
 }
 
 /** Number of the first order that shows a mutation; undefined where that depends on more than the orders. */
-function firstToShow({ chancy, make }: Mutation): number | undefined {
-  if (chancy === true) return undefined;
-  const handler = make();
-  for (let index = 0; index < ENOUGH; index += 1) {
-    if (!isDeepStrictEqual(outcome(invoiceOf, index), outcome(handler, index))) return index;
-  }
+function firstToShow(mutation: Mutation): number | undefined {
+  if (mutation.chancy === true) return undefined;
+  for (let index = 0; index < ENOUGH; index += 1) if (shows(mutation, index)) return index;
   return undefined;
+}
+
+/** Whether the right handler and a new one of the mutation do otherwise with an order. */
+function shows({ make }: Mutation, index: number): boolean {
+  return !isDeepStrictEqual(outcome(invoiceOf, index), outcome(make(), index));
 }
 
 function outcome(handler: Handler, index: number): unknown {
@@ -155,12 +161,18 @@ function outcomeOf(
   const { counts, samples = [] } = report.groups[group] ?? {};
   if (counts === undefined) throw new BatteryError(`Nothing was reported of group ${group}.`);
   const compared = counts.matched + counts.different + counts.failedLive + counts.failedShadow;
-  const [sample] = samples;
+  // What is found for another reason, as a message that one side lacks, does not count for the mutation.
+  const telling = samples.filter(
+    ({ verdict, id }) => OF_HANDLERS.includes(verdict) && (mutation.chancy === true || shows(mutation, indexOf(id))),
+  );
+  const [sample] = equivalents.includes(mutation) ? samples : telling;
   if (sample === undefined) return { mutation, compared };
   // Samples are the newest ones: the first to show it may not be among them.
-  const first = Math.min(shown ?? Infinity, ...samples.map(({ id }) => indexOf(id)));
+  const first = Math.min(shown ?? Infinity, ...telling.map(({ id }) => indexOf(id)));
+  // Compared before its acknowledgement was noted: as late as can be.
+  const at = published[first] ?? now - PUBLISH_EVERY_MS;
   const { verdict, fields = [] } = sample;
-  return { mutation, compared, foundAfterMs: now - (published[first] ?? now), verdict, fields };
+  return { mutation, compared, foundAfterMs: now - at, verdict, fields };
 }
 
 async function publish(rig: Rig, rate: number, published: number[], signal: AbortSignal): Promise<void> {

@@ -23,6 +23,7 @@ import type {
   SoakReport,
   VerdictCounts,
   WarmReport,
+  WatchSoakRequest,
   WatchWarmRequest,
 } from './migration-activities.js';
 
@@ -62,17 +63,9 @@ export function watchActivities(
           interrupted: request.interrupted === true && resumed === undefined,
           ...(earlier === undefined ? {} : { checkpoint: earlier }),
         });
-        const verdicts = new VerdictWriter({
-          connection: dependencies.kafka,
-          clientId: 'owlmq-migration-worker',
-          migration: request.migration,
-          comparison: comparisonId(request.start, request.from),
-          part: request.partitions?.join(',') ?? 'all',
-          parts: request.parts ?? 1,
-          onError: (error) => {
-            log.warn('what the comparison found could not be stored', { error });
-          },
-        });
+        // What handlers do differently by themselves is no discrepancy of the legs: nothing of it is stored or diagnosed.
+        const betweenLegs = request.countFields !== true;
+        const verdicts = betweenLegs ? verdictWriter(dependencies, request) : undefined;
         const known = discrepancies((request.comparison as ComparisonCheckpoint | undefined)?.groups ?? {});
         const end = sliceEnd(request.sliceMs);
         try {
@@ -82,11 +75,10 @@ export function watchActivities(
             const found = request.endAtDiscrepancy && discrepancies(compared.groups) > known;
             const last = signal.aborted || Date.now() >= end || found;
             // What is told to the workflow can be looked up.
-            await verdicts.take(compared, { last });
+            await verdicts?.take(compared, { last });
             if (last) {
-              const notStored = verdicts.problem;
-              // Both sides on one leg: nothing of what is between the legs is behind it.
-              const isNew = request.countFields !== true && discrepancies(compared.groups) > known;
+              const notStored = verdicts?.problem;
+              const isNew = betweenLegs && discrepancies(compared.groups) > known;
               // Who cancels does not wait for it.
               const diagnosis =
                 isNew && !signal.aborted
@@ -107,7 +99,7 @@ export function watchActivities(
           // No further attempt finds what it began with.
           return { comparison: { checkpoint: undefined, groups: {}, samples: [], lost: error.message } };
         } finally {
-          await Promise.all([comparison.close(), verdicts.close()]);
+          await Promise.all([comparison.close(), verdicts?.close()]);
         }
       }),
 
@@ -165,6 +157,20 @@ export function watchActivities(
   }
 }
 
+function verdictWriter({ kafka }: Dependencies, request: WatchSoakRequest): VerdictWriter {
+  return new VerdictWriter({
+    connection: kafka,
+    clientId: 'owlmq-migration-worker',
+    migration: request.migration,
+    comparison: comparisonId(request.start, request.from),
+    part: request.partitions?.join(',') ?? 'all',
+    parts: request.parts ?? 1,
+    onError: (error) => {
+      log.warn('what the comparison found could not be stored', { error });
+    },
+  });
+}
+
 const UNREACHABLE = 'the audit cannot go on:';
 
 interface WarmDetails {
@@ -200,7 +206,8 @@ function soakComparison(report: ComparisonReport): SoakComparison {
   return {
     checkpoint: report.checkpoint,
     groups,
-    samples: samples.slice(-20),
+    // Of all groups the newest, whichever group comes last.
+    samples: samples.sort((a, b) => (a.time ?? 0) - (b.time ?? 0)).slice(-20),
     watched: report.watched,
     ...(lost === undefined ? {} : { lost }),
   };

@@ -6,6 +6,9 @@ import type {
   VerdictCounts,
 } from '../activities/migration-activities.js';
 
+/** Fields of a group that are counted apart, as in each part. */
+const MAX_FIELDS = 100;
+
 /**
  * Shares the partitions of the observations topic between the activities of a comparison. With one activity there is one
  * part, undefined, which is all of them.
@@ -30,6 +33,8 @@ export interface JoinOptions {
   /** What was watched up to then (Unix ms) was counted before: `watchedMs`. */
   watchedFrom: number;
   watchedMs: number;
+  /** Unix ms: a worker whose clock is ahead has watched nothing beyond it. */
+  now: number;
 }
 
 /**
@@ -50,7 +55,9 @@ export function joinReports(reports: readonly SoakComparison[], options: JoinOpt
     const watchedMs = reports[0]?.watchedMs;
     return watchedMs === undefined ? joined : { ...joined, watchedMs };
   }
-  const spans = watchedTogether(parts, options);
+  const spans = watchedTogether(parts, options).flatMap(([since, until]): Span[] =>
+    since < options.now ? [[since, Math.min(until, options.now)]] : [],
+  );
   const newMs = spans.reduce(
     (sum, [since, until]) => sum + Math.max(0, until - Math.max(since, options.watchedFrom)),
     0,
@@ -125,9 +132,12 @@ function addCounts(one: VerdictCounts, other: VerdictCounts): VerdictCounts {
 }
 
 function addFields(one: DifferingFields, other: DifferingFields): DifferingFields {
-  const fields = { ...one.fields };
-  for (const [pointer, count] of Object.entries(other.fields)) fields[pointer] = (fields[pointer] ?? 0) + count;
-  return { fields, unnamed: one.unnamed + other.unnamed, more: one.more + other.more };
+  const sums = { ...one.fields };
+  for (const [pointer, count] of Object.entries(other.fields)) sums[pointer] = (sums[pointer] ?? 0) + count;
+  const all = Object.entries(sums).sort(([, a], [, b]) => b - a);
+  const left = all.slice(MAX_FIELDS).reduce((sum, [, count]) => sum + count, 0);
+  const fields = Object.fromEntries(all.slice(0, MAX_FIELDS));
+  return { fields, unnamed: one.unnamed + other.unnamed, more: one.more + other.more + left };
 }
 
 /** In order, with those put together that are at most so far apart. */

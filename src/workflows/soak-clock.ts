@@ -69,7 +69,7 @@ export function advanceSoakClock(
   const missing: string[] = [];
   const groups: Record<string, GroupClock> = {};
   let progress = elapsedMs;
-  let discrepant = false;
+  const discrepant: string[] = [];
   for (const name of target.groups) {
     const before = clock.groups[name] ?? { comparedUpTo: null, matched: 0, discrepancies: 0, comparisons: 0 };
     const now: GroupComparison | undefined = report.groups[name];
@@ -82,7 +82,7 @@ export function advanceSoakClock(
     const discrepancies = discrepancyCount(now.counts);
     const matched = now.counts.matched + now.counts.ignored + (now.counts.acknowledged ?? 0);
     const compared = matched - before.matched;
-    if (discrepancies > before.discrepancies) discrepant = true;
+    if (discrepancies > before.discrepancies) discrepant.push(name);
     missing.push(...now.stalled.map((reason) => `group ${name}: ${reason}`));
     if (report.watchedMs === undefined) {
       const moved = progressMs(before.comparedUpTo, now.comparedUpTo, elapsedMs);
@@ -105,7 +105,7 @@ export function advanceSoakClock(
   const gainMs = spent?.gainMs ?? Math.max(0, progress);
   const watched = spent?.watched ?? clock.watched;
   const next = watched === undefined ? clock : { ...clock, watched };
-  if (discrepant) return restarted(next, groups, report);
+  if (discrepant.length > 0) return restarted(next, groups, report, discrepant);
   if (spent?.gainMs === 0 && missing.length === 0)
     missing.push('no time since the last report in which every group was compared and moved on');
   return { ...next, cleanMs: clock.cleanMs + gainMs, groups, missing };
@@ -137,8 +137,13 @@ function progressMs(before: number | null, now: number | null, elapsedMs: number
   return Math.min(elapsedMs, Math.max(0, now - before));
 }
 
-function restarted(clock: SoakClock, groups: Record<string, GroupClock>, report: ComparedSoFar): SoakClock {
-  const sample = report.samples.at(-1);
+function restarted(
+  clock: SoakClock,
+  groups: Record<string, GroupClock>,
+  report: ComparedSoFar,
+  discrepant: readonly string[],
+): SoakClock {
+  const sample = report.samples.findLast(({ group }) => discrepant.includes(group));
   return {
     ...(clock.watched === undefined ? {} : { watched: { ...clock.watched, unspentMs: 0 } }),
     cleanMs: 0,

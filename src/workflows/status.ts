@@ -229,7 +229,7 @@ export function buildStatus(plan: MigrationPlan, state: MigrationState): Migrati
       cleanMs: state.soak.cleanMs,
       targetMs: plan.soak.duration,
       restarts: state.soak.restarts,
-      inconclusive: state.phase === 'shadow-soak' ? state.soak.missing : [],
+      inconclusive: ['shadow-soak', 'ready'].includes(state.phase) ? state.soak.missing : [],
       remaining: soakShortfalls(state.soak, target),
       lastDiscrepancy: state.soak.lastDiscrepancy ?? null,
       diagnosis: state.diagnosis ?? null,

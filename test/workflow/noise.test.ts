@@ -129,7 +129,7 @@ describe('a measurement', () => {
       groups: { a: comparison({ differing: { fields, unnamed: 1, more: 2 } }, { matched }) },
     });
     const parts = [part({ '/at': 2, '/id': 1 }, 5), part({ '/at': 3 }, 6)];
-    const joined = joinReports(parts, { groups: ['a'], quietMs: 1, watchedFrom: 0, watchedMs: 0 });
+    const joined = joinReports(parts, { groups: ['a'], quietMs: 1, watchedFrom: 0, watchedMs: 0, now: 1e15 });
     expect(takeNoise(newNoise(1, []), joined, ['a']).groups['a']).toMatchObject({
       ...{ comparisons: 11, fields: { '/at': 5, '/id': 1 }, unnamed: 2, more: 4 },
     });

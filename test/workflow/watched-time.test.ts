@@ -118,7 +118,7 @@ describe('watched time', () => {
             ...{ checkpoint: undefined, groups: {}, samples: [] },
             watched: watchedSpans(watched),
           }));
-          const joined = joinReports(reports, { ...counted, groups: GROUPS, quietMs: limits.quietMs });
+          const joined = joinReports(reports, { ...counted, groups: GROUPS, quietMs: limits.quietMs, now: at });
           expect(joined.watchedMs).toBeGreaterThanOrEqual(counted.watchedMs);
           counted = { watchedMs: joined.watchedMs ?? 0, watchedFrom: joined.watchedUpTo };
           for (const part of parts) part.watched = forgetBefore(part.watched, joined.watchedUpTo - limits.quietMs);
@@ -180,6 +180,29 @@ describe('watched time', () => {
     looks.reduce((watched, one) => watch(watched, one, limits), from);
   const seconds = (from: number, to: number, change?: Partial<Look['groups'][string]>): Look[] =>
     Array.from({ length: to - from + 1 }, (_, index) => look((from + index) * SECOND, change));
+
+  it('does not forget a group that a look says nothing of', () => {
+    const watched = watch(through(seconds(1, 20)), { at: 21 * SECOND, groups: {} }, limits);
+    expect(Object.keys(watchedSpans(watched).compared)).toEqual(['a']);
+    const later = through(
+      Array.from({ length: 60 }, (_, index) => ({ at: (22 + index) * SECOND, groups: {} })),
+      watched,
+    );
+    expect(watchedMs(later)).toBe(17_000);
+  });
+
+  it('counts nothing beyond the present, as a worker whose clock is ahead would', () => {
+    const report = {
+      ...{ checkpoint: undefined, groups: {}, samples: [] },
+      watched: {
+        lookedAt: 90_000,
+        alive: [[10_000, 90_000] as [number, number]],
+        compared: { a: [[10_000, 90_000] as [number, number]] },
+      },
+    };
+    const options = { groups: ['a'], quietMs: limits.quietMs, watchedFrom: 0, watchedMs: 0, now: 40_000 };
+    expect(joinReports([report], options)).toMatchObject({ watchedMs: 30_000, watchedUpTo: 40_000 });
+  });
 
   it('goes back by what is not judged yet, over stretches that have ended too', () => {
     const standing = { comparedUpTo: 20_000, comparisons: 20_000 };

@@ -404,6 +404,29 @@ describe('ObservationJoiner', () => {
     expect(third.expired).toBe(0);
   });
 
+  it('goes on from a checkpoint where retention has taken what it would read again, and says what is lost', () => {
+    const of = (side: ObservingSide, kafka: number) => observe(side, 'same', { kafka, owlmq: kafka, key: 'a' });
+    const first = new ObservationJoiner(options);
+    for (let kafka = 0; kafka < 4; kafka += 1) first.add(0, 100 + kafka, of('live', kafka));
+    for (const [begin, lost] of [
+      [102, 2],
+      [104, 4],
+    ] as const) {
+      const joiner = new ObservationJoiner(options, first.checkpoint());
+      joiner.truncated(0, begin);
+      for (let reads = 0; reads < 10; reads += 1) {
+        const wanted = joiner.nextRead(0, 104, everything);
+        if (wanted === undefined) break;
+        expect(wanted.from).toBeGreaterThanOrEqual(begin);
+        for (let at = wanted.from; at < wanted.to; at += 1) joiner.add(0, at, of('live', at - 100));
+        joiner.reached(0, wanted.to);
+      }
+      joiner.judge(() => 0);
+      expect(joiner.expired).toBe(lost);
+      expect(joiner.unmatched).toBe(4 - lost);
+    }
+  });
+
   it('takes up a checkpoint of its first version', () => {
     const of = (side: ObservingSide, kafka: number) => observe(side, 'same', { kafka, owlmq: kafka, key: 'a' });
     const { late: _late, acknowledged: _acknowledged, ...counts } = new ObservationJoiner(options).result(GROUP).counts;

@@ -487,7 +487,7 @@ describe('handlers of a DualConsumer', () => {
     it('what was applied ahead of a failure is not applied again by the process, and is observed all the same', async () => {
       await bench.close();
       bench = await Bench.open(1);
-      const [begin = 0] = await bench.reader.ends(OBSERVATIONS_TOPIC);
+      const begins = await bench.reader.ends(OBSERVATIONS_TOPIC);
       await bench.route({});
       let broken = true;
       const options = (mine: number[]): Partial<DualConsumerOptions<string>> => ({
@@ -516,14 +516,11 @@ describe('handlers of a DualConsumer', () => {
       await untilMatched(from, 40);
 
       const observed: Observation[] = [];
-      const [end = 0] = await bench.reader.ends(OBSERVATIONS_TOPIC);
-      for (let offset = begin; offset < end;) {
-        const [slice] = await bench.reader.read(OBSERVATIONS_TOPIC, [{ partition: 0, offset }]);
-        for (const { value } of slice?.records ?? []) {
+      for (const [partition, begin] of begins.entries()) {
+        for await (const { value } of bench.reader.readToEnd(OBSERVATIONS_TOPIC, partition, begin)) {
           const one = decodeObservation(value);
           if (one?.migration === bench.migration) observed.push(one);
         }
-        offset = slice?.nextOffset ?? end;
       }
       expect(observed.length).toBeGreaterThanOrEqual(80);
       expect(new Set(observed.map(({ handlerVersion }) => handlerVersion))).toEqual(new Set(['v7']));

@@ -29,7 +29,7 @@ const observer = new Observer({
   onError: () => undefined,
 });
 
-function received(index: number): ReceivedMessage {
+function received(side: ObservingSide, index: number): ReceivedMessage {
   const { id, key, value, headers } = messageOf(index);
   return {
     provenance: { id, copied: true } as ReceivedMessage['provenance'],
@@ -41,12 +41,13 @@ function received(index: number): ReceivedMessage {
       headers: { region: Buffer.from(headers.region) },
       timestamp: 1_700_000_000_000 + index,
       id,
-      position: { leg: 'kafka', kafka: index },
+      position: side === 'live' ? { leg: 'kafka', kafka: index } : { leg: 'owlmq', kafka: index, owlmq: index },
     },
   };
 }
 
-function observe(side: ObservingSide, handler: Handler, one: ReceivedMessage): Observation {
+function observe(side: ObservingSide, handler: Handler, index: number): Observation {
+  const one = received(side, index);
   const context = { ...deterministicSources('g', one.message), signal: new AbortController().signal };
   let outcome: Outcome;
   try {
@@ -63,8 +64,7 @@ function observe(side: ObservingSide, handler: Handler, one: ReceivedMessage): O
 function foundAfter(make: () => Handler): number | undefined {
   const handler = make();
   for (let index = 0; index < MESSAGES; index += 1) {
-    const one = received(index);
-    const told = compareOutcomes(observe('live', invoiceOf, one), observe('shadow', handler, one));
+    const told = compareOutcomes(observe('live', invoiceOf, index), observe('shadow', handler, index));
     if (told !== 'matched') return index + 1;
   }
   return undefined;

@@ -1,14 +1,14 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
 import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
-import type { Fences } from '../../activities/migration-activities.js';
+import type { Fences, ReadinessCheck } from '../../activities/migration-activities.js';
 import { checkReadiness, inCancel, inWindow, proveLeg } from '../activity-proxies.js';
 import { AUDIT_TODO, proveCopies } from '../audit-steps.js';
 import { causeOf } from '../failures.js';
 import { consumersToBe, publishersToFollow } from '../fleet-steps.js';
 import { bypassCheck } from '../foreign-producers.js';
 import { now, type Migration } from '../migration.js';
-import { soakShortfalls } from '../soak-clock.js';
-import { soakTarget } from '../status.js';
+import { quietMs, soakShortfalls } from '../soak-clock.js';
+import { soakTarget, words } from '../status.js';
 import { soakSlice } from './shadow-soak.js';
 
 const MINUTE = 60_000;
@@ -82,10 +82,26 @@ async function failedChecks(migration: Migration) {
       detail: shortfalls.length === 0 ? 'no discrepancy for the whole soak' : `missing: ${shortfalls.join(', ')}`,
       todo: 'Wait until the soak is clean again.',
     },
+    stillCompared(migration),
     bypassCheck(plan, state.foreign, Date.now()),
     ...checks,
   ];
   return state.readiness.filter(({ ok }) => !ok);
+}
+
+/** A soak that was clean says nothing of what its shadows have not seen since. */
+function stillCompared({ plan, state }: Migration): ReadinessCheck {
+  const { watchedUpTo = 0, soak } = state;
+  const quietForMs = Date.now() - watchedUpTo;
+  // Not known of a comparison by an earlier version.
+  const ok = watchedUpTo === 0 || quietForMs <= quietMs(soakTarget(plan)) + plan.soak.lateness + MINUTE;
+  const why = soak.missing.length === 0 ? '' : `: ${soak.missing.join('; ')}`;
+  return {
+    name: 'still compared',
+    ok,
+    detail: ok ? 'shadows are compared up to now' : `not every group was compared for ${words(quietForMs)}${why}`,
+    todo: 'See that shadows of every group run and messages come: they are compared until the cutover.',
+  };
 }
 
 /** One window. Before the journal every failure cancels it; behind it there is only forward. */

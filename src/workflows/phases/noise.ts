@@ -8,7 +8,8 @@ import { compareInParts, startShadows } from '../shadow-steps.js';
 import { quietMs } from '../soak-clock.js';
 import { noiseTarget, words } from '../status.js';
 
-const HOUR = 3_600_000;
+/** Whoever waits for it is soon told what holds it up. */
+const LONGEST_SLICE_MS = 300_000;
 
 /**
  * Before anything is copied, where it is asked for: every group handles its messages on Kafka twice, so that what its
@@ -26,7 +27,7 @@ export async function measureNoise(migration: Migration): Promise<void> {
     await migration.block(
       NOISE_STEP,
       found.map(({ cause }) => cause).join('; '),
-      `${todos} Resume measures again; the approve signal goes on as it is.`,
+      `To go on as it is, send the approve signal. To measure again: ${todos}`,
       () => goesOn(migration),
     );
     if (goesOn(migration)) break;
@@ -66,7 +67,7 @@ async function slice(migration: Migration): Promise<void> {
     label: `noise ${words(noise.measuredMs)} of ${words(duration)} measured`,
     earlier: noise.comparisons ?? [],
     latenessMs: lateness,
-    sliceMs: Math.min(HOUR, Math.max(500, Math.round(duration / 20))),
+    sliceMs: Math.min(LONGEST_SLICE_MS, Math.max(500, Math.round(duration / 20))),
     start: noise.start,
     endAtDiscrepancy: false,
     ...limits,
@@ -84,7 +85,12 @@ async function slice(migration: Migration): Promise<void> {
     if (interrupted) state.soakInterrupted = true;
     return;
   }
-  const joined = joinReports(reports, { groups: plan.groups, ...limits, watchedMs: noise.measuredMs });
+  const joined = joinReports(reports, {
+    groups: plan.groups,
+    ...limits,
+    watchedMs: noise.measuredMs,
+    now: Date.now(),
+  });
   const comparisons = reports.map(({ checkpoint }) => checkpoint);
   state.noise = { ...takeNoise(noise, joined, plan.groups), comparisons };
   migration.refreshDetails();

@@ -75,6 +75,7 @@ export async function soakSlice(
   migration.note(`the comparison begins anew: ${joined.lost}`);
   state.soak = { ...newSoakClock(), restarts: state.soak.restarts + 1 };
   delete state.comparisons;
+  delete state.diagnosis;
   await startSoak(migration);
 }
 
@@ -86,6 +87,7 @@ function takeReports(migration: Migration, reports: SoakComparison[], elapsedMs:
     quietMs: quietMs(soakTarget(plan)),
     watchedFrom: state.watchedUpTo ?? 0,
     watchedMs: state.soak.watched?.ms ?? 0,
+    now: Date.now(),
   });
   state.comparisons = reports.map(({ checkpoint }) => checkpoint);
   delete state.comparison;

@@ -284,6 +284,8 @@ export class ObservationJoiner {
     const log = this.#log(logPartition);
     if (begin > log.next && known) this.#expired += begin - log.next;
     log.next = Math.max(log.next, begin);
+    const again = log.again.splice(0).filter(([, last]) => last >= begin);
+    log.again.push(...again.map(([first, last]): [number, number] => [Math.max(first, begin), last]));
     for (const lane of this.#lanesOf(logPartition)) {
       if (lane.parkedAt === undefined || lane.parkedAt >= begin) continue;
       this.#expired += begin - lane.parkedAt;

@@ -234,7 +234,7 @@ function* shadowSide({ migration, group, sample, routing, members, shadowGroup, 
   yield reads.includes(topic) || reads.length === 0
     ? {
         what: `Shadows of group ${group} do not read all partitions of ${topic}.`,
-        evidence: [`${shadowGroup.name} has ${shadowGroup.assigned.join(', ') || 'nothing'} assigned, not ${place}.`],
+        evidence: [`${shadowGroup.name} has ${few(shadowGroup.assigned) || 'nothing'} assigned, not ${place}.`],
         todo: 'A rebalance may be under way: look again. Else compare the partition counts, and look for members that were killed.',
         next,
       }
@@ -372,7 +372,7 @@ function* liveSide({ migration, group, sample, routing, members, record }: Evide
       ? otherTopics(group, 'live', topic, reads, next)
       : {
           what: `No DualConsumer of group ${group} reads ${place} in Kafka.`,
-          evidence: [`Living members: ${names(members)}; they read ${assigned.join(', ') || 'nothing'}.`],
+          evidence: [`Living members: ${names(members)}; they read ${few(assigned) || 'nothing'}.`],
           todo: 'Another member of the group has that partition: a consumer without the library, or one of another migration. It must use DualConsumer too, since it would go on in Kafka after the cutover.',
           next: describeGroup,
         };
@@ -483,13 +483,13 @@ function generalized({ fields = [] }: DiscrepancySample): string[] {
 }
 
 /** As many as one reads. */
-function few(fields: Iterable<string>): string {
-  const all = [...fields];
-  const more = all.length - FIELDS_TOLD;
-  return more > 0 ? `${all.slice(0, FIELDS_TOLD).join(', ')} and ${more} more` : all.join(', ');
+function few(names: Iterable<string>): string {
+  const all = [...names];
+  const more = all.length - MOST_TOLD;
+  return more > 0 ? `${all.slice(0, MOST_TOLD).join(', ')} and ${more} more` : all.join(', ');
 }
 
-const FIELDS_TOLD = 10;
+const MOST_TOLD = 10;
 
 function versionWords(samples: readonly DiscrepancySample[]): string {
   const all = samples.flatMap(({ handlerVersion }) => Object.values(handlerVersion ?? {}));
@@ -532,7 +532,7 @@ function auditCommand(migration: string, { topic, time }: DiscrepancySample): st
 }
 
 function names(members: readonly LivingMember[]): string {
-  return members.map(({ instance }) => instance).join(', ');
+  return few(members.map(({ instance }) => instance));
 }
 
 function topicsOf(places: readonly string[]): string[] {

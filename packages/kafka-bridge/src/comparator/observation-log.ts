@@ -33,7 +33,7 @@ export interface ObservationComparisonOptions extends JoinerOptions {
   /** Of an earlier comparison, to go on behind it. */
   checkpoint?: ComparisonCheckpoint;
   /**
-   * Partitions of the observations topic to compare; absent: all. All that is said of a kafka partition of a group is in
+   * Partitions of the observations topic to compare, with `start`; absent: all. All that is said of a kafka partition of a group is in
    * one of them, so that comparisons of different partitions may run side by side.
    */
   partitions?: readonly number[];
@@ -126,8 +126,6 @@ export class ObservationComparison {
   readonly #moved = new Map<string, { value: number; at: number }>();
   /** Of a step that did not get there. */
   #goal: Goal | undefined;
-  /** Partitions of the observations topic. */
-  #logPartitions = 1;
   /** Those last judged by. */
   #judged = new Map<string, GroupWatermarks>();
 
@@ -199,7 +197,6 @@ export class ObservationComparison {
     const { signal } = options;
     const bounds = await unlessEnded(this.#reader.bounds(OBSERVATIONS_TOPIC, { signal }), signal);
     if (bounds === undefined) return false;
-    this.#logPartitions = bounds.length;
     const goal = (this.#goal ??= { watermarks, ends: bounds.map(({ endOffset }) => endOffset) });
     const watermarkOf: WatermarkLookup = (group, side, topic, partition) =>
       goal.watermarks.get(group)?.[side].get(`${topic}/${partition}`);
@@ -341,11 +338,11 @@ export class ObservationComparison {
     );
     const reported = [...(watermarks?.live.keys() ?? []), ...(watermarks?.shadow.keys() ?? [])];
     const all = [...new Set([...started, ...reported, ...this.#joiner.observedPartitions(name)])].sort();
-    const { partitions, migration } = this.#options;
-    if (partitions === undefined) return all;
+    const { partitions, start, migration } = this.#options;
+    if (partitions === undefined || start === undefined) return all;
     return all.filter((partition) => {
       const key = Buffer.from(`${migration}/${name}/${partition}`);
-      return partitions.includes(partitionOfKey(key, this.#logPartitions));
+      return partitions.includes(partitionOfKey(key, start.length));
     });
   }
 

@@ -98,7 +98,8 @@ export function watch(watched: WatchedTime, look: Look, limits: WatchLimits): Wa
   // The clock went back, as with another worker: this look only says where things stand.
   if (look.at < watched.lookedAt) return begunAnew(watched, look);
   const kept = lives(watched, look, limits) ? watched : endStretch(watched);
-  const groups: WatchedTime['groups'] = {};
+  // What a look says nothing of is not forgotten: it counts as dead.
+  const groups: WatchedTime['groups'] = { ...kept.groups };
   for (const [name, now] of Object.entries(look.groups)) {
     groups[name] = moved(watched, kept.groups[name], now, look.at, limits);
   }
@@ -129,14 +130,15 @@ function begunAnew(watched: WatchedTime, look: Look): WatchedTime {
   // What lies ahead of this clock would cover for what it has not seen yet.
   const passed = (spans: readonly Span[]): Span[] =>
     spans.flatMap(([since, until]): Span[] => (since <= look.at ? [[since, Math.min(until, look.at)]] : []));
-  const groups = Object.entries(look.groups).map(([name, { comparedUpTo, comparisons }]) => {
+  const groups = Object.keys({ ...watched.groups, ...look.groups }).map((name) => {
     const before = watched.groups[name];
+    const now = look.groups[name];
     return [
       name,
       {
-        upTo: Math.max(comparedUpTo ?? 0, before?.upTo ?? 0),
+        upTo: Math.max(now?.comparedUpTo ?? 0, before?.upTo ?? 0),
         movedAfter: null,
-        comparisons: Math.max(comparisons, before?.comparisons ?? 0),
+        comparisons: Math.max(now?.comparisons ?? 0, before?.comparisons ?? 0),
         compared: passed(before?.compared ?? []),
       },
     ] as const;
@@ -147,7 +149,7 @@ function begunAnew(watched: WatchedTime, look: Look): WatchedTime {
 
 /** Whether every group of a look has shown its last sign of life within the limits. */
 function lives(watched: WatchedTime, { at, groups }: Look, { standstillMs }: WatchLimits): boolean {
-  const names = Object.keys(groups);
+  const names = Object.keys({ ...watched.groups, ...groups });
   return (
     names.length > 0 &&
     names.every((name) => {

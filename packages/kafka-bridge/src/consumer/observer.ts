@@ -71,7 +71,8 @@ export class Observer {
       id: message.id,
       kafka,
       ...(owlmq === undefined ? {} : { owlmq }),
-      time: message.timestamp,
+      // As watermarks: a time that is yet to come would never be passed.
+      time: Math.min(message.timestamp, Date.now()),
       key: message.key === null ? null : digester.short(message.key),
       epoch: this.#options.state()?.epoch ?? 0,
       ...(handlerVersion === undefined ? {} : { handlerVersion }),

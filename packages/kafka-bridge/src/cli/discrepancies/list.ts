@@ -39,7 +39,7 @@ Examples:
   kafka-bridge discrepancies list --migration migrate-orders --group payment-service --verdict missing
   kafka-bridge discrepancies list --migration migrate-orders --output json | jq .diagnoses
 
-${exitCodesHelp('discrepancies were found')}`,
+${exitCodesHelp('discrepancies were found, or the comparison does not go on')}`,
     );
   withOwlmq(withKafka(withOutput(command))).action(async () => {
     end(await list(command, io));
@@ -66,7 +66,9 @@ async function list(command: Command, io: CliIo): Promise<ExitCode> {
     if (output === 'json') io.out(`${JSON.stringify({ migration, ...found, ...diagnosis }, undefined, 2)}\n`);
     else io.out(`${tableLines(migration, found, diagnosis).join('\n')}\n`);
     const any = found.groups.some((of) => discrepanciesOf(of, wanted) > 0);
-    return any ? EXIT.differences : EXIT.ok;
+    // Silence is not clean.
+    const unknown = found.groups.some(({ missingParts, stalled }) => missingParts > 0 || stalled.length > 0);
+    return any || unknown ? EXIT.differences : EXIT.ok;
   } finally {
     await reader.close();
   }
