@@ -17,7 +17,11 @@ export interface CliOutcome {
 }
 
 /** Runs the command in this process, with a person who answers if `ask` is given. */
-export async function runHere(args: string[], ask?: CliIo['ask']): Promise<CliOutcome> {
+export async function runHere(
+  args: string[],
+  ask?: CliIo['ask'],
+  io: Pick<CliIo, 'reachWithinMs'> = {},
+): Promise<CliOutcome> {
   const outcome: CliOutcome = { code: null, out: '', err: '' };
   outcome.code = await runCli(args, {
     out: (text) => (outcome.out += text),
@@ -25,6 +29,7 @@ export async function runHere(args: string[], ask?: CliIo['ask']): Promise<CliOu
     columns: undefined,
     ask,
     onInterrupt: () => () => undefined,
+    ...io,
   });
   return outcome;
 }

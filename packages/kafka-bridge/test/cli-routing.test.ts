@@ -218,8 +218,10 @@ describe('routing set', () => {
   });
 
   it('says so when Kafka cannot be reached', async () => {
-    const { code, err } = await runHere(['routing', 'show', '--kafka-brokers', '127.0.0.1:1']);
+    const args = ['routing', 'show', '--kafka-brokers', '127.0.0.1:1'];
+    const { code, err } = await runHere(args, undefined, { reachWithinMs: 1_000 });
     expect(code).toBe(5);
+    expect(err).toContain('Trying for 1 s');
     expect(err).toContain('ECONNREFUSED');
   });
 });

@@ -12,6 +12,8 @@ export interface CliIo {
   readonly ask: ((question: string) => Promise<string>) | undefined;
   /** Calls the listener at each Ctrl-C. Returns a function that ends it. */
   onInterrupt: (listener: () => void) => () => void;
+  /** How long to wait for a Kafka that does not answer at once, ms (default: half a minute). */
+  readonly reachWithinMs?: number;
 }
 
 /** The process's own. */

@@ -29,8 +29,9 @@ export async function reachKafka(connection: KafkaConnection, io: CliIo, signal?
       return await ask(0);
     } catch (error) {
       if (!(error instanceof LogUnavailableError)) throw error;
-      io.err(`${error.message}. Trying for ${REACH_WITHIN_MS / 1_000} s.\n`);
-      return await ask(REACH_WITHIN_MS);
+      const { reachWithinMs = REACH_WITHIN_MS } = io;
+      io.err(`${error.message}. Trying for ${reachWithinMs / 1_000} s.\n`);
+      return await ask(reachWithinMs);
     }
   };
   try {
