@@ -188,7 +188,7 @@ function soakComparison(report: ComparisonReport): SoakComparison {
   const samples: DiscrepancySample[] = [];
   for (const [group, of] of Object.entries(report.groups)) {
     const { duplicates, ...counts } = of.counts;
-    const behind = report.caughtUp ? [] : ['the comparison is behind what members observed'];
+    const behind = report.caughtUp ? [] : [`Group ${group}: the comparison is behind what members observed.`];
     const comparedUpTo = report.caughtUp ? (of.comparedUpTo ?? null) : null;
     groups[group] = {
       ...{ counts, comparedUpTo, stalled: [...of.stalled, ...behind] },

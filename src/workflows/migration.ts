@@ -148,14 +148,14 @@ export class Migration {
   acknowledge(input: AcknowledgeInput): string {
     const { id, pattern, by, reason } = acknowledge(this.state, input, now());
     this.note(`${id}: ${by} acknowledges discrepancies of ${patternWords(pattern)}: ${reason}`);
-    return `${id}: discrepancies of ${patternWords(pattern)} are counted apart from now on`;
+    return `${id}: discrepancies of ${patternWords(pattern)} are counted apart within seconds from now`;
   }
 
   /** @returns what the one who asked is told. */
   revokeAcknowledgement(input: RevokeInput): string {
     revoke(this.state, input, now());
     this.note(`${input.id} revoked by ${input.by}: ${input.reason}`);
-    return `${input.id} is revoked: its discrepancies set the soak back from now on`;
+    return `${input.id} is revoked: its discrepancies set the soak back within seconds from now`;
   }
 
   /** Why a rollback is refused now; undefined when it is not. */

@@ -83,7 +83,7 @@ export function advanceSoakClock(
     const matched = now.counts.matched + now.counts.ignored + (now.counts.acknowledged ?? 0);
     const compared = matched - before.matched;
     if (discrepancies > before.discrepancies) discrepant.push(name);
-    missing.push(...now.stalled.map((reason) => `group ${name}: ${reason}`));
+    missing.push(...now.stalled);
     if (report.watchedMs === undefined) {
       const moved = progressMs(before.comparedUpTo, now.comparedUpTo, elapsedMs);
       if (compared <= 0) missing.push(`group ${name}: no comparison in the last ${Math.round(elapsedMs / 1000)} s`);

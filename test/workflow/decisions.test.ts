@@ -40,13 +40,13 @@ describe('the soak clock', () => {
     const silent = [
       { a: group(9, 9_000), b: group(3, 9_000) },
       { a: group(9, 9_000), b: group(9, null) },
-      { a: group(9, 9_000), b: { ...group(9, 9_000), stalled: ['no shadow'] } },
+      { a: group(9, 9_000), b: { ...group(9, 9_000), stalled: ['Group b: no shadow.'] } },
       { a: group(9, 9_000) },
     ];
     for (const groups of silent) {
       const clock = advanceSoakClock(start, report(groups), 5_000, target);
       expect(clock.cleanMs).toBe(start.cleanMs);
-      expect(clock.missing.join()).toContain('group b');
+      expect(clock.missing.join()).toMatch(/[Gg]roup b/);
     }
   });
 
