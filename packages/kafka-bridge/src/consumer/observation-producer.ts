@@ -69,9 +69,9 @@ export class ObservationProducer {
 
   /**
    * Takes observations, in this turn, and resolves once Kafka acknowledged all of them. The caller bounds how many it
-   * has under way.
+   * has under way, and writes all that were given up again, in order.
    *
-   * @throws {ObservationsLostError} when some were given up; others may be stored.
+   * @throws {ObservationsLostError} when some were given up, and with them all behind them; those before may be stored.
    */
   async write(observations: readonly Observation[]): Promise<void> {
     const losses: ObservationsLostError[] = [];
@@ -111,10 +111,12 @@ export class ObservationProducer {
     // Lets what is added in the same turn share a request.
     await delay(1);
     while (this.#buffer.length > 0) {
-      const batch = firstBatch(this.#buffer);
+      let batch = firstBatch(this.#buffer);
       try {
         await this.#write(batch);
       } catch (error) {
+        // What is written again must not find later ones before it: the comparison would take it for a redelivery.
+        if (batch.some((one) => one.lost !== undefined)) batch = this.#buffer;
         const lost = new ObservationsLostError(batch.length, { cause: error });
         this.#onError(lost);
         for (const one of batch) one.lost?.(lost);
