@@ -17,6 +17,7 @@ import {
   OBSERVATIONS_TOPIC,
   OutputDigester,
   type KafkaConnection,
+  type Observation,
 } from '@owlmq/kafka-bridge/operations';
 import {
   ObservationComparison,
@@ -159,6 +160,19 @@ describe('the observation endpoint', () => {
     clients.push(made);
     await made.start();
     return made;
+  }
+
+  /** What was stored of the migration behind some ends of the topic; that of a partition in its order. */
+  async function storedSince(ends: readonly number[]): Promise<{ text: string; read: Observation }[]> {
+    const stored: { text: string; read: Observation }[] = [];
+    for (const [partition, end] of ends.entries()) {
+      for await (const { key, value } of bench.reader.readToEnd(OBSERVATIONS_TOPIC, partition, end)) {
+        if (key?.toString().startsWith(`${bench.migration}/`) !== true) continue;
+        const text = value?.toString() ?? '';
+        stored.push({ text, read: observationSchema.parse(JSON.parse(text)) });
+      }
+    }
+    return stored;
   }
 
   function comparison(groups: string[]): ObservationComparison {
@@ -428,7 +442,7 @@ describe('the observation endpoint', () => {
   it('stores nothing that the comparison cannot read, whatever is sent, and takes what is sent twice', async () => {
     const seed = randomInt(2 ** 31);
     process.stderr.write(`seed ${seed}\n`);
-    const [from = 0] = await bench.reader.ends(OBSERVATIONS_TOPIC);
+    const from = await bench.reader.ends(OBSERVATIONS_TOPIC);
     const odd = fc.oneof(
       fc.json(),
       fc.constantFrom(
@@ -486,6 +500,7 @@ describe('the observation endpoint', () => {
     expect(statuses.get(200)).toBeGreaterThan(10);
     expect(statuses.get(400)).toBeGreaterThan(10);
 
+    const fromNumbers = await bench.reader.ends(OBSERVATIONS_TOPIC);
     const numbers = [
       '12345678901234567890',
       '12345678901234567891',
@@ -505,19 +520,14 @@ describe('the observation endpoint', () => {
     expect(
       await ask('POST', `${bench.migration}/observations`, { capture: true, observations: captured }),
     ).toMatchObject({ status: 200, body: { stored: 2, epoch: bench.state?.epoch, uncomparable: [] } });
-    let seen = 0;
-    let inClear = 0;
-    const digests: (string | undefined)[] = [];
-    for await (const { key, value } of bench.reader.readToEnd(OBSERVATIONS_TOPIC, 0, from)) {
-      if (key?.toString().startsWith(`${bench.migration}/`) !== true) continue;
-      const read = observationSchema.parse(JSON.parse(value?.toString() ?? ''));
-      expect(value?.toString()).not.toContain('1234567890');
-      expect(value?.toString()).not.toContain('hidden');
-      if (read.output?.captured?.text.includes('in clear') === true) inClear += 1;
-      digests.push(read.output?.digest);
-      seen += 1;
+    const all = await storedSince(from);
+    for (const { text } of all) {
+      expect(text).not.toContain('1234567890');
+      expect(text).not.toContain('hidden');
     }
-    expect([seen, inClear]).toEqual([stored + 12, 1]);
+    const inClear = all.filter(({ read }) => read.output?.captured?.text.includes('in clear'));
+    expect([all.length, inClear.length]).toEqual([stored + 12, 1]);
+    const digests = (await storedSince(fromNumbers)).map(({ read }) => read.output?.digest);
     const [first, second, third, fourth, fifth] = digests.slice(-7);
     expect(new Set([first, second, third, undefined]).size).toBe(4);
     expect([fourth, fifth]).toEqual([third, undefined]);
@@ -527,7 +537,7 @@ describe('the observation endpoint', () => {
   });
 
   it('stores the batches of a migration in the order in which they came in', async () => {
-    const [from = 0] = await bench.reader.ends(OBSERVATIONS_TOPIC);
+    const from = await bench.reader.ends(OBSERVATIONS_TOPIC);
     // The first takes longest to digest; all are sent at once, over one connection.
     const requests = Array.from({ length: 12 }, (_, batch) => {
       const output = Array.from({ length: batch === 0 ? 3_000 : 1 }, (_, at) => ({ at }));
@@ -544,11 +554,7 @@ describe('the observation endpoint', () => {
     socket.write(Buffer.concat(requests));
     const answers = Buffer.concat((await socket.toArray()) as Buffer[]).toString();
     expect(answers.match(/HTTP\/1\.1 200 /g)).toHaveLength(12);
-    const offsets: number[] = [];
-    for await (const { key, value } of bench.reader.readToEnd(OBSERVATIONS_TOPIC, 0, from)) {
-      if (key?.toString().startsWith(`${bench.migration}/`) !== true) continue;
-      offsets.push(observationSchema.parse(JSON.parse(value?.toString() ?? '')).kafka);
-    }
+    const offsets = (await storedSince(from)).map(({ read }) => read.kafka);
     expect(offsets).toHaveLength(95);
     expect(offsets).toEqual(offsets.toSorted((a, b) => a - b));
   });
@@ -565,7 +571,7 @@ describe('the observation endpoint', () => {
     const run = async (...args: string[]) => (await promisify(execFile)('python3', args, { cwd: folder })).stdout;
     await run('-c', 'import ast; ast.parse(open("consumer.py").read())');
     const { migration, group, topic, state } = bench;
-    const [from = 0] = await bench.reader.ends(OBSERVATIONS_TOPIC);
+    const from = await bench.reader.ends(OBSERVATIONS_TOPIC);
     const printed = await run('trial.py', JSON.stringify([opened.endpoint.url, TOKEN, migration, group, topic]));
     expect(JSON.parse(printed)).toEqual({
       epoch: state?.epoch,
@@ -585,12 +591,7 @@ describe('the observation endpoint', () => {
       'second',
     ];
     const digester = new OutputDigester({ migration, digestKey: DIGEST_KEY, ignore: ['/at'] });
-    const digests: unknown[] = [];
-    for await (const { key, value } of bench.reader.readToEnd(OBSERVATIONS_TOPIC, 0, from)) {
-      if (key?.toString().startsWith(`${migration}/`) !== true) continue;
-      const read = observationSchema.parse(JSON.parse(value?.toString() ?? ''));
-      digests.push([read.key, read.output?.digest]);
-    }
+    const digests = (await storedSince(from)).map(({ read }) => [read.key, read.output?.digest]);
     expect(digests).toEqual(outputs.map((output) => [digester.short('key'), digester.digest(output).digest]));
     await rm(folder, { recursive: true });
   });
