@@ -1,12 +1,13 @@
 import {
   OutputDigester,
+  parsePointer,
   tellError,
   tellOutput,
   type Observation,
   type RoutingState,
 } from '@owlmq/kafka-bridge/operations';
 import { z } from 'zod';
-import { nameSchema, pointerOf, wholeNumber } from './parameters.js';
+import { asRequestProblem, nameSchema, pointerOf, wholeNumber } from './parameters.js';
 import { ProblemError, type RequestProblem } from './problem.js';
 
 const MAX_OBSERVATIONS = 1_000;
@@ -50,11 +51,9 @@ export type ObservationBatch = z.infer<typeof batchSchema>;
  */
 export function readBatch(body: unknown): ObservationBatch {
   const parsed = batchSchema.safeParse(body);
-  const problems = (parsed.error?.issues ?? []).map(({ path, message }): RequestProblem => ({
-    at: pointerOf(path),
-    problem: message,
-  }));
-  problems.push(...betweenFields(body), ...pointerProblems(body));
+  const items = loose.safeParse(body).data?.observations ?? [];
+  const problems = (parsed.error?.issues ?? []).map(asRequestProblem);
+  problems.push(...betweenFields(items), ...pointerProblems(body, items));
   if (parsed.success && problems.length === 0) return parsed.data;
   throw new ProblemError('invalid-request', 'The observations cannot be read: nothing was stored.', problems);
 }
@@ -75,11 +74,12 @@ const loose = z.object({
   ),
 });
 
-function betweenFields(body: unknown): RequestProblem[] {
-  const parsed = loose.safeParse(body);
+type LooseItems = z.infer<typeof loose>['observations'];
+
+function betweenFields(items: LooseItems): RequestProblem[] {
   const problems: RequestProblem[] = [];
   const furthest = new Map<string, number>();
-  for (const [index, item] of (parsed.data?.observations ?? []).slice(0, MAX_OBSERVATIONS).entries()) {
+  for (const [index, item] of items.slice(0, MAX_OBSERVATIONS).entries()) {
     const at = (name?: string): string => pointerOf(['observations', index, ...(name === undefined ? [] : [name])]);
     if ('output' in item === 'error' in item) {
       problems.push({
@@ -105,13 +105,12 @@ function betweenFields(body: unknown): RequestProblem[] {
 
 const withPointers = z.looseObject({ ignore: z.array(z.string()).optional().catch(undefined) });
 
-function pointerProblems(body: unknown): RequestProblem[] {
-  const items = loose.safeParse(body).data?.observations ?? [];
+function pointerProblems(body: unknown, items: LooseItems): RequestProblem[] {
   return [{ of: body, path: [] as PropertyKey[] }, ...items.map((of, index) => ({ of, path: ['observations', index] }))]
     .flatMap(({ of, path }) => (withPointers.safeParse(of).data?.ignore ?? []).map((one, at) => ({ one, path, at })))
     .flatMap(({ one, path, at }) => {
       try {
-        new OutputDigester({ migration: '', ignore: [one] });
+        parsePointer(one);
         return [];
       } catch (error) {
         if (!(error instanceof TypeError)) throw error;
@@ -174,11 +173,13 @@ export class BatchDigester {
 
   /** @param onUncomparable told why an output has no canonical form. It is stored as one that is equal to no other. */
   observation(item: Item, onUncomparable: (error: Error) => void): Observation {
-    const { output, error, key, ignore: _ignore, capture: _capture, owlmq, handlerVersion, ...rest } = item;
+    const { output, error, key, ignore: _ignore, capture: _capture, owlmq, handlerVersion, time, ...rest } = item;
     const digester = this.#digester(item);
     return {
       migration: this.#migration,
       ...rest,
+      // As watermarks: a time that is yet to come would never be passed.
+      time: Math.min(time, Date.now()),
       ...(owlmq === undefined ? {} : { owlmq }),
       ...(handlerVersion === undefined ? {} : { handlerVersion }),
       key: key === null ? null : digester.short(Buffer.from(key, 'base64')),

@@ -40,7 +40,8 @@ export function checked<T>(schema: z.ZodType<T>, value: unknown, detail: string)
   throw new ProblemError('invalid-request', detail, parsed.error.issues.map(asRequestProblem));
 }
 
-function asRequestProblem({ path, message }: z.core.$ZodIssue): RequestProblem {
+/** A problem that a schema has found, as it is told. */
+export function asRequestProblem({ path, message }: z.core.$ZodIssue): RequestProblem {
   return { at: pointerOf(path), problem: message };
 }
 
