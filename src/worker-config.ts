@@ -61,8 +61,8 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   const parsed = environmentSchema.safeParse(given);
   for (const { path, message } of parsed.error?.issues ?? []) add(`${path.join('.')}: ${message}`);
   const tokens = observationTokens(given, add);
-  if (given.OBSERVATIONS_ADDRESS !== undefined && !given.OBSERVATIONS_TOKEN && !given.OBSERVATIONS_TOKEN_FILE) {
-    add('OBSERVATIONS_ADDRESS is set: set OBSERVATIONS_TOKEN or OBSERVATIONS_TOKEN_FILE too');
+  if (given.OBSERVATIONS_ADDRESS !== undefined && tokens.length === 0) {
+    add('OBSERVATIONS_ADDRESS is set, and no token: set OBSERVATIONS_TOKEN or OBSERVATIONS_TOKEN_FILE too');
   }
   if (problems.length > 0 || !parsed.success || kafka === undefined || owlmq === undefined)
     throw new WorkerConfigError(problems);

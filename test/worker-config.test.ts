@@ -38,8 +38,11 @@ describe("the worker's settings", () => {
     expect(told.join('\n')).toMatch(/KAFKA_BROKERS[\s\S]*OWLMQ_URL[\s\S]*OWLMQ_API_KEY[\s\S]*OBSERVATIONS_ADDRESS/);
     expect(told.join('\n')).toContain('OBSERVATIONS_TOKEN: 1 of 2 tokens');
     expect(told.join('\n')).not.toContain('short');
-    expect(problems({ ...needed, OBSERVATIONS_ADDRESS: '127.0.0.1:8087' })).toEqual([
-      'OBSERVATIONS_ADDRESS is set: set OBSERVATIONS_TOKEN or OBSERVATIONS_TOKEN_FILE too',
-    ]);
+    for (const none of [undefined, '', ' , ']) {
+      const given = { ...needed, OBSERVATIONS_ADDRESS: '127.0.0.1:8087', OBSERVATIONS_TOKEN: none };
+      expect(problems(given)).toEqual([
+        'OBSERVATIONS_ADDRESS is set, and no token: set OBSERVATIONS_TOKEN or OBSERVATIONS_TOKEN_FILE too',
+      ]);
+    }
   });
 });
