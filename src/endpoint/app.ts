@@ -10,6 +10,7 @@ import {
 } from 'fastify';
 import type { EndpointContext } from './context.js';
 import { parseExactly } from './exact-json.js';
+import { bodyBytes } from './body-bytes.js';
 import { memberRoutes } from './member-routes.js';
 import { observationRoutes } from './observation-routes.js';
 import { ProblemError } from './problem.js';
@@ -36,6 +37,10 @@ export async function buildApp(
     routerOptions: { maxParamLength: 1_000 },
     return503OnClosing: false,
     forceCloseConnections: 'idle',
+    // Of a path that cannot be read: no hook runs for it, nor the handler below.
+    frameworkErrors: (error, request, reply) => {
+      sendProblem(request, reply, asProblem(error, request));
+    },
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
@@ -109,10 +114,7 @@ function parseBody(body: Buffer): unknown {
 
 /** Counts a request, and its body, until it is answered. */
 function hold(request: FastifyRequest, reply: FastifyReply, held: { bytes: number; requests: number }): void {
-  const declared = Number(request.headers['content-length'] ?? (hasBody(request) ? Number.NaN : 0));
-  const bytes = Number.isFinite(declared) ? declared : request.routeOptions.bodyLimit;
-  // A body that is too large anyway is answered as that.
-  const counted = Math.min(bytes, MAX_BODY_BYTES);
+  const counted = bodyBytes(request);
   if (held.requests >= MAX_REQUESTS || (held.bytes > 0 && held.bytes + counted > MAX_HELD_BYTES)) {
     throw new ProblemError(
       'throttled',
@@ -125,10 +127,6 @@ function hold(request: FastifyRequest, reply: FastifyReply, held: { bytes: numbe
     held.requests -= 1;
     held.bytes -= counted;
   });
-}
-
-function hasBody(request: FastifyRequest): boolean {
-  return request.method === 'POST' || request.method === 'PUT';
 }
 
 function refuseOtherMethods(app: FastifyInstance, methodsOf: ReadonlyMap<string, ReadonlySet<string>>): void {
@@ -155,7 +153,12 @@ function asProblem(error: FastifyError | ProblemError, request: FastifyRequest):
     case 401:
       return new ProblemError('unauthorized', 'Send a known token as "Authorization: Bearer TOKEN".', [], cause);
     case 413:
-      return new ProblemError('too-large', `A body has at most ${MAX_BODY_BYTES} bytes: send less at once.`, [], cause);
+      return new ProblemError(
+        'too-large',
+        `A body has at most ${request.routeOptions.bodyLimit} bytes here: send less at once.`,
+        [],
+        cause,
+      );
     case 415:
       return new ProblemError('unsupported-media-type', 'Send a body as application/json.', [], cause);
     default:

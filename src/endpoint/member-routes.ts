@@ -5,9 +5,10 @@ import {
   type MemberReport,
   type RoutingState,
 } from '@owlmq/kafka-bridge/operations';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { freshState, stateFrom, type EndpointContext } from './context.js';
+import { inTime } from './in-time.js';
 import { checked, nameSchema, partitionName, pointerOf, readPath, wholeNumber } from './parameters.js';
 import { ProblemError, type RequestProblem } from './problem.js';
 import { routingAnswer, workerTime } from './routing-routes.js';
@@ -24,20 +25,33 @@ const byPartition = z
   .record(partitionName, wholeNumber)
   .refine((of) => Object.keys(of).length <= MAX_PARTITIONS, `must name at most ${MAX_PARTITIONS} partitions`);
 
-const reportSchema = z.strictObject({
-  group: nameSchema,
-  epoch: wholeNumber,
-  state: z.enum(['live-kafka', 'live-owlmq', 'drained', 'idle', 'lease-lost']),
-  only: z.enum(['live', 'shadow']).optional(),
-  shadow: z.boolean(),
-  positions: byPartition.default({}),
-  watermarks: z
-    .strictObject({ live: byPartition.default({}), shadow: byPartition.default({}) })
-    .default({ live: {}, shadow: {} }),
-  applied: wholeNumber,
-  failed: wholeNumber,
-  known: z.strictObject({ asOf: z.number().nonnegative(), agoMs: z.number().nonnegative() }),
-});
+const reportSchema = z
+  .strictObject({
+    group: nameSchema,
+    epoch: wholeNumber,
+    state: z.enum(['live-kafka', 'live-owlmq', 'drained', 'idle', 'lease-lost']),
+    only: z.enum(['live', 'shadow']).optional(),
+    shadow: z.boolean(),
+    positions: byPartition.default({}),
+    watermarks: z
+      .strictObject({ live: byPartition.default({}), shadow: byPartition.default({}) })
+      .default({ live: {}, shadow: {} }),
+    applied: wholeNumber,
+    failed: wholeNumber,
+    known: z.strictObject({ asOf: z.number().nonnegative(), agoMs: z.number().nonnegative() }),
+  })
+  .refine(({ only, shadow }) => only !== 'live' || !shadow, {
+    path: ['shadow'],
+    message: 'must be false of an instance that has the live side alone',
+  })
+  .refine(
+    ({ only, state, positions }) =>
+      only !== 'shadow' || ((state === 'idle' || state === 'lease-lost') && Object.keys(positions).length === 0),
+    {
+      path: ['only'],
+      message: 'an instance that has the shadow alone is idle or lease-lost, and has no positions',
+    },
+  );
 type ReportBody = z.infer<typeof reportSchema>;
 
 /** `PUT` and `DELETE /v1/migrations/{migration}/members/{instance}` */
@@ -45,7 +59,15 @@ export function memberRoutes(app: FastifyInstance, context: EndpointContext): vo
   /** When the last report of each was sent, on this worker's clock. */
   const lastSent = new Map<string, number>();
 
-  app.put('/v1/migrations/:migration/members/:instance', { bodyLimit: MAX_BODY_BYTES }, async (request) => {
+  app.put('/v1/migrations/:migration/members/:instance', { bodyLimit: MAX_BODY_BYTES }, (request) =>
+    inTime(() => report(request)),
+  );
+  app.delete('/v1/migrations/:migration/members/:instance', async (request, reply) => {
+    await inTime(() => leave(request));
+    return await reply.code(204).send();
+  });
+
+  async function report(request: FastifyRequest): Promise<Record<string, unknown>> {
     const receivedAt = workerTime();
     const { migration, member } = readPath(request.params);
     const body = checked(reportSchema, request.body, 'The report cannot be read: nothing was reported.');
@@ -63,9 +85,9 @@ export function memberRoutes(app: FastifyInstance, context: EndpointContext): vo
       return leaseMs <= 0 ? undefined : reportOf(body, { migration, member, sentAt, leaseMs });
     });
     return routingAnswer(await freshState(context, migration), receivedAt);
-  });
+  }
 
-  app.delete('/v1/migrations/:migration/members/:instance', async (request, reply) => {
+  async function leave(request: FastifyRequest): Promise<void> {
     const { migration, member } = readPath(request.params);
     await freshState(context, migration);
     const known = await lastReport(context, migration, member);
@@ -80,8 +102,7 @@ export function memberRoutes(app: FastifyInstance, context: EndpointContext): vo
         watermarks: { live: {}, shadow: {} },
       }));
     }
-    return await reply.code(204).send();
-  });
+  }
 }
 
 async function lastReport(
@@ -163,9 +184,11 @@ function reportOf(
     const { topic, partition } = splitPartition(name);
     (live[topic] ??= []).push([partition, offset]);
   }
+  // As the clock is set now, which watermarks are about; leases do not follow when it is set.
+  const sentAt = Math.floor(Date.now() - (workerTime() - of.sentAt));
   // A clock ahead of this one must not promise what is still to come.
   const known = (times: Record<string, number>): Record<string, number> =>
-    Object.fromEntries(Object.entries(times).map(([name, time]) => [name, Math.min(time, Math.floor(of.sentAt))]));
+    Object.fromEntries(Object.entries(times).map(([name, time]) => [name, Math.min(time, sentAt)]));
   return {
     version: 1,
     migration: of.migration,
@@ -173,7 +196,7 @@ function reportOf(
     epoch,
     // What is left of it: whoever reads the report counts from when it was written.
     leaseMs: of.leaseMs,
-    at: new Date(of.sentAt).toISOString(),
+    at: new Date(sentAt).toISOString(),
     role: 'consumer',
     group,
     state,

@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import {
+  bounded,
   MemberRelay,
   newInstanceId,
   ObservationProducer,
@@ -26,7 +27,7 @@ export interface EndpointSettings {
 export interface ObservationEndpoint {
   /** For example `http://127.0.0.1:8087`. */
   url: string;
-  /** Takes no request on any more, finishes those under way (for at most 10 s), and closes its connections to Kafka. */
+  /** Takes no request on any more, finishes those under way (for at most 10 s), and closes its connections to Kafka (as well). */
   close(): Promise<void>;
 }
 
@@ -73,7 +74,14 @@ export async function startObservationEndpoint(
     await app.close();
     clearInterval(closeIdle);
     clearTimeout(force);
-    await Promise.all([relay.close(), observations.stop(), board.stop()]);
+    const stopped = bounded(
+      Promise.all([relay.close(), observations.stop(), board.stop()]),
+      CLOSE_TIMEOUT_MS,
+      () => new Error(`The connections to Kafka did not end within ${CLOSE_TIMEOUT_MS} ms.`),
+    );
+    await stopped.catch((error: unknown) => {
+      on.logger.warn({ err: error }, 'the observation endpoint is closed all the same');
+    });
   };
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => (closed ??= closeAll());

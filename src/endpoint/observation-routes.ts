@@ -2,15 +2,16 @@ import { setImmediate } from 'node:timers/promises';
 import { ObservationsLostError, type Observation } from '@owlmq/kafka-bridge/operations';
 import type { FastifyInstance } from 'fastify';
 import { stateFrom, type EndpointContext } from './context.js';
+import { bodyBytes } from './body-bytes.js';
+import { inTime, tooLate } from './in-time.js';
 import { InTurn } from './in-turn.js';
 import { BatchDigester, checkCovered, checkShadows, readBatch, type ObservationBatch } from './observation-batch.js';
 import { pointerOf, readPath } from './parameters.js';
 import { ProblemError, type RequestProblem } from './problem.js';
 
-/** The producer gives up sooner, unless Kafka takes connections and does not answer. */
-const ANSWER_WITHIN_MS = 15_000;
-/** Observations of all requests that Kafka has not acknowledged yet. */
+/** Observations of all requests that Kafka has not acknowledged yet, and bytes of the bodies that they came in. */
 const MAX_PENDING = 10_000;
+const MAX_PENDING_BYTES = 32 * 1024 * 1024;
 /** Of computing in one go: the worker has more to do. */
 const TURN_MS = 10;
 const MAX_TOLD = 50;
@@ -18,32 +19,45 @@ const MAX_TOLD = 50;
 /** `POST /v1/migrations/{migration}/observations` */
 export function observationRoutes(app: FastifyInstance, context: EndpointContext): void {
   const turns = new InTurn();
-  let pending = 0;
+  const pending = { count: 0, bytes: 0 };
 
   app.post('/v1/migrations/:migration/observations', async (request) => {
     const { migration } = readPath(request.params);
     const batch = readBatch(request.body);
     const count = batch.observations.length;
-    if (pending + count > MAX_PENDING) {
+    const bytes = bodyBytes(request);
+    if (pending.count + count > MAX_PENDING || pending.bytes + bytes > MAX_PENDING_BYTES) {
       throw new ProblemError(
         'throttled',
-        `Kafka has not yet taken ${pending} observations: nothing was stored, send it again later.`,
+        `Kafka has not yet taken ${pending.count} observations of ${pending.bytes} bytes: nothing was stored, send it again later.`,
       );
     }
-    pending += count;
-    const late = AbortSignal.timeout(ANSWER_WITHIN_MS);
-    // Until the producer has done with them, however long the client waits.
-    const stored = turns
-      .run(migration, () => store(migration, batch, late))
-      .then(async ({ acknowledged, ...told }) => {
-        await acknowledged;
-        return told;
-      })
-      .finally(() => {
-        pending -= count;
-      });
-    return await answered(stored, late);
+    pending.count += count;
+    pending.bytes += bytes;
+    return await inTime((late) =>
+      // Until the producer has done with them, however long the client waits.
+      storedInTurn(migration, batch, late).finally(() => {
+        pending.count -= count;
+        pending.bytes -= bytes;
+      }),
+    );
   });
+
+  async function storedInTurn(migration: string, batch: ObservationBatch, late: AbortSignal) {
+    const { acknowledged, ...told } = await turns.run(migration, () => store(migration, batch, late));
+    try {
+      await acknowledged;
+    } catch (error) {
+      if (!(error instanceof ObservationsLostError)) throw error;
+      throw new ProblemError(
+        'unavailable',
+        'Kafka did not take the observations: some may be stored. Send all of it again.',
+        [],
+        { cause: error },
+      );
+    }
+    return told;
+  }
 
   /** Gives the observations to the producer, in order; they are acknowledged later. */
   async function store(migration: string, batch: ObservationBatch, late: AbortSignal) {
@@ -92,28 +106,4 @@ export function observationRoutes(app: FastifyInstance, context: EndpointContext
     }
     return { made, uncomparable };
   }
-}
-
-/** What was stored, or why not, in bounded time. */
-async function answered<T>(stored: Promise<T>, late: AbortSignal): Promise<T> {
-  const timeout = new Promise<never>((_, reject) => {
-    late.addEventListener('abort', () => {
-      reject(tooLate());
-    });
-  });
-  try {
-    return await Promise.race([stored, timeout]);
-  } catch (error) {
-    if (!(error instanceof ObservationsLostError)) throw error;
-    throw new ProblemError(
-      'unavailable',
-      'Kafka did not take the observations: some may be stored. Send all of it again.',
-      [],
-      { cause: error },
-    );
-  }
-}
-
-function tooLate(): ProblemError {
-  return new ProblemError('unavailable', 'Kafka did not answer in time: some may be stored. Send all of it again.');
 }

@@ -2,6 +2,7 @@ import type { RoutingState } from '@owlmq/kafka-bridge/operations';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { freshState, type EndpointContext } from './context.js';
+import { inTime } from './in-time.js';
 import { checked, readPath } from './parameters.js';
 
 const MAX_WAIT_SECONDS = 60;
@@ -11,7 +12,7 @@ const querySchema = z.strictObject({
   wait: z.coerce.number().min(0).max(MAX_WAIT_SECONDS).default(0),
 });
 
-/** Time on this worker's clock, Unix ms, that never goes back while the process lives. */
+/** Time on this worker's clock as it was set when the process started, Unix ms: it never goes back, and leases are counted on it. */
 export function workerTime(): number {
   return performance.timeOrigin + performance.now();
 }
@@ -32,7 +33,7 @@ export function routingRoutes(app: FastifyInstance, context: EndpointContext): v
     const asOf = workerTime();
     const { migration } = readPath(request.params);
     const { after, wait } = checked(querySchema, request.query, 'The query cannot be read.');
-    const state = await freshState(context, migration);
+    const state = await inTime(() => freshState(context, migration));
     if (after === undefined || state.epoch > after || wait === 0) return routingAnswer(state, asOf);
     const gone = new AbortController();
     reply.raw.once('close', () => {
@@ -41,6 +42,6 @@ export function routingRoutes(app: FastifyInstance, context: EndpointContext): v
     // Not so long that the answer would be too old to report by.
     const ms = Math.min(wait * 1_000, state.leaseMs / 2);
     await context.board.waitBeyond(migration, after, ms, AbortSignal.any([gone.signal, context.closing]));
-    return routingAnswer(await freshState(context, migration), asOf);
+    return routingAnswer(await inTime(() => freshState(context, migration)), asOf);
   });
 }
