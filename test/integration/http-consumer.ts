@@ -79,7 +79,7 @@ export class HttpConsumer {
   async #startKafka(): Promise<void> {
     const { brokers, group, topic } = this.#options;
     const kafka = new Kafka({ brokers, logLevel: logLevel.NOTHING });
-    const consumer = kafka.consumer({ groupId: group, sessionTimeout: 10_000 });
+    const consumer = kafka.consumer({ groupId: group, sessionTimeout: 10_000, maxWaitTimeInMs: 100 });
     const admin = kafka.admin();
     this.#kafka = { consumer, admin };
     await Promise.all([consumer.connect(), admin.connect()]);

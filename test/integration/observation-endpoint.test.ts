@@ -311,6 +311,22 @@ describe('the observation endpoint', () => {
     expect(reported.problem.problems?.map((one) => one.at)).toEqual(['/group', '/watermarks/live/elsewhere~10']);
     const partition = await ask('PUT', `${migration}/members/a`, report({ ...wrong, group, watermarks: {} }));
     expect(partition).toMatchObject({ status: 409, body: { problems: [{ at: `/positions/${topic}~17` }] } });
+    const contradictions = [
+      { only: 'live', shadow: true, at: '/shadow' },
+      { only: 'shadow', shadow: true, at: '/only' },
+      { only: 'shadow', state: 'idle', positions: { [`${topic}/0`]: 1 }, at: '/only' },
+    ];
+    for (const { at: place, ...change } of contradictions) {
+      expect(await ask('PUT', `${migration}/members/a`, report(change))).toMatchObject({
+        status: 400,
+        body: { problems: [{ at: place }] },
+      });
+    }
+    expect(await ask('PUT', `${migration}/members/a`, ' '.repeat(600_000))).toMatchObject({
+      status: 413,
+      body: { detail: expect.stringContaining('524288 bytes') as unknown },
+    });
+    expect(await ask('GET', '%zz/routing')).toMatchObject({ status: 400, body: { type: 'invalid-request' } });
     expect(await ask('PUT', `${migration}/members/a b`, report())).toMatchObject({ status: 400 });
     expect(await ask('DELETE', `${migration}/members/nobody`)).toMatchObject({ status: 404 });
     expect(await bench.reports()).toEqual([]);
@@ -321,25 +337,31 @@ describe('the observation endpoint', () => {
     const now = (): number => performance.timeOrigin + performance.now();
     const put = async (asOf: number, agoMs: number, change: Record<string, unknown> = {}) =>
       await ask('PUT', at, report({ known: { asOf, agoMs }, ...change }));
-    // Sent 2 s ago, as far as anybody can know, so a second of its lease is left.
-    expect(await put(now() - 2_500, 500)).toMatchObject({ status: 200, body: { epoch: bench.state?.epoch } });
+    const stale = (detail: string) => ({
+      status: 409,
+      body: { type: 'stale-report', detail: expect.stringContaining(detail) as unknown },
+    });
+    // Sent a second ago, as far as anybody can know, so two of its lease are left.
+    const begun = now();
+    expect(await put(begun - 1_500, 500)).toMatchObject({ status: 200, body: { epoch: bench.state?.epoch } });
     const [late] = await bench.reports();
     expect(late).toMatchObject({ instance: 'late@http', group: bench.group, state: 'live-kafka' });
     expect(late?.leaseMs).toBeGreaterThan(0);
-    expect(late?.leaseMs).toBeLessThanOrEqual(1_000);
+    expect(late?.leaseMs).toBeLessThanOrEqual(LEASE_MS - 1_000);
     // Before that one.
-    expect(await put(now() - 2_900, 0)).toMatchObject({ status: 409, body: { type: 'stale-report' } });
+    expect(await put(begun - 1_100, 0)).toMatchObject(stale('A later report of late@http has come already'));
     // By an answer that was longer ago than the lease, and by one that has not been given yet.
-    expect(await put(now() - LEASE_MS - 100, LEASE_MS)).toMatchObject({ status: 409, body: { type: 'stale-report' } });
-    expect(await put(now() + 60_000, 0)).toMatchObject({ status: 409, body: { type: 'stale-report' } });
+    expect(await put(now() - LEASE_MS - 100, LEASE_MS)).toMatchObject(stale('longer than the lease'));
+    expect(await put(now() + 60_000, 0)).toMatchObject(stale('ahead of the clock'));
     // A clock that is ahead promises nothing.
     const ahead = { watermarks: { live: { [`${bench.topic}/0`]: Date.now() + 3_600_000 } } };
     expect(await put(now(), 0, ahead)).toMatchObject({ status: 200 });
     expect((await bench.reports())[0]?.watermarks.live[`${bench.topic}/0`]).toBeLessThanOrEqual(Date.now());
-    expect((await bench.reports())[0]?.leaseMs).toBeGreaterThan(2_000);
+    expect((await bench.reports())[0]?.leaseMs).toBeGreaterThan(late?.leaseMs ?? LEASE_MS);
+    const before = now();
     expect(await ask('DELETE', at)).toMatchObject({ status: 204 });
     expect(await bench.reports()).toEqual([]);
-    expect(await put(now() - 1_000, 0)).toMatchObject({ status: 409 });
+    expect(await put(before, 0)).toMatchObject(stale('A later report'));
   });
 
   it('answers a long poll with the next epoch', async () => {
@@ -347,10 +369,11 @@ describe('the observation endpoint', () => {
     const asked = ask('GET', `${bench.migration}/routing?after=${epoch}&wait=30`);
     await bench.route({});
     expect(await asked).toMatchObject({ status: 200, body: { epoch: epoch + 1, shadow: 'off', leaseMs: LEASE_MS } });
-    // For half of the lease at most.
-    expect(await ask('GET', `${bench.migration}/routing?after=${epoch + 1}&wait=30`)).toMatchObject({
+    const begun = performance.now();
+    expect(await ask('GET', `${bench.migration}/routing?after=${epoch + 1}&wait=0.3`)).toMatchObject({
       body: { epoch: epoch + 1 },
     });
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(300);
   });
 
   it('lets a group of two clients on HTTP alone take part: exact counts, the planted difference, no life after death', async () => {
@@ -384,6 +407,9 @@ describe('the observation endpoint', () => {
     const idle = await untilCompared(compare, bench.group, ({ comparedUpTo }) => (comparedUpTo ?? 0) > idleFrom);
     expect(idle.stalled).toEqual([]);
 
+    // So that it is soon known to be dead.
+    const { epoch } = await bench.route({ leaseMs: 1_000 });
+    await until(async () => ((await bench.reports()).every((one) => one.epoch === epoch) ? true : undefined));
     await shadow.kill();
     const dead = await untilCompared(compare, bench.group, ({ stalled }) => stalled.length > 0);
     expect(dead.stalled.join()).toContain('no living member reports how far its shadow side is');
@@ -393,7 +419,7 @@ describe('the observation endpoint', () => {
 
   it('compares what the library does live with a shadow on HTTP, digest for digest', async () => {
     const group = `${bench.group}-library`;
-    await bench.route({ shadow: 'off' }, ['shadowFrom']);
+    await bench.route({ shadow: 'off', leaseMs: LEASE_MS }, ['shadowFrom']);
     const text = (value: Buffer | null): string => {
       if (value?.toString() === '7') throw new RangeError('no seven');
       return `${value?.toString() ?? ''} é "\u2028" \\`;
@@ -495,10 +521,10 @@ describe('the observation endpoint', () => {
         if (answer.status === 200) stored += (answer.body as { stored: number }).stored;
         expect(answer.status === 503 || answer.status < 500).toBe(true);
       }),
-      { seed, numRuns: 200 },
+      { seed, numRuns: 100 },
     );
-    expect(statuses.get(200)).toBeGreaterThan(10);
-    expect(statuses.get(400)).toBeGreaterThan(10);
+    expect(statuses.get(200)).toBeGreaterThan(5);
+    expect(statuses.get(400)).toBeGreaterThan(5);
 
     const fromNumbers = await bench.reader.ends(OBSERVATIONS_TOPIC);
     const numbers = [
