@@ -1,4 +1,5 @@
 import {
+  parsePartitionName,
   ReportNotTakenError,
   RosterUnavailableError,
   type ConsumerReport,
@@ -146,7 +147,7 @@ function sentTime({ known }: ReportBody, receivedAt: number, leaseMs: number): n
 function checkCovered(body: ReportBody, state: RoutingState): void {
   const { groups, topics } = state;
   const problems = namedPartitions(body)
-    .filter(({ name }) => !topics.includes(splitPartition(name).topic))
+    .filter(({ name }) => !topics.includes(parsePartitionName(name).topic))
     .map(({ at }): RequestProblem => ({ at, problem: `is of none of the topics ${topics.join(', ')}` }));
   if (!groups.includes(body.group)) problems.unshift({ at: '/group', problem: `is none of ${groups.join(', ')}` });
   if (problems.length === 0) return;
@@ -160,7 +161,7 @@ function checkCovered(body: ReportBody, state: RoutingState): void {
 /** @throws {ProblemError} `not-covered`, with the partitions that do not exist. */
 async function checkPartitions(context: EndpointContext, body: ReportBody): Promise<void> {
   const problems = await context.partitions.problems(
-    namedPartitions(body).map(({ at, name }) => ({ at, ...splitPartition(name) })),
+    namedPartitions(body).map(({ at, name }) => ({ at, ...parsePartitionName(name) })),
   );
   if (problems.length > 0) {
     throw new ProblemError('not-covered', 'A partition does not exist: nothing was reported.', problems);
@@ -181,7 +182,7 @@ function reportOf(
   const { group, epoch, state, only, shadow, applied, failed, watermarks } = body;
   const live: ConsumerReport['live'] = {};
   for (const [name, offset] of Object.entries(body.positions)) {
-    const { topic, partition } = splitPartition(name);
+    const { topic, partition } = parsePartitionName(name);
     (live[topic] ??= []).push([partition, offset]);
   }
   // As the clock is set now, which watermarks are about; leases do not follow when it is set.
@@ -207,11 +208,6 @@ function reportOf(
     applied,
     failed,
   };
-}
-
-function splitPartition(name: string): { topic: string; partition: number } {
-  const slash = name.lastIndexOf('/');
-  return { topic: name.slice(0, slash), partition: Number(name.slice(slash + 1)) };
 }
 
 async function written(context: EndpointContext, report: () => ConsumerReport | undefined): Promise<void> {

@@ -45,6 +45,7 @@ export {
 } from './kafka/log-reader.js';
 export type { LogRecord } from './kafka/log-record.js';
 export { readProvenance } from './message/headers.js';
+export { parsePartitionName } from './message/partition-name.js';
 export type { RoutingState, TopicOffsets } from './routing/routing-state.js';
 export { comparisonCheckpointSchema, type ComparisonCheckpoint } from './comparator/comparator.js';
 export type { DifferingFields } from './comparator/differing-fields.js';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Observation, ObservingSide } from '../consumer/observation.js';
+import { parsePartitionName } from '../message/partition-name.js';
 import { differingFieldsSchema, FieldCounts, type DifferingFields } from './differing-fields.js';
 import { Lane, ownOffset, type SavedLane, type Unmatched } from './lane.js';
 import { inRanges, joined, toRanges, type OffsetRanges } from './offset-ranges.js';
@@ -189,7 +190,7 @@ export class ObservationJoiner {
       };
       this.#groups.set(name, group);
       for (const key of Object.keys(saved?.seen ?? {})) {
-        const { topic, partition } = parsePartition(key.slice(key.indexOf(' ') + 1));
+        const { topic, partition } = parsePartitionName(key.slice(key.indexOf(' ') + 1));
         const at = saved?.lanes?.[key]?.log ?? 0;
         this.#pair(group, topic, partition, at, (side) => {
           const laneKey = laneName(side, topic, partition);
@@ -616,9 +617,4 @@ function savedGroup({ counts, samples, fields, pairs }: Group): ComparisonCheckp
 
 function laneName(side: ObservingSide, topic: string, partition: number): string {
   return `${side} ${topic}/${partition}`;
-}
-
-function parsePartition(name: string): { topic: string; partition: number } {
-  const slash = name.lastIndexOf('/');
-  return { topic: name.slice(0, slash), partition: Number(name.slice(slash + 1)) };
 }
