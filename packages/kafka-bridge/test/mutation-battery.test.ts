@@ -1,33 +1,18 @@
-import { Kafka, logLevel } from 'kafkajs';
 import { describe, expect, it } from 'vitest';
+import { invoiceOf } from '../../../battery/handler.js';
 import { equivalents, mutations, type Handler } from '../../../battery/mutations.js';
 import { messageOf } from '../../../battery/orders.js';
 import { compareOutcomes } from '../src/comparator/verdicts.js';
 import type { ReceivedMessage } from '../src/consumer/consumed-message.js';
 import { deterministicSources } from '../src/consumer/deterministic-sources.js';
 import type { Observation, ObservingSide } from '../src/consumer/observation.js';
-import { Observer, type Outcome } from '../src/consumer/observer.js';
-import { OutputDigester } from '../src/consumer/output-digest.js';
-import { ObservationProducer } from '../src/consumer/observation-producer.js';
-import { invoiceOf } from '../../../battery/handler.js';
+import type { Outcome } from '../src/consumer/observer.js';
 import type { RoutingState } from '../src/routing/routing-state.js';
+import { idleObserver } from './idle-observer.js';
 
 const MESSAGES = 1_000;
 const state = { live: 'kafka', shadow: 'compare', ratio: 1, epoch: 1 } as RoutingState;
-const observer = new Observer({
-  migration: 'm',
-  group: 'g',
-  digester: new OutputDigester({ migration: 'm' }),
-  handlerVersion: undefined,
-  comparable: undefined,
-  // Never started: nothing is written.
-  producer: new ObservationProducer(
-    new Kafka({ brokers: ['127.0.0.1:1'], logLevel: logLevel.NOTHING }),
-    () => undefined,
-  ),
-  state: () => state,
-  onError: () => undefined,
-});
+const observer = idleObserver(state);
 
 function received(side: ObservingSide, index: number): ReceivedMessage {
   const { id, key, value, headers } = messageOf(index);

@@ -1,11 +1,8 @@
-import { Kafka, logLevel } from 'kafkajs';
 import { describe, expect, it } from 'vitest';
 import type { ReceivedMessage } from '../src/consumer/consumed-message.js';
-import { ObservationProducer } from '../src/consumer/observation-producer.js';
-import { Observer } from '../src/consumer/observer.js';
-import { OutputDigester } from '../src/consumer/output-digest.js';
 import type { Leg } from '../src/message/headers.js';
 import type { RoutingState } from '../src/routing/routing-state.js';
+import { idleObserver } from './idle-observer.js';
 
 const shadowFrom = { orders: [100] };
 
@@ -14,19 +11,7 @@ function observed(
   state: Partial<RoutingState>,
   { copied, kafka }: { copied: boolean; kafka: number },
 ): { live: boolean; onKafka: boolean; onOwlmq: boolean } {
-  const observer = new Observer({
-    migration: 'm',
-    group: 'g',
-    digester: new OutputDigester({ migration: 'm' }),
-    handlerVersion: undefined,
-    comparable: undefined,
-    producer: new ObservationProducer(
-      new Kafka({ brokers: ['127.0.0.1:1'], logLevel: logLevel.NOTHING }),
-      () => undefined,
-    ),
-    state: () => ({ ...standing, ...state }),
-    onError: () => undefined,
-  });
+  const observer = idleObserver({ ...standing, ...state });
   const received = (leg: Leg): ReceivedMessage => ({
     provenance: { id: 'one', copied, epoch: 1, sequence: undefined, source: undefined, via: undefined },
     message: {

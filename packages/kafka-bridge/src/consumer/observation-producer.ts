@@ -116,7 +116,7 @@ export class ObservationProducer {
         await this.#write(batch);
       } catch (error) {
         // What is written again must not find later ones before it: the comparison would take it for a redelivery.
-        if (batch.some((one) => one.lost !== undefined)) batch = this.#buffer;
+        if (batch.some((one) => one.lost !== undefined)) batch = [...this.#buffer];
         const lost = new ObservationsLostError(batch.length, { cause: error });
         this.#onError(lost);
         for (const one of batch) one.lost?.(lost);
