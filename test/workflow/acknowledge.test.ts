@@ -3,7 +3,16 @@ import { expect, it } from 'vitest';
 import type { DiagnosisReport, WatchSoakRequest } from '../../src/activities/migration-activities.js';
 import { acknowledge, type AcknowledgeInput } from '../../src/workflows/acknowledgements.js';
 import { acknowledgeUpdate, revokeUpdate } from '../../src/workflows/messages.js';
-import { defaults, type Handle, inSoak, newModel, readStatus, run, usePlaybook } from './playbook-fixture.js';
+import {
+  defaults,
+  type Handle,
+  inSoak,
+  newModel,
+  onSkippedTime,
+  readStatus,
+  run,
+  usePlaybook,
+} from './playbook-fixture.js';
 
 usePlaybook();
 
@@ -39,7 +48,7 @@ async function refusal(attempt: Promise<string>): Promise<string> {
   return String((error as WorkflowUpdateFailedError).cause?.message);
 }
 
-it('counts acknowledged discrepancies apart until that is revoked', async () => {
+it('counts acknowledged discrepancies apart until that is revoked', onSkippedTime, async () => {
   const model = newModel();
   const patterns = (nth: number) => (model.named('watchSoak')[nth - 1]?.argument as WatchSoakRequest).acknowledged;
   await run(
@@ -88,7 +97,7 @@ it('counts acknowledged discrepancies apart until that is revoked', async () => 
   );
 });
 
-it('refuses what is incomplete, unknown or too late, with every problem at once', async () => {
+it('refuses what is incomplete, unknown or too late, with every problem at once', onSkippedTime, async () => {
   let asked = false;
   await run(
     {
@@ -113,7 +122,7 @@ it('refuses what is incomplete, unknown or too late, with every problem at once'
   );
 });
 
-it('goes on with what a run before had acknowledged, and numbers on from there', async () => {
+it('goes on with what a run before had acknowledged, and numbers on from there', onSkippedTime, async () => {
   const carried = inSoak({ ...defaults, decommission: 'automatic' });
   const { reason, by, ...pattern } = known;
   acknowledge(carried.state, known, '2026-01-01T00:00:00.000Z');
