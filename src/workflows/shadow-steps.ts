@@ -42,9 +42,9 @@ export async function startShadows(
 }
 
 /** What a slice of a comparison asks of each of its parts. */
-export interface ComparisonSlice extends Omit<
+interface ComparisonSlice extends Omit<
   WatchSoakRequest,
-  'migration' | 'topics' | 'groups' | 'from' | 'comparison' | 'partitions' | 'parts'
+  'migration' | 'topics' | 'groups' | 'from' | 'comparison' | 'partitions' | 'parts' | 'interrupted'
 > {
   /** How far the comparison is, for the history. */
   label: string;
@@ -52,14 +52,41 @@ export interface ComparisonSlice extends Omit<
   earlier: unknown[];
 }
 
+/** A twentieth of what is to be compared, within limits. */
+export function sliceMs(durationMs: number, longestMs: number): number {
+  return Math.min(longestMs, Math.max(500, Math.round(durationMs / 20)));
+}
+
+/**
+ * Compares for a slice of time, as a step. Ended early by a discrepancy where that is asked for, by a pause, or `until`.
+ * A pause since the last slice takes the time between from what counts.
+ *
+ * @returns what each part reports; undefined when it was ended before it saw anything: the time does not count then.
+ */
+export async function compareSlice(
+  migration: Migration,
+  { name, todo }: { name: string; todo: string },
+  slice: ComparisonSlice,
+  until: () => boolean,
+): Promise<SoakComparison[] | undefined> {
+  const { state } = migration;
+  const interrupted = state.soakInterrupted === true;
+  delete state.soakInterrupted;
+  const reports = await migration.step(name, todo, () =>
+    migration.watch(() => compareInParts(migration, { ...slice, interrupted }), until),
+  );
+  if (reports === undefined && interrupted) state.soakInterrupted = true;
+  return reports;
+}
+
 /**
  * Compares for a slice of time in as many activities as the plan says; the first one to end early ends them all.
  *
  * @returns what each reports; undefined when one was ended between two attempts, so that nobody is there to tell.
  */
-export async function compareInParts(
+async function compareInParts(
   migration: Migration,
-  { label, earlier, ...slice }: ComparisonSlice,
+  { label, earlier, ...slice }: ComparisonSlice & Pick<WatchSoakRequest, 'interrupted'>,
 ): Promise<SoakComparison[] | undefined> {
   const { name, plan, state } = migration;
   const { topics, groups } = plan;

@@ -4,7 +4,7 @@ import type { Migration } from '../migration.js';
 import { NOISE_STEP } from '../migration-state.js';
 import { newNoise, noiseFinding, noiseShortfalls, takeNoise } from '../noise.js';
 import { counted } from '../ramp-gates.js';
-import { compareInParts, startShadows } from '../shadow-steps.js';
+import { compareSlice, sliceMs, startShadows } from '../shadow-steps.js';
 import { quietMs } from '../soak-clock.js';
 import { noiseTarget, words } from '../status.js';
 
@@ -60,31 +60,20 @@ async function slice(migration: Migration): Promise<void> {
   const { noise } = state;
   if (noise === undefined) return;
   const { duration, lateness } = plan.noise;
-  const interrupted = state.soakInterrupted === true;
-  delete state.soakInterrupted;
   const limits = { quietMs: quietMs(noiseTarget(plan)), watchedFrom: noise.measuredUpTo };
   const request = {
     label: `noise ${words(noise.measuredMs)} of ${words(duration)} measured`,
     earlier: noise.comparisons ?? [],
     latenessMs: lateness,
-    sliceMs: Math.min(LONGEST_SLICE_MS, Math.max(500, Math.round(duration / 20))),
+    sliceMs: sliceMs(duration, LONGEST_SLICE_MS),
     start: noise.start,
     endAtDiscrepancy: false,
     ...limits,
-    interrupted,
     countFields: true,
   };
-  const reports = await migration.step('the measurement of noise', 'Check that the worker reaches Kafka.', () =>
-    migration.watch(
-      () => compareInParts(migration, request),
-      () => goesOn(migration),
-    ),
-  );
-  // Ended before it saw anything: the time does not count.
-  if (reports === undefined) {
-    if (interrupted) state.soakInterrupted = true;
-    return;
-  }
+  const step = { name: 'the measurement of noise', todo: 'Check that the worker reaches Kafka.' };
+  const reports = await compareSlice(migration, step, request, () => goesOn(migration));
+  if (reports === undefined) return;
   const joined = joinReports(reports, {
     groups: plan.groups,
     ...limits,

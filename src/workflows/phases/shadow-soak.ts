@@ -3,7 +3,7 @@ import { activePatterns } from '../acknowledgements.js';
 import { joinReports, type JoinedReports } from '../comparison-parts.js';
 import { joinDiagnoses } from '../diagnoses.js';
 import type { Migration } from '../migration.js';
-import { compareInParts, startShadows } from '../shadow-steps.js';
+import { compareSlice, sliceMs, startShadows } from '../shadow-steps.js';
 import { advanceSoakClock, discrepancyCount, newSoakClock, quietMs, soakShortfalls } from '../soak-clock.js';
 import { soakTarget, words } from '../status.js';
 
@@ -41,8 +41,6 @@ export async function soakSlice(
   const { plan, state } = migration;
   await migration.audit.run();
   const started = Date.now();
-  const interrupted = state.soakInterrupted === true;
-  delete state.soakInterrupted;
   const acknowledged = activePatterns(state);
   // What is acknowledged or revoked meanwhile counts from the next slice on, which begins at once.
   const patterns = JSON.stringify(acknowledged);
@@ -51,25 +49,17 @@ export async function soakSlice(
     label: `soak ${words(state.soak.cleanMs)} of ${words(plan.soak.duration)} clean`,
     earlier: state.comparisons ?? [state.comparison],
     latenessMs: plan.soak.lateness,
-    sliceMs: Math.min(longestMs, Math.max(500, Math.round(plan.soak.duration / 20))),
+    sliceMs: sliceMs(plan.soak.duration, longestMs),
     start: state.observationsFrom,
     endAtDiscrepancy: state.soak.cleanMs > 0,
     quietMs: quietMs(soakTarget(plan)),
     watchedFrom: state.watchedUpTo ?? 0,
-    interrupted,
     acknowledged,
   };
-  const reports = await migration.step('the shadow soak', 'Check that the worker reaches Kafka and OwlMQ.', () =>
-    migration.watch(
-      () => compareInParts(migration, slice),
-      () => until() || changed() || migration.audit.failed,
-    ),
-  );
-  // Ended before it saw anything: the time does not count.
-  if (reports === undefined) {
-    if (interrupted) state.soakInterrupted = true;
-    return;
-  }
+  const step = { name: 'the shadow soak', todo: 'Check that the worker reaches Kafka and OwlMQ.' };
+  const ends = () => until() || changed() || migration.audit.failed;
+  const reports = await compareSlice(migration, step, slice, ends);
+  if (reports === undefined) return;
   const joined = takeReports(migration, reports, Date.now() - started);
   if (joined.lost === undefined) return;
   migration.note(`the comparison begins anew: ${joined.lost}`);
