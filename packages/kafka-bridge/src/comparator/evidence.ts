@@ -1,6 +1,6 @@
 import { unlessAborted } from '../async/bounded.js';
 import { rootMessages } from '../async/causes.js';
-import { LogReader, OffsetOutOfRangeError } from '../kafka/log-reader.js';
+import { LogReader } from '../kafka/log-reader.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import type { MemberReport } from '../members/member-report.js';
 import { foreignMessageId, readProvenance, type Position } from '../message/headers.js';
@@ -190,25 +190,16 @@ class Looks {
 
   /** The message's record in Kafka; null when another, or none, is there. */
   async #record(
-    { topic, id, time }: DiscrepancySample,
+    { topic, id }: DiscrepancySample,
     { partition, offset }: { partition: number; offset: number },
   ): Promise<FoundRecord | null | undefined> {
     const what = `the record at Kafka offset ${offset} of ${topic}/${partition}`;
-    return await this.#look('Kafka', what, `record ${topic} ${partition} ${offset} ${time ?? ''}`, async () => {
-      try {
-        const [slice] = await this.#reader.read(topic, [{ partition, offset }], {
-          maxBytesPerPartition: 1,
-          signal: this.#signal,
-        });
-        const record = slice?.records.find((one) => one.offset === offset);
-        if (record === undefined) return null;
-        const { id: named, copied } = readProvenance(record.headers);
-        if ((named ?? foreignMessageId(topic, partition, offset)) !== id) return null;
-        return { key: record.key, partition, offset, copied };
-      } catch (error) {
-        if (error instanceof OffsetOutOfRangeError || error instanceof RangeError) return null;
-        throw error;
-      }
+    return await this.#look('Kafka', what, `record ${topic} ${partition} ${offset} ${id}`, async () => {
+      const record = await this.#reader.recordAt(topic, { partition, offset }, { signal: this.#signal });
+      if (record === undefined) return null;
+      const { id: named, copied } = readProvenance(record.headers);
+      if ((named ?? foreignMessageId(topic, partition, offset)) !== id) return null;
+      return { key: record.key, partition, offset, copied };
     });
   }
 

@@ -233,6 +233,27 @@ export class LogReader {
     });
   }
 
+  /**
+   * The record at an offset; undefined where the log has none, or not any more.
+   *
+   * @throws {UnknownTopicError}
+   * @throws {LogUnavailableError}
+   */
+  async recordAt(
+    topic: string,
+    position: { partition: number; offset: number },
+    call: LogCallOptions = {},
+  ): Promise<FetchedRecord | undefined> {
+    try {
+      const [slice] = await this.read(topic, [position], { ...call, maxBytesPerPartition: 1 });
+      return slice?.records.find(({ offset }) => offset === position.offset);
+    } catch (error) {
+      // A partition that does not exist, too.
+      if (error instanceof OffsetOutOfRangeError || error instanceof RangeError) return undefined;
+      throw error;
+    }
+  }
+
   async #fetch(
     topic: string,
     positions: readonly { partition: number; offset: number }[],

@@ -3,7 +3,7 @@ import { acknowledgeCommand } from '../../comparator/next-commands.js';
 import type { DiscrepancySample } from '../../comparator/samples.js';
 import { decodeObservation, OBSERVATIONS_TOPIC, type Observation } from '../../consumer/observation.js';
 import { differingFields, unpackFields } from '../../consumer/field-digests.js';
-import { LogReader, OffsetOutOfRangeError, UnknownTopicError } from '../../kafka/log-reader.js';
+import { LogReader, UnknownTopicError } from '../../kafka/log-reader.js';
 import { CliError } from '../cli-error.js';
 import type { CliIo } from '../cli-io.js';
 import { readKafka, readOutput, withKafka, withOutput } from '../connections.js';
@@ -114,12 +114,10 @@ async function observed(
 
 async function observationAt(reader: LogReader, partition: number, offset: number): Promise<Observation | undefined> {
   try {
-    const [slice] = await reader.read(OBSERVATIONS_TOPIC, [{ partition, offset }], { maxBytesPerPartition: 1 });
-    const record = slice?.records.find((one) => one.offset === offset);
+    const record = await reader.recordAt(OBSERVATIONS_TOPIC, { partition, offset });
     return record === undefined ? undefined : decodeObservation(record.value);
   } catch (error) {
-    const gone = error instanceof OffsetOutOfRangeError || error instanceof UnknownTopicError;
-    if (gone || error instanceof RangeError) return undefined;
+    if (error instanceof UnknownTopicError) return undefined;
     throw error;
   }
 }
