@@ -1,3 +1,4 @@
+import { childPointer } from '@owlmq/kafka-bridge/operations';
 import { z } from 'zod';
 import { ProblemError, type RequestProblem } from './problem.js';
 
@@ -47,5 +48,5 @@ export function asRequestProblem({ path, message }: z.core.$ZodIssue): RequestPr
 
 /** The JSON pointer of a path. */
 export function pointerOf(path: readonly PropertyKey[]): string {
-  return path.map((token) => `/${String(token).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
+  return path.reduce<string>((pointer, token) => childPointer(pointer, String(token)), '');
 }

@@ -71,7 +71,7 @@ export { diagnoseFindings, type DiagnosisReport } from './comparator/evidence.js
 export { VerdictWriter } from './comparator/verdict-log.js';
 export { observationSchema, OBSERVATIONS_TOPIC, type Observation, type ObservingSide } from './consumer/observation.js';
 export { ObservationProducer, ObservationsLostError } from './consumer/observation-producer.js';
-export { parsePointer } from './consumer/json-pointer.js';
+export { childPointer, parsePointer } from './consumer/json-pointer.js';
 export { OutputDigester } from './consumer/output-digest.js';
 export { tellError, tellOutput } from './consumer/told-outcome.js';
 export { UncomparableOutputError } from './consumer/canonical-output.js';
