@@ -73,7 +73,7 @@ function startMember(
     };
   };
   const reporter = new MemberReporter({
-    ...{ connection, migration, instance, report },
+    ...{ connection, instance, report },
     onDelivered: (delivered) => {
       follower.reported(delivered);
     },

@@ -45,8 +45,8 @@ function publisherReport(name: string, change: Partial<PublisherReport> = {}): P
 
 /** A member that never changes what it says. */
 async function member(report: MemberReport): Promise<MemberReporter> {
-  const { migration: name, instance } = report;
-  const reporter = new MemberReporter({ connection, migration: name, instance, intervalMs: 200, report: () => report });
+  const { instance } = report;
+  const reporter = new MemberReporter({ connection, instance, intervalMs: 200, report: () => report });
   await reporter.start();
   return reporter;
 }

@@ -207,7 +207,7 @@ describe('members', () => {
     const reporters = ['a', 'b'].map(
       (instance) =>
         new MemberReporter({
-          ...{ connection, migration, instance, intervalMs: 100 },
+          ...{ connection, instance, intervalMs: 100 },
           report: () => publisherReport(migration, instance, { epoch, leaseMs: 400 }),
         }),
     );

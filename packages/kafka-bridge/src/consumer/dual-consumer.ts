@@ -339,7 +339,6 @@ export class DualConsumer<Output> {
       follower,
       reporter: new MemberReporter({
         connection: kafka,
-        migration,
         instance: this.instance,
         report: () => this.#report(),
         onDelivered: (report) => {

@@ -1,7 +1,7 @@
 import { asError } from '../async/bounded.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
-import { MEMBERS_TOPIC, type MemberReport } from './member-report.js';
+import { memberRecord, MEMBERS_TOPIC, type MemberReport } from './member-report.js';
 
 /** Kafka did not take the report of a member in time. It is not written later. */
 export class ReportNotTakenError extends Error {
@@ -75,11 +75,7 @@ export class MemberRelay {
 
   async #send(batch: readonly Pending[]): Promise<void> {
     const made = batch.map((pending) => ({ ...pending, made: pending.report() }));
-    const messages = made.flatMap(({ made: report }) =>
-      report === undefined
-        ? []
-        : [{ key: `${report.migration}/${report.instance}`, value: JSON.stringify(report), partition: 0 }],
-    );
+    const messages = made.flatMap(({ made: report }) => (report === undefined ? [] : [memberRecord(report)]));
     if (messages.length > 0) {
       await this.#producer.sendBatch({ topicMessages: [{ topic: MEMBERS_TOPIC, messages }] }, SEND_TIMEOUT_MS);
     }

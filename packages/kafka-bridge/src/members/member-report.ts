@@ -84,3 +84,8 @@ export type ConsumerReport = z.infer<typeof consumerReportSchema>;
 /** What an instance of the fleet says of itself. */
 export const memberReportSchema = z.discriminatedUnion('role', [publisherReportSchema, consumerReportSchema]);
 export type MemberReport = z.infer<typeof memberReportSchema>;
+
+/** The record of the members topic that holds a report. */
+export function memberRecord(report: MemberReport): { key: string; value: string; partition: number } {
+  return { key: `${report.migration}/${report.instance}`, value: JSON.stringify(report), partition: 0 };
+}

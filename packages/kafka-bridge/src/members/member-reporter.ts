@@ -2,11 +2,10 @@ import { asError, bounded } from '../async/bounded.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
 import type { DeliveredReport } from '../routing/routing-view.js';
-import { MEMBERS_TOPIC, type MemberReport } from './member-report.js';
+import { memberRecord, MEMBERS_TOPIC, type MemberReport } from './member-report.js';
 
 export interface MemberReporterOptions {
   connection: KafkaConnection;
-  migration: string;
   instance: string;
   /** Asked for the report right before each is sent. */
   report: () => MemberReport;
@@ -134,8 +133,6 @@ export class MemberReporter {
   }
 
   async #write(report: MemberReport): Promise<void> {
-    const { migration, instance } = this.#options;
-    const message = { key: `${migration}/${instance}`, value: JSON.stringify(report), partition: 0 };
     const { leaseMs } = report;
     const sentAt = performance.now();
     // Ended at once, without the time that a good disconnect may take.
@@ -144,7 +141,7 @@ export class MemberReporter {
     }, this.#timeoutMs(leaseMs));
     try {
       await this.#producer.sendBatch(
-        { topicMessages: [{ topic: MEMBERS_TOPIC, messages: [message] }] },
+        { topicMessages: [{ topic: MEMBERS_TOPIC, messages: [memberRecord(report)] }] },
         FIRST_SEND_TIMEOUT_MS,
       );
       const acknowledgedAt = performance.now();

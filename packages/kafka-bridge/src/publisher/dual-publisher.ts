@@ -258,7 +258,6 @@ export class DualPublisher {
     const follower = new RoutingFollower({ connection, migration, clientId: this.instance, onError });
     const reporter = new MemberReporter({
       connection,
-      migration,
       instance: this.instance,
       report: () => this.#report(migration),
       onDelivered: (report) => {
