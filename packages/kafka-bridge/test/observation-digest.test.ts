@@ -203,6 +203,7 @@ describe('observations', () => {
   });
 
   it('of both sides of a message share a key', () => {
-    expect(observationKey({ ...observation, side: 'live' })).toBe(observationKey(observation));
+    const live: Observation = { ...observation, side: 'live' };
+    expect(observationKey(live)).toBe(observationKey(observation));
   });
 });

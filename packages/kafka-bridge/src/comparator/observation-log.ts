@@ -1,9 +1,16 @@
-import { OBSERVATIONS_TOPIC, decodeObservation, mayBeOf, type ObservingSide } from '../consumer/observation.js';
+import {
+  OBSERVATIONS_TOPIC,
+  decodeObservation,
+  mayBeOf,
+  observationKey,
+  type ObservingSide,
+} from '../consumer/observation.js';
 import { newInstanceId } from '../members/instance-id.js';
 import { isLiving, type MemberRoster } from '../members/member-roster.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { partitionOfKey } from '../publisher/partitioner.js';
 import { LogReader, type PartitionBounds } from '../kafka/log-reader.js';
+import { parsePartitionName } from '../message/partition-name.js';
+import { partitionOfKey } from '../publisher/partitioner.js';
 import {
   ObservationJoiner,
   type ComparisonCheckpoint,
@@ -33,8 +40,8 @@ export interface ObservationComparisonOptions extends JoinerOptions {
   /** Of an earlier comparison, to go on behind it. */
   checkpoint?: ComparisonCheckpoint;
   /**
-   * Partitions of the observations topic to compare, with `start`; absent: all. All that is said of a kafka partition of a group is in
-   * one of them, so that comparisons of different partitions may run side by side.
+   * Partitions of the observations topic to compare, with `start`; absent: all. All that is said of a Kafka partition
+   * of a group is in one of them, so that comparisons of different partitions may run side by side.
    */
   partitions?: readonly number[];
   /** How long a group may go without a comparison in one stretch of what is watched, ms (default 15,000). */
@@ -341,8 +348,8 @@ export class ObservationComparison {
     const { partitions, start, migration } = this.#options;
     if (partitions === undefined || start === undefined) return all;
     return all.filter((partition) => {
-      const key = Buffer.from(`${migration}/${name}/${partition}`);
-      return partitions.includes(partitionOfKey(key, start.length));
+      const key = observationKey({ migration, group: name, ...parsePartitionName(partition) });
+      return partitions.includes(partitionOfKey(Buffer.from(key), start.length));
     });
   }
 

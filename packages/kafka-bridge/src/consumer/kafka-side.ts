@@ -45,9 +45,9 @@ interface Assigned {
 }
 
 /**
- * A member of a Kafka group: the live side, or a shadow beside it. Positions are looked up and set by it, not left to kafkajs: so they are known to a drain
- * before the first message, a partition without a commit gets one as soon as it is assigned, and a rebalance cannot
- * move a "latest" start forward over messages.
+ * A member of a Kafka group: the live side, or a shadow beside it. Positions are looked up and set by it, not left to
+ * kafkajs: so they are known to a drain before the first message, a partition without a commit gets one as soon as it
+ * is assigned, and a rebalance cannot move a "latest" start forward over messages.
  */
 export class KafkaSide implements ConsumingSide {
   readonly #options: KafkaSideOptions;

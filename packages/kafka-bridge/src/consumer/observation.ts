@@ -52,8 +52,13 @@ export type Observation = z.infer<typeof observationSchema>;
  * Key of the record that holds it: both sides of a pair, and all of a Kafka partition, are in one partition of the
  * observations topic, in the order each side made them.
  */
-export function observationKey(observation: Observation): string {
-  return [observation.migration, observation.group, observation.topic, observation.partition].join('/');
+export function observationKey({
+  migration,
+  group,
+  topic,
+  partition,
+}: Pick<Observation, 'migration' | 'group' | 'topic' | 'partition'>): string {
+  return [migration, group, topic, partition].join('/');
 }
 
 /** Whether a record with this key may hold observations of a migration: most that are of others need not be parsed. */
