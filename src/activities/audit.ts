@@ -5,6 +5,7 @@ import {
   AuditPositionLostError,
   ForwardAudit,
   MirrorAudit,
+  pause,
   type ForwardCheckpoint,
   type MirrorCheckpoint,
   type TopicOffsets,
@@ -12,7 +13,7 @@ import {
 import { figuresSince, publishersCopies } from '../workflows/audit-figures.js';
 import { AuditMeter, totals, type TopicFigures } from './audit-meter.js';
 import type { Dependencies } from './dependencies.js';
-import { pause, sliceEnd, withHeartbeat } from './heartbeat.js';
+import { sliceEnd, withHeartbeat } from './heartbeat.js';
 import type {
   AuditOutcome,
   AuditRequest,

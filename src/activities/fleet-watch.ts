@@ -1,7 +1,7 @@
 import { metricMeter } from '@temporalio/activity';
-import { isLiving, type PublisherReport } from '@owlmq/kafka-bridge/operations';
+import { isLiving, pause, type PublisherReport } from '@owlmq/kafka-bridge/operations';
 import type { Dependencies } from './dependencies.js';
-import { pause, sliceEnd, withHeartbeat } from './heartbeat.js';
+import { sliceEnd, withHeartbeat } from './heartbeat.js';
 import type { FleetFigures, MigrationActivities, WatchFleetRequest } from './migration-activities.js';
 import { Sustained, SustainedNames } from './sustained.js';
 

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 
 const INTERVAL_MS = 1_000;
@@ -51,12 +50,4 @@ export function attemptDeadline(marginMs = 3_000): number {
  */
 export function sliceEnd(sliceMs: number): number {
   return Math.max(Context.current().info.scheduledTimestampMs + sliceMs, Date.now() + Math.min(sliceMs, 500));
-}
-
-/** Sleeps until the time is over or the activity is cancelled, which is no failure. */
-export async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await sleep(durationMs, undefined, { signal }).catch((error: unknown) => {
-    if (!signal.aborted) throw error;
-  });
 }

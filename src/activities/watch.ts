@@ -4,6 +4,7 @@ import {
   observationEnds,
   ObservationComparison,
   ObservationsReplacedError,
+  pause,
   translateToKafka,
   VerdictWriter,
   type ComparisonCheckpoint,
@@ -14,7 +15,7 @@ import { discrepancyCount } from '../workflows/soak-clock.js';
 import { MirrorRun, PAUSE_MS, STEP_MS } from './audit.js';
 import type { Dependencies } from './dependencies.js';
 import { diagnose } from './diagnose.js';
-import { pause, sliceEnd, withHeartbeat } from './heartbeat.js';
+import { sliceEnd, withHeartbeat } from './heartbeat.js';
 import type {
   DiscrepancySample,
   GroupPosition,
