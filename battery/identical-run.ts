@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DualConsumer } from '@owlmq/kafka-bridge';
 import { ObservationComparison, type ComparisonCounts } from '@owlmq/kafka-bridge/operations';
 import { invoiceOf } from './handler.js';
+import { orderConsumer } from './order-consumer.js';
 import { BatteryError, Rig } from './rig.js';
 
 export interface IdenticalRunOptions {
@@ -30,7 +30,7 @@ const STANDSTILL_MS = 120_000;
 /** The same handler on both sides, on many messages: nothing may be found. */
 export async function runIdentical({ messages, signal, log }: IdenticalRunOptions): Promise<IdenticalRunReport> {
   const rig = await Rig.open({ groups: [GROUP], partitions: PARTITIONS, signal, log });
-  const consumers = [0, 1].map(() => consumerOf(rig));
+  const consumers = [0, 1].map(() => orderConsumer({ ...rig.consumed, groupId: GROUP, concurrency: 4 }, invoiceOf));
   let comparison: ObservationComparison | undefined;
   try {
     await Promise.all(consumers.map((consumer) => consumer.start()));
@@ -82,16 +82,4 @@ async function compareAll(
       await rig.publish(published, Math.min(BATCH, messages - published));
     }
   }
-}
-
-function consumerOf(rig: Rig): DualConsumer<unknown> {
-  return new DualConsumer<unknown>({
-    ...{ kafka: rig.connection, owlmq: rig.engines.owlmq, migration: rig.migration },
-    ...{ groupId: GROUP, topics: [rig.topic], fromBeginning: true, concurrency: 4 },
-    process: invoiceOf,
-    apply: () => undefined,
-    retry: { attempts: 1 },
-    onFailure: () => 'skip',
-    onError: () => undefined,
-  });
 }

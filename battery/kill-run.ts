@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ComparisonCounts } from '@owlmq/kafka-bridge/operations';
+import { pause, type ComparisonCounts } from '@owlmq/kafka-bridge/operations';
 import { Random } from '../chaos/random.js';
 import { expectedOf, type Expected } from './fates.js';
 import type { JudgeRequest, JudgeTold } from './judge.js';
@@ -32,7 +32,6 @@ export interface KillRunReport {
 const GROUP = 'invoices';
 const MEMBERS = 3;
 const PARTITIONS = 6;
-const PUBLISH_EVERY_MS = 100;
 const MEMBER_KILL_MS = [6_000, 15_000] as const;
 const JUDGE_KILL_MS = [1_500, 6_000] as const;
 const RESTART_MS = [0, 2_000] as const;
@@ -110,7 +109,7 @@ export async function runKills({ minutes, rate, seed, signal, log }: KillRunOpti
     running.push(judge);
 
     const all = Promise.all([
-      publish(rig, rate, stop),
+      rig.publishSteadily(rate, stop),
       judge.killAgainAndAgain(new Random(seed, 'comparator'), JUDGE_KILL_MS, stop),
       ...members.map((member, index) =>
         member.killAgainAndAgain(new Random(seed, 'member', index), MEMBER_KILL_MS, stop),
@@ -151,18 +150,6 @@ function verdictsOf({ matched, different, failedLive, failedShadow, missing, une
   return matched + different + failedLive + failedShadow + missing + unexpected;
 }
 
-/** @returns how many. */
-async function publish(rig: Rig, rate: number, signal: AbortSignal): Promise<number> {
-  const count = Math.max(1, Math.round((rate * PUBLISH_EVERY_MS) / 1_000));
-  let published = 0;
-  while (!signal.aborted) {
-    await rig.publish(published, count);
-    published += count;
-    await pause(PUBLISH_EVERY_MS, signal);
-  }
-  return published;
-}
-
 async function until(holds: () => boolean, withinMs: number, what: string, signal: AbortSignal): Promise<void> {
   const deadline = performance.now() + withinMs;
   while (!holds()) {
@@ -170,10 +157,4 @@ async function until(holds: () => boolean, withinMs: number, what: string, signa
     if (performance.now() > deadline) throw new BatteryError(`Waited ${withinMs / 1_000} s in vain for ${what}.`);
     await sleep(100);
   }
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch((error: unknown) => {
-    if (!signal.aborted) throw error;
-  });
 }

@@ -1,5 +1,5 @@
-import { DualConsumer } from '@owlmq/kafka-bridge';
 import { fatedInvoice } from './fates.js';
+import { orderConsumer } from './order-consumer.js';
 
 /** A member of the group in a process of its own, for `kill-run.ts`. */
 export interface MemberRequest {
@@ -14,13 +14,6 @@ const { brokers, owlmq, migration, topic, group } = JSON.parse(process.argv[2] ?
 // Whoever started it is gone.
 process.once('disconnect', () => process.exit());
 
-await new DualConsumer<unknown>({
-  ...{ kafka: { brokers }, owlmq, migration, groupId: group, topics: [topic], fromBeginning: true },
-  process: fatedInvoice,
-  apply: () => undefined,
-  retry: { attempts: 1 },
-  onFailure: () => 'skip',
-  // Orders fail on purpose, and connections of killed members do.
-  onError: () => undefined,
-}).start();
+const given = { kafka: { brokers }, owlmq, migration, groupId: group, topics: [topic] };
+await orderConsumer(given, fatedInvoice).start();
 process.send?.('ready');

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { DualConsumer } from '@owlmq/kafka-bridge';
+import type { DualConsumer } from '@owlmq/kafka-bridge';
 import { ObservationComparison, type ComparisonReport } from '@owlmq/kafka-bridge/operations';
 import { invoiceOf } from './handler.js';
 import { equivalents, mutations, type Handler, type Mutation } from './mutations.js';
 import { indexOf, messageOf } from './orders.js';
-import { BatteryError, Rig } from './rig.js';
+import { orderConsumer } from './order-consumer.js';
+import { BatteryError, PUBLISH_EVERY_MS, Rig } from './rig.js';
 
 export interface MutationRunOptions {
   latenessMs: number;
@@ -34,7 +35,6 @@ export interface MutationRunReport {
 }
 
 const PARTITIONS = 6;
-const PUBLISH_EVERY_MS = 100;
 /** Messages that each equivalent is compared on, at least. */
 const ENOUGH = 2_000;
 const LONGEST_MS = 120_000;
@@ -75,17 +75,9 @@ export async function runMutations({ latenessMs, rate, signal, log }: MutationRu
 
 function shadowedBy(mutation: Mutation, groupId: string, rig: Rig): DualConsumer<unknown> {
   const mutated = mutation.make();
-  return new DualConsumer<unknown>({
-    ...{ kafka: rig.connection, owlmq: rig.engines.owlmq, migration: rig.migration },
-    ...{ groupId, topics: [rig.topic], fromBeginning: true },
-    process: (message, context) =>
-      message.position.leg === 'owlmq' ? mutated(message, context) : invoiceOf(message, context),
-    apply: () => undefined,
-    retry: { attempts: 1 },
-    onFailure: () => 'skip',
-    // Orders that are not valid fail on purpose; whatever else goes wrong shows as a verdict.
-    onError: () => undefined,
-  });
+  return orderConsumer({ ...rig.consumed, groupId }, (message, context) =>
+    message.position.leg === 'owlmq' ? mutated(message, context) : invoiceOf(message, context),
+  );
 }
 
 async function untilFound(
@@ -99,7 +91,9 @@ async function untilFound(
   const firstShown = new Map([...groupOf.keys()].map((mutation) => [mutation, firstToShow(mutation)]));
   const outcomes = new Map<Mutation, MutationOutcome>();
   const publishing = new AbortController();
-  const traffic = publish(rig, rate, published, publishing.signal);
+  const traffic = rig.publishSteadily(rate, publishing.signal, (count) => {
+    published.push(...new Array<number>(count).fill(performance.now()));
+  });
   const deadline = performance.now() + LONGEST_MS;
   try {
     for (;;) {
@@ -173,13 +167,4 @@ function outcomeOf(
   const at = published[first] ?? now - PUBLISH_EVERY_MS;
   const { verdict, fields = [] } = sample;
   return { mutation, compared, foundAfterMs: now - at, verdict, fields };
-}
-
-async function publish(rig: Rig, rate: number, published: number[], signal: AbortSignal): Promise<void> {
-  const count = Math.max(1, Math.round((rate * PUBLISH_EVERY_MS) / 1_000));
-  while (!signal.aborted) {
-    await rig.publish(published.length, count);
-    published.push(...new Array<number>(count).fill(performance.now()));
-    await sleep(PUBLISH_EVERY_MS, undefined, { signal }).catch(() => undefined);
-  }
 }

@@ -2,12 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Kafka, logLevel } from 'kafkajs';
 import { DualPublisher, OwlmqClient, type RoutingState, type TopicOffsets } from '@owlmq/kafka-bridge';
-import { LogReader, MemberRoster, observationEnds, RoutingWriter } from '@owlmq/kafka-bridge/operations';
+import { LogReader, MemberRoster, observationEnds, pause, RoutingWriter } from '@owlmq/kafka-bridge/operations';
 import { startEngines, type Engines } from '../engines/start-engines.js';
 import { messageOf } from './orders.js';
 
 const CLIENT_ID = 'battery';
 const FLEET_WITHIN_MS = 120_000;
+/** Time between two calls of steady traffic. */
+export const PUBLISH_EVERY_MS = 100;
 
 /** Something did not come in time, or came out otherwise than it must. */
 export class BatteryError extends Error {
@@ -62,6 +64,12 @@ export class Rig {
     return { brokers: [...this.engines.kafka.brokers] };
   }
 
+  /** What a consumer of the topic is made with, besides its group. */
+  get consumed() {
+    const { connection: kafka, migration, topic, engines } = this;
+    return { kafka, owlmq: engines.owlmq, migration, topics: [topic] };
+  }
+
   /**
    * Begins the soak as the workflow does: live sides observe first, then the comparison starts at the ends of Kafka.
    *
@@ -82,6 +90,29 @@ export class Rig {
   async publish(first: number, count: number): Promise<void> {
     const messages = Array.from({ length: count }, (_, offset) => messageOf(first + offset));
     await this.#publisher.publishBatch(this.topic, messages);
+  }
+
+  /**
+   * Publishes orders one after the other until the signal.
+   *
+   * @param rate orders a second.
+   * @param onPublished told how many more Kafka has acknowledged.
+   * @returns how many in all.
+   */
+  async publishSteadily(
+    rate: number,
+    signal: AbortSignal,
+    onPublished: (count: number) => void = () => undefined,
+  ): Promise<number> {
+    const count = Math.max(1, Math.round((rate * PUBLISH_EVERY_MS) / 1_000));
+    let published = 0;
+    while (!signal.aborted) {
+      await this.publish(published, count);
+      published += count;
+      onPublished(count);
+      await pause(PUBLISH_EVERY_MS, signal);
+    }
+    return published;
   }
 
   async close(): Promise<void> {
