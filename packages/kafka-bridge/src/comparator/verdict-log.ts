@@ -1,8 +1,7 @@
 import { backoffMs, bounded } from '../async/bounded.js';
 import { rootMessages } from '../async/causes.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import type { LogReader } from '../kafka/log-reader.js';
-import { type LogCallOptions } from '../kafka/log-reader.js';
+import type { LogCallOptions, LogReader } from '../kafka/log-reader.js';
 import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
 import { ensureBridgeTopics } from '../routing/bridge-topics.js';
 import type { ComparisonReport } from './observation-log.js';
@@ -67,12 +66,13 @@ export class VerdictWriter {
    * @param last nothing comes after it: it is written now, in a second attempt too, unless that was just done.
    */
   async take(report: ComparisonReport, { last = false } = {}): Promise<void> {
-    const text = JSON.stringify(Object.entries(report.groups).map(([name, of]) => [name, of.counts, of.samples]));
     const now = performance.now();
-    const changed = text !== this.#written?.text;
     const sinceMs = now - (this.#written?.at ?? -Infinity);
-    const due = sinceMs >= (changed ? WRITE_EVERY_MS : WRITE_AGAIN_MS);
-    if (last ? !changed && sinceMs < WRITE_EVERY_MS : !due || now < this.#notBefore) return;
+    // Most steps are not due, whatever they found.
+    if (!last && (sinceMs < WRITE_EVERY_MS || now < this.#notBefore)) return;
+    const text = JSON.stringify(Object.entries(report.groups).map(([name, of]) => [name, of.counts, of.samples]));
+    const changed = text !== this.#written?.text;
+    if (!changed && sinceMs < (last ? WRITE_EVERY_MS : WRITE_AGAIN_MS)) return;
     const written = (await this.#write(report)) || (last && (await this.#write(report)));
     if (written) this.#written = { text, at: performance.now() };
   }
