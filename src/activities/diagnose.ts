@@ -1,10 +1,8 @@
 import { log } from '@temporalio/activity';
 import { diagnoseFindings, isLiving, type ComparisonReport } from '@owlmq/kafka-bridge/operations';
+import { MAX_DIAGNOSES } from '../workflows/diagnoses.js';
 import type { Dependencies } from './dependencies.js';
 import type { DiagnosisReport } from './migration-activities.js';
-
-/** Bound on what a report holds: it goes into the history, and along with the state. */
-const MAX_DIAGNOSES = 10;
 
 /** What is likely behind the discrepancies of a comparison, in bounded time. Never rejects: a failure is told in it. */
 export async function diagnose(

@@ -1,7 +1,7 @@
 import type { DiagnosisReport, SoakComparison } from '../activities/migration-activities.js';
 
-/** Bound on what is kept: it goes along with the state. */
-const MAX_DIAGNOSES = 10;
+/** Bound on what a report holds and what is kept: it goes into the history, and along with the state. */
+export const MAX_DIAGNOSES = 10;
 
 /** What the parts of a comparison say is behind their new discrepancies; undefined when none of them has any. */
 export function joinDiagnoses(reports: readonly SoakComparison[]): DiagnosisReport | undefined {

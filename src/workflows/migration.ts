@@ -132,9 +132,9 @@ export class Migration {
   approveRefusal(): string | undefined {
     const { phase, noise, blocked } = this.state;
     if (phase !== 'noise' || blocked?.step === NOISE_STEP) return undefined;
-    // Held up, as by a group without messages: whoever does not want to wait need not.
-    if (blocked === undefined && noise !== undefined && noise.missing.length > 0) return undefined;
     if (blocked !== undefined) return `${blocked.step} is blocked: send resume once that is mended, or rollback.`;
+    // Held up, as by a group without messages: whoever does not want to wait need not.
+    if (noise !== undefined && noise.missing.length > 0) return undefined;
     return 'noise is being measured, and nothing holds that up: wait for what it finds.';
   }
 
