@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApplicationFailure } from '@temporalio/activity';
+import { ApplicationFailure, log } from '@temporalio/activity';
 import {
   AuditPartitionsError,
   AuditPositionLostError,
   ForwardAudit,
   MirrorAudit,
+  OffsetSyncWriter,
   pause,
   type ForwardCheckpoint,
   type MirrorCheckpoint,
@@ -63,18 +64,23 @@ export function auditActivities(
     watchAudit: (request) =>
       withHeartbeat<WatchAuditReport, ForwardCheckpoint>(async ({ signal, resumed, record }) => {
         const run = new ForwardRun(dependencies, request, resumed);
+        const syncs = offsetSyncWriter(dependencies, request);
         const started = performance.now();
         const end = sliceEnd(request.sliceMs);
         try {
           for (;;) {
             // An end by cancellation is no failure: what was seen up to it counts.
-            if (!signal.aborted) record(await run.step({ maxMs: STEP_MS, signal }, signal));
+            if (!signal.aborted) {
+              const checkpoint = await run.step({ maxMs: STEP_MS, signal }, signal);
+              record(checkpoint);
+              await syncs.forward(checkpoint);
+            }
             const alarmed = isAlarming(request, run.outcome, performance.now() - started);
             if (signal.aborted || alarmed || Date.now() >= end) return { ...run.outcome, alarmed };
             await pause(PAUSE_MS, signal);
           }
         } finally {
-          await run.close();
+          await Promise.all([run.close(), syncs.close()]);
         }
       }),
 
@@ -104,6 +110,24 @@ export function auditActivities(
         }
       }),
   };
+}
+
+/** Leaves what an audit knows of positions on both legs to translations: the window of a cutover has none to spare. */
+export function offsetSyncWriter(
+  { kafka, owlmq }: Dependencies,
+  { migration, topics, partitions }: Pick<AuditRequest, 'migration' | 'topics' | 'partitions'>,
+): OffsetSyncWriter {
+  return new OffsetSyncWriter({
+    connection: kafka,
+    owlmq,
+    clientId: `owlmq-migration-${migration}`,
+    topics,
+    partitions,
+    role: 'worker',
+    onError: (error) => {
+      log.warn('what the audit knows of positions could not be noted', { error });
+    },
+  });
 }
 
 /** A forward audit within an activity: goes on from a checkpoint, or begins at `from`, and tells the metrics. */

@@ -20,7 +20,8 @@ export function offsetActivities(
   return {
     moveOffsets: ({ direction, topics, groups, fences, audited, reset }) =>
       withHeartbeat<OffsetMove[], undefined>(async ({ signal }) => {
-        const options = { connection, owlmq, groups, topics, reset, signal };
+        // What audits have noted is not needed: what they have proven is given, and groups have drained.
+        const options = { connection, owlmq, groups, topics, reset, signal, syncs: {} };
         const translations =
           direction === 'to-owlmq'
             ? await translateToOwlmq({ ...options, until: fences.kafka, proven: fences.kafka })

@@ -12,7 +12,7 @@ import {
   type MirrorCheckpoint,
 } from '@owlmq/kafka-bridge/operations';
 import { discrepancyCount } from '../workflows/soak-clock.js';
-import { MirrorRun, PAUSE_MS, STEP_MS } from './audit.js';
+import { MirrorRun, offsetSyncWriter, PAUSE_MS, STEP_MS } from './audit.js';
 import type { Dependencies } from './dependencies.js';
 import { diagnose } from './diagnose.js';
 import { sliceEnd, withHeartbeat } from './heartbeat.js';
@@ -107,6 +107,7 @@ export function watchActivities(
     watchWarm: (request) =>
       withHeartbeat<WarmReport, WarmDetails>(async ({ signal, resumed, record }) => {
         const run = new MirrorRun(dependencies, request, resumed?.audit, RETRY_FOR_MS);
+        const syncs = offsetSyncWriter(dependencies, request);
         let details: WarmDetails = resumed ?? { audit: run.checkpoint, positions: null, positionsAt: null };
         let blockers: string[] = [];
         let positionsDue = 0;
@@ -117,6 +118,7 @@ export function watchActivities(
             try {
               // A dead Kafka must not end the watch: it is what the watch is there to tell.
               details = { ...details, audit: (await run.step({ maxMs: STEP_MS })).checkpoint };
+              await syncs.mirror(details.audit);
               if (last || performance.now() >= positionsDue) {
                 const { positions, refused } = await kafkaPositions(dependencies, request, details.audit);
                 positionsDue = performance.now() + POSITIONS_EVERY_MS;
@@ -142,7 +144,7 @@ export function watchActivities(
             await pause(PAUSE_MS, signal);
           }
         } finally {
-          await run.close();
+          await Promise.all([run.close(), syncs.close()]);
         }
       }),
   };
@@ -235,6 +237,7 @@ async function kafkaPositions(
     retryForMs: RETRY_FOR_MS,
     kafkaFrom: from.kafka,
     proven: { owlmq: audited.owlmq, kafka: audited.kafka },
+    syncs: {},
   });
   const positions: GroupPosition[] = [];
   const refused: string[] = [];

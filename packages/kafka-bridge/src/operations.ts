@@ -30,6 +30,8 @@ export {
 } from './audit/mirror-audit.js';
 export { parityRates, type FiguresByTopic, type LegRate, type Parity } from './audit/parity.js';
 export { importToKafka, importToOwlmq, OffsetsRefusedError, type ImportReport } from './offsets/import.js';
+export { OffsetSyncWriter, readOffsetSyncs, type OffsetSyncWriterOptions } from './offsets/sync-log.js';
+export type { OffsetSyncs } from './offsets/offset-syncs.js';
 export type { GroupTranslation, TranslateOptions } from './offsets/translate-options.js';
 export { translateToKafka, type TranslateToKafkaOptions } from './offsets/translate-to-kafka.js';
 export { translateToOwlmq, type TranslateToOwlmqOptions } from './offsets/translate-to-owlmq.js';

@@ -142,6 +142,16 @@ export class LogReader {
   }
 
   /**
+   * Kafka's id of a topic, as metadata of at most 30 s ago has it: one that was deleted and made anew has another.
+   *
+   * @throws {UnknownTopicError}
+   * @throws {LogUnavailableError}
+   */
+  async topicId(topic: string, call: LogCallOptions = {}): Promise<string> {
+    return await this.#persist(topic, call, async (renew) => (await this.#topic(topic, renew)).id);
+  }
+
+  /**
    * Broker that leads each partition, by index, as metadata of at most 30 s ago has it; -1 for a partition without one.
    *
    * @throws {UnknownTopicError}

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { eachLimited } from '../audit/each-limited.js';
 import { isKafkaAway, throwAll } from '../audit/audit-errors.js';
 import { ownedPartitions } from '../audit/partitions.js';
@@ -12,12 +13,19 @@ import { foreignMessageId, readProvenance } from '../message/headers.js';
 import type { OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
 import { kafkaPages, owlmqPages } from './log-pages.js';
+import type { OffsetSyncs } from './offset-syncs.js';
+import { readOffsetSyncs } from './sync-log.js';
 import {
+  byGroup,
+  DEFAULT_GRACE_MS,
   DEFAULT_MAX_RECORDS,
   DEFAULT_MAX_REDELIVERED_IDS,
   finished,
+  GROUPS_AT_ONCE,
   PARTITIONS_AT_ONCE,
+  partitionCountsDiffer,
   refused,
+  signalOf,
   type GroupTranslation,
   type TranslateOptions,
 } from './translate-options.js';
@@ -35,124 +43,177 @@ export interface TranslateToKafkaOptions extends TranslateOptions {
 /**
  * Translates the committed offsets of OwlMQ groups back to Kafka, lagging or drained, without writing anything. An
  * offset is never above the true one: neither what a group has not consumed of OwlMQ is skipped, nor what reached
- * Kafka alone.
+ * Kafka alone. What is read of a partition is read once for all groups.
  */
 export async function translateToKafka(options: TranslateToKafkaOptions): Promise<GroupTranslation[]> {
-  const { clientId = 'kafka-bridge-offsets', retryForMs } = options;
+  const { clientId = 'kafka-bridge-offsets', retryForMs, groups, topics } = options;
   const reader = new LogReader(options.connection, { clientId, retryForMs });
   try {
-    const results: GroupTranslation[] = [];
-    for (const group of options.groups) {
-      const partitions: OffsetTranslation[] = [];
-      for (const topic of options.topics) {
-        partitions.push(...(await translateTopic(options, reader, group, topic)));
+    // In this order: see the other direction.
+    const commits = await commitsOf(options);
+    const syncs = options.syncs ?? (await readOffsetSyncs(reader, options.owlmq, topics, { signal: options.signal }));
+    const work: PartitionWork[] = [];
+    for (const topic of topics) {
+      const kafka = await reader.bounds(topic, { signal: options.signal });
+      const owlmq = await options.owlmq.describeTopic(topic, signalOf(options));
+      const graceEnd = performance.now() + (options.graceMs ?? DEFAULT_GRACE_MS);
+      for (const partition of ownedPartitions(topic, kafka.length, options.partitions)) {
+        const [bound, owlmqBound] = [
+          kafka[partition],
+          owlmq?.partitions.find((found) => found.partition === partition),
+        ];
+        if (bound === undefined) continue;
+        const isAlike = owlmq?.partitions.length === kafka.length;
+        const unlike = partitionCountsDiffer(owlmq?.partitions.length, kafka.length);
+        const known = syncs[topic]?.[partition];
+        work.push({ topic, kafka: bound, owlmq: isAlike ? owlmqBound : undefined, unlike, syncs: known, graceEnd });
       }
-      results.push({ group, partitions });
     }
-    return results;
+    const translated: (OffsetTranslation & { group: string })[] = [];
+    let done = 0;
+    const translate = async (one: PartitionWork): Promise<void> => {
+      const { topic, kafka, owlmq } = one;
+      const { partition } = kafka;
+      const sources = groups.map((group) => commits(group, topic, partition));
+      const of =
+        owlmq === undefined
+          ? undefined
+          : await translatePartition(options, reader, { ...one, owlmq }, new Set(sources));
+      for (const [index, group] of groups.entries()) {
+        const source = sources[index];
+        translated.push({ group, ...(of?.get(source) ?? refused({ topic, partition, source }, one.unlike)) });
+      }
+      options.onProgress?.({ done: ++done, of: work.length });
+    };
+    throwAll(await eachLimited(work, PARTITIONS_AT_ONCE, translate, isKafkaAway), 'The translation to Kafka');
+    return byGroup(groups, topics, translated);
   } finally {
     await reader.close();
   }
 }
 
-async function translateTopic(
-  options: TranslateToKafkaOptions,
-  reader: LogReader,
-  group: string,
-  topic: string,
-): Promise<OffsetTranslation[]> {
-  const { signal } = options;
-  const call = signal === undefined ? {} : { signal };
-  // In this order: see the other direction.
-  const commits = await options.owlmq.describeGroup(group, call);
-  const kafka = await reader.bounds(topic, { signal });
-  const owlmq = await options.owlmq.describeTopic(topic, call);
-  const translations: OffsetTranslation[] = [];
-  const own = ownedPartitions(topic, kafka.length, options.partitions);
-  const wanted = kafka.filter(({ partition }) => own.includes(partition));
-  const work = async (bound: PartitionBounds): Promise<void> => {
-    const { partition } = bound;
-    const source = commits?.offsets.find((found) => found.topic === topic && found.partition === partition)?.offset;
-    const owlmqBound = owlmq?.partitions.find((found) => found.partition === partition);
-    translations[partition] =
-      owlmqBound === undefined || owlmq?.partitions.length !== kafka.length
-        ? refused(
-            { topic, partition, source },
-            `OwlMQ has ${owlmq?.partitions.length ?? 0} partitions of the topic, Kafka ${kafka.length}.`,
-          )
-        : await translatePartition(options, reader, topic, bound, source, owlmqBound);
-  };
-  const errors = await eachLimited(wanted, PARTITIONS_AT_ONCE, work, isKafkaAway);
-  throwAll(errors, `The translation of ${group} on ${topic}`);
-  return translations.filter(({ partition }) => own.includes(partition));
+/** A partition that is to be translated. */
+interface PartitionWork {
+  topic: string;
+  kafka: PartitionBounds;
+  /** Undefined when OwlMQ does not have the topic's partitions. */
+  owlmq: { beginOffset: number; endOffset: number } | undefined;
+  /** Says so. */
+  unlike: string;
+  syncs: OffsetSyncs | undefined;
+  /** When a copy that is not there is missing, on the monotonic clock. */
+  graceEnd: number;
 }
 
+async function commitsOf(
+  options: TranslateToKafkaOptions,
+): Promise<(group: string, topic: string, partition: number) => number | undefined> {
+  const commits = new Map<string, number>();
+  const errors = await eachLimited(options.groups, GROUPS_AT_ONCE, async (group) => {
+    const described = await options.owlmq.describeGroup(group, signalOf(options));
+    for (const { topic, partition, offset } of described?.offsets ?? []) {
+      commits.set(JSON.stringify([group, topic, partition]), offset);
+    }
+  });
+  throwAll(errors, 'The look-up of committed offsets');
+  return (group, topic, partition) => commits.get(JSON.stringify([group, topic, partition]));
+}
+
+/** Translates the positions that groups have in one partition. */
 async function translatePartition(
   options: TranslateToKafkaOptions,
   reader: LogReader,
-  topic: string,
-  kafka: PartitionBounds,
-  source: number | undefined,
-  owlmq: { beginOffset: number; endOffset: number },
-): Promise<OffsetTranslation> {
-  const { signal } = options;
+  { topic, kafka, owlmq, syncs, graceEnd }: PartitionWork & { owlmq: { beginOffset: number; endOffset: number } },
+  sources: ReadonlySet<number | undefined>,
+): Promise<Map<number | undefined, OffsetTranslation>> {
+  const { signal, reset } = options;
   const { partition } = kafka;
   const limit = options.maxRecords ?? DEFAULT_MAX_RECORDS;
-  const head = { topic, partition, source };
-  const begin = start(source, owlmq, options.reset);
-  if (!begin.ok) return refused(head, begin.reason);
-  const { committed } = begin;
-  if (owlmq.endOffset - committed > limit) {
-    return refused(
-      head,
-      `the lag of ${owlmq.endOffset - committed} records is above ${limit}: let the group catch up.`,
-    );
+  const proven = options.proven?.owlmq[topic]?.[partition] ?? syncs?.owlmqToKafka.at(-1)?.[0] ?? 0;
+  const translations = new Map<number | undefined, OffsetTranslation>();
+  const starts: GroupStart[] = [];
+  for (const source of sources) {
+    const head = { topic, partition, source };
+    const begin = start(source, owlmq, reset);
+    if (!begin.ok) {
+      translations.set(source, refused(head, begin.reason));
+    } else if (owlmq.endOffset - begin.committed > limit) {
+      const lag = owlmq.endOffset - begin.committed;
+      translations.set(source, refused(head, `the lag of ${lag} records is above ${limit}: let the group catch up.`));
+    } else {
+      const { committed, reason } = begin;
+      const unproven = Math.min(committed, Math.max(owlmq.beginOffset, proven));
+      const checked = owlmq.endOffset - unproven > limit ? committed : unproven;
+      starts.push({ head, committed, reason, checked, unchecked: checked - unproven });
+    }
   }
-  const proven = options.proven?.owlmq[topic]?.[partition] ?? owlmq.beginOffset;
-  const unproven = Math.min(committed, Math.max(owlmq.beginOffset, proven));
-  const checked = owlmq.endOffset - unproven > limit ? committed : unproven;
+  if (starts.length === 0) return translations;
 
   const records = new Map<string, ToPlace>();
-  const sources = new NamedSources(reader, topic, kafka, signal);
-  for await (const page of owlmqPages(options.owlmq, topic, partition, checked, owlmq.endOffset, signal)) {
-    const read = page.map((record): ToPlace => {
+  const named = new NamedSources(reader, topic, kafka, signal);
+  const from = starts.reduce((low, { checked }) => Math.min(low, checked), owlmq.endOffset);
+  for await (const page of owlmqPages(options.owlmq, topic, partition, from, owlmq.endOffset, signal)) {
+    const read = page.records.map((record): ToPlace => {
       const { id, offset, timestamp } = record;
       return { id, offset, timestamp, bytes: payloadBytes(record), intended: true, target: undefined };
     });
     for (const record of read) records.set(record.id, record);
-    await sources.place(read, page);
+    await named.place(read, page.records);
   }
-
-  const search = new KafkaSearch(options, reader, topic, kafka, records, owlmq.endOffset);
+  const search = new KafkaSearch(options, reader, topic, kafka, records, owlmq.endOffset, syncs);
   const refusal = await search.run(limit);
-  if (refusal !== undefined) return refused(head, refusal);
-  for (const [record, named] of sources.taken) record.target ??= named;
+  for (const [record, offset] of named.taken) record.target ??= offset;
+  const lowestCommit = Math.min(...starts.map(({ committed }) => committed));
+  if (refusal === undefined) await search.waitForCopies(lowestCommit, graceEnd);
 
-  const placement = place(
-    { records: [...records.values(), ...search.strays], committed, fence: Number.POSITIVE_INFINITY },
-    kafka.endOffset,
-  );
-  if (!placement.ok) return refused(head, placement.reason);
-  const { target } = placement;
-  if (target < kafka.beginOffset) {
-    return refused(
-      head,
-      `offset ${target} of Kafka is needed, and retention has passed it: the log begins at ${kafka.beginOffset}.`,
+  const placed: (GroupStart & { target: number; redeliveries: Redeliveries })[] = [];
+  for (const one of starts) {
+    const { head, committed, checked } = one;
+    const log = [...records.values()].filter(({ offset }) => offset >= checked);
+    const placement = place(
+      { records: [...log, ...search.strays], committed, fence: Number.POSITIVE_INFINITY },
+      kafka.endOffset,
     );
+    const problem = refusal ?? (placement.ok ? outOfReach(placement.target, kafka, limit) : placement.reason);
+    if (problem !== undefined || !placement.ok) {
+      translations.set(head.source, refused(head, problem ?? ''));
+      continue;
+    }
+    const redeliveries = new Redeliveries(placement, options.maxRedeliveredIds ?? DEFAULT_MAX_REDELIVERED_IDS);
+    placed.push({ ...one, target: placement.target, redeliveries });
   }
-  if (kafka.endOffset - target > limit) {
-    return refused(
-      head,
-      `${kafka.endOffset - target} records of Kafka would come, more than ${limit}: let the group catch up.`,
-    );
-  }
-  const redeliveries = new Redeliveries(placement, options.maxRedeliveredIds ?? DEFAULT_MAX_REDELIVERED_IDS);
-  for await (const page of kafkaPages(reader, topic, partition, target, kafka.endOffset, signal)) {
-    for (const { headers, offset } of page) {
-      redeliveries.next(readProvenance(headers).id ?? foreignMessageId(topic, partition, offset));
+  const lowest = placed.reduce((low, { target }) => Math.min(low, target), kafka.endOffset);
+  for await (const page of kafkaPages(reader, topic, partition, lowest, kafka.endOffset, signal)) {
+    for (const { headers, offset } of page.records) {
+      const id = readProvenance(headers).id ?? foreignMessageId(topic, partition, offset);
+      for (const { target, redeliveries } of placed) if (offset >= target) redeliveries.next(id);
     }
   }
-  return finished(head, target, redeliveries.result, begin.reason, checked - unproven);
+  for (const { head, target, redeliveries, reason, unchecked } of placed) {
+    translations.set(head.source, finished(head, target, redeliveries.result, reason, unchecked));
+  }
+  return translations;
+}
+
+/** Where groups are in a partition, and from where on their records are looked at. */
+interface GroupStart {
+  head: { topic: string; partition: number; source: number | undefined };
+  committed: number;
+  /** What was decided for the lack of a commit. */
+  reason: string | undefined;
+  checked: number;
+  /** Consumed records that are not looked at. */
+  unchecked: number;
+}
+
+function outOfReach(target: number, { beginOffset, endOffset }: PartitionBounds, limit: number): string | undefined {
+  if (target < beginOffset) {
+    return `offset ${target} of Kafka is needed, and retention has passed it: the log begins at ${beginOffset}.`;
+  }
+  if (endOffset - target > limit) {
+    return `${endOffset - target} records of Kafka would come, more than ${limit}: let the group catch up.`;
+  }
+  return undefined;
 }
 
 /** An OwlMQ record, with what tells its message from another one under the same id. */
@@ -220,6 +281,7 @@ function holds(record: FetchedRecord, claimed: Claim): boolean {
 }
 
 const FIRST_STEP_BACK = 10_000;
+const POLL_MS = 100;
 
 /**
  * Finds the Kafka copies of OwlMQ records by their ids, and the records that Kafka alone has. Copies are near the end,
@@ -231,6 +293,8 @@ class KafkaSearch {
   /** Ids of records whose copy was not found yet. */
   readonly #wanted: Set<string>;
   readonly #copies: CopyFinder;
+  /** Up to where Kafka was searched. */
+  #end = 0;
 
   constructor(
     readonly options: TranslateToKafkaOptions,
@@ -239,9 +303,23 @@ class KafkaSearch {
     readonly kafka: PartitionBounds,
     readonly records: ReadonlyMap<string, ToPlace>,
     readonly owlmqEnd: number,
+    readonly syncs: OffsetSyncs | undefined,
   ) {
     this.#wanted = new Set([...records.values()].filter(({ target }) => target === undefined).map(({ id }) => id));
     this.#copies = new CopyFinder(options.owlmq, topic, kafka.partition);
+  }
+
+  /** Looks again for copies of records from an offset of OwlMQ on, since those of the newest may be under way. */
+  async waitForCopies(from: number, graceEnd: number): Promise<void> {
+    const { signal } = this.options;
+    const unconsumed = [...this.records.values()].filter(({ offset }) => offset >= from);
+    const isOpen = (): boolean => unconsumed.some(({ target }) => target === undefined);
+    while (isOpen() && performance.now() < graceEnd) {
+      await sleep(POLL_MS, undefined, signal === undefined ? {} : { signal });
+      const end = (await this.reader.ends(this.topic, { signal }))[this.kafka.partition] ?? this.#end;
+      await this.#scan(this.#end, end, false);
+      this.#end = end;
+    }
   }
 
   /** Fills in the records' targets. Returns why it could not, when it would have to read more than the limit. */
@@ -250,10 +328,13 @@ class KafkaSearch {
     const fence = this.options.kafkaFrom[this.topic]?.[partition];
     if (fence === undefined) return 'the Kafka offset of the cutover is not known for this partition.';
     const floor = Math.max(beginOffset, fence);
-    const proven = this.options.proven?.kafka[this.topic]?.[partition] ?? floor;
+    // What was never copied is in Kafka alone: then all of it is looked at.
+    const noted = floor >= (this.syncs?.coveredFrom ?? 0) ? this.syncs?.kafkaToOwlmq.at(-1)?.[0] : undefined;
+    const proven = this.options.proven?.kafka[this.topic]?.[partition] ?? noted ?? floor;
     // Copies of the last records may have arrived since the end was looked up.
     const end =
       (await this.reader.ends(this.topic, { signal: this.options.signal }))[partition] ?? this.kafka.endOffset;
+    this.#end = end;
     let low = Math.min(end, Math.max(floor, proven));
     let step = FIRST_STEP_BACK;
     if (end - low > limit) {
@@ -279,7 +360,7 @@ class KafkaSearch {
     for await (const page of kafkaPages(this.reader, topic, partition, from, to, signal)) {
       const late: Claimant[] = [];
       const first: { record: FetchedRecord; id: string | undefined }[] = [];
-      for (const record of page) {
+      for (const record of page.records) {
         if (this.#takeCopy(record) || !forStrays) continue;
         const { id, source } = readMarks(record);
         const copyOf = source?.leg === 'owlmq' && source.partition === partition ? source.offset : undefined;

@@ -118,6 +118,11 @@ export class Redeliveries {
     if (!this.#remaining.delete(id)) this.#add(id);
   }
 
+  /** Takes a consumed message that the target leg has behind the place. */
+  again(id: string): void {
+    this.#add(id);
+  }
+
   /** What the records come to, once all up to the target leg's end were taken. */
   get result(): Pick<OffsetTranslation, 'verdict' | 'redeliveries' | 'redeliveredIds'> {
     return {

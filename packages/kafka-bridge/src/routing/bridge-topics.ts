@@ -7,6 +7,7 @@ import { ClusterAdmin } from '../kafka/cluster-admin.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { LogReader, UnknownTopicError } from '../kafka/log-reader.js';
 import { MEMBERS_TOPIC } from '../members/member-report.js';
+import { SYNCS_TOPIC } from '../offsets/sync-record.js';
 
 const VISIBLE_WITHIN_MS = 10_000;
 const MINUTE_MS = 60_000;
@@ -31,6 +32,9 @@ const COMPACTED_SOON = {
   'min.cleanable.dirty.ratio': '0.1',
 };
 
+/** Who needs a topic of the bridge: `audit` is one that runs by hand. */
+type Role = 'worker' | 'consumer' | 'audit';
+
 /**
  * The topics that the bridge itself needs. Replication and `min.insync.replicas` are the cluster's own defaults. Those
  * without `partitions` have one, for one order.
@@ -39,12 +43,13 @@ const bridgeTopics: readonly {
   topic: string;
   partitions?: number;
   configs: Record<string, string>;
-  ofWorker?: boolean;
+  for: readonly Role[];
 }[] = [
-  { topic: ROUTING_TOPIC, configs: { ...BROKER_TIME, 'cleanup.policy': 'compact' } },
+  { topic: ROUTING_TOPIC, for: ['worker', 'consumer'], configs: { ...BROKER_TIME, 'cleanup.policy': 'compact' } },
   {
     // Instances that are gone for a week are forgotten.
     topic: MEMBERS_TOPIC,
+    for: ['worker', 'consumer'],
     configs: {
       ...BROKER_TIME,
       ...COMPACTED_SOON,
@@ -54,32 +59,38 @@ const bridgeTopics: readonly {
   },
   {
     topic: OBSERVATIONS_TOPIC,
+    for: ['worker', 'consumer'],
     partitions: OBSERVATION_PARTITIONS,
     configs: { ...BROKER_TIME, 'cleanup.policy': 'delete', 'retention.ms': String(7 * DAY_MS) },
   },
   {
     topic: VERDICTS_TOPIC,
+    for: ['worker'],
     configs: { ...BROKER_TIME, ...COMPACTED_SOON, 'cleanup.policy': 'compact' },
-    ofWorker: true,
+  },
+  {
+    topic: SYNCS_TOPIC,
+    for: ['worker', 'audit'],
+    configs: { ...BROKER_TIME, ...COMPACTED_SOON, 'cleanup.policy': 'compact' },
   },
 ];
 
 /**
  * Creates the topics of the bridge that do not exist. May be called by many at once.
  *
- * @param role a consumer leaves out what it neither reads nor writes, and needs no right on.
+ * @param role what others need is left out, so that no right on it is needed.
  * @throws {BridgeTopicError} when one that needs a single partition exists with more.
  */
 export async function ensureBridgeTopics(
   connection: KafkaConnection,
   clientId: string,
-  role: 'worker' | 'consumer' = 'worker',
+  role: Role = 'worker',
 ): Promise<void> {
   const admin = new ClusterAdmin(connection, { clientId });
   const reader = new LogReader(connection, { clientId });
   try {
-    for (const { topic, partitions: wanted, configs, ofWorker = false } of bridgeTopics) {
-      if (ofWorker && role !== 'worker') continue;
+    for (const { topic, partitions: wanted, configs, for: roles } of bridgeTopics) {
+      if (!roles.includes(role)) continue;
       if (await admin.createTopic(topic, { partitions: wanted ?? 1, configs })) continue;
       const partitions = await visiblePartitions(reader, topic);
       if (wanted === undefined && partitions !== 1) {

@@ -1,7 +1,10 @@
 import type { Command } from 'commander';
+import { asError } from '../../async/bounded.js';
 import type { KafkaConnection } from '../../kafka/kafka-connection.js';
 import { LogReader } from '../../kafka/log-reader.js';
+import { OffsetSyncWriter } from '../../offsets/sync-log.js';
 import { OwlmqClient } from '../../owlmq/owlmq-client.js';
+import { ensureBridgeTopics } from '../../routing/bridge-topics.js';
 import type { CliIo } from '../cli-io.js';
 import { option, readKafka, readOutput, readOwlmq, withKafka, withOutput, withOwlmq } from '../connections.js';
 import { EXIT, exitCodesHelp, type ExitCode } from '../exit-codes.js';
@@ -126,14 +129,32 @@ async function audit(command: Command, io: CliIo): Promise<ExitCode> {
     const { repair, graceMs } = request;
     const options = { connection, owlmq, topics, from, repair, graceMs, checkpoint: checkpoint?.checkpoint };
     const legs = both ? mirrorLegs(options) : forwardLegs(options, forward);
+    const syncs = repair ? await offsetSyncs(connection, owlmq, topics, io) : undefined;
     try {
-      return await new AuditRun({ ...request, topics, legs, reader, owlmq, io }).run();
+      return await new AuditRun({ ...request, topics, legs, syncs, reader, owlmq, io }).run();
     } finally {
-      await legs.close();
+      await Promise.all([legs.close(), syncs?.close()]);
     }
   } finally {
     await Promise.all([reader.close(), owlmq.close()]);
   }
+}
+
+/** What repairs proves, too: where it got to is left to translations. */
+async function offsetSyncs(
+  connection: KafkaConnection,
+  owlmq: OwlmqClient,
+  topics: readonly string[],
+  io: CliIo,
+): Promise<OffsetSyncWriter> {
+  const onError = (error: Error): void => {
+    io.err(`Warning: ${error.message}\n`);
+  };
+  const clientId = 'kafka-bridge';
+  await ensureBridgeTopics(connection, clientId, 'audit').catch((error: unknown) => {
+    onError(asError(error));
+  });
+  return new OffsetSyncWriter({ connection, owlmq, clientId, topics, role: 'audit', onError });
 }
 
 function readRequest(command: Command, inputs: Inputs): AuditRequest {

@@ -2,6 +2,7 @@ import type { ForwardCheckpoint, MirrorCheckpoint } from '../../audit/checkpoint
 import { ForwardAudit } from '../../audit/forward-audit.js';
 import { MirrorAudit } from '../../audit/mirror-audit.js';
 import type { KafkaConnection } from '../../kafka/kafka-connection.js';
+import type { OffsetSyncWriter } from '../../offsets/sync-log.js';
 import type { OwlmqApi } from '../../owlmq/owlmq-api.js';
 import type { TopicOffsets } from '../../routing/routing-state.js';
 import type { CheckpointFile, StartPositions } from './checkpoint-file.js';
@@ -23,6 +24,8 @@ export interface LegAudit {
   parity: () => Record<string, TopicParity>;
   /** Offsets that were passed, of the legs that it reads; and those up to the ends. */
   progress: (ends: LegEnds) => { passed: number; left: number };
+  /** Leaves what it knows of positions to translations. */
+  note: (syncs: OffsetSyncWriter, last: boolean) => Promise<void>;
   close: () => Promise<void>;
 }
 
@@ -64,6 +67,7 @@ export function forwardLegs(
       const { positions } = audit.checkpoint;
       return { passed: between(start, positions), left: between(positions, ends.kafka) };
     },
+    note: (syncs, last) => syncs.forward(audit.checkpoint, { last }),
     close: () => audit.close(),
   };
 }
@@ -93,6 +97,7 @@ export function mirrorLegs(options: LegAuditOptions): LegAudit {
         left: between(kafka, ends.kafka) + between(owlmq, ends.owlmq),
       };
     },
+    note: (syncs, last) => syncs.mirror(audit.checkpoint, { last }),
     close: () => audit.close(),
   };
 }

@@ -1,5 +1,6 @@
 import { pause } from '../../async/bounded.js';
 import type { LogReader } from '../../kafka/log-reader.js';
+import type { OffsetSyncWriter } from '../../offsets/sync-log.js';
 import type { OwlmqApi } from '../../owlmq/owlmq-api.js';
 import type { CliIo } from '../cli-io.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
@@ -17,6 +18,8 @@ interface AuditRunOptions {
   follow: boolean;
   output: 'table' | 'json';
   checkpointFile: string | undefined;
+  /** Where to leave what is known of positions; nowhere when nothing is to be written. */
+  syncs: OffsetSyncWriter | undefined;
   reader: LogReader;
   owlmq: OwlmqApi;
   io: CliIo;
@@ -51,7 +54,7 @@ export class AuditRun {
   }
 
   async run(): Promise<ExitCode> {
-    const { legs, io, follow } = this.#options;
+    const { legs, io, follow, syncs } = this.#options;
     const ends = await this.#ends();
     const stop = new AbortController();
     const abort = new AbortController();
@@ -67,6 +70,7 @@ export class AuditRun {
         const { passed, left } = legs.progress(ends);
         complete = left === 0 && !follow;
         await this.#save(false);
+        if (syncs !== undefined) await legs.note(syncs, complete);
         this.#show(passed, left, step);
         if (!complete && passed === before) await pause(IDLE_MS, stop.signal);
       }
