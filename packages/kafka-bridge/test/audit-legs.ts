@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Kafka, logLevel, type Admin, type Producer } from 'kafkajs';
+import { vi } from 'vitest';
 import { startOwlmqLocal, type OwlmqLocal } from '../../owlmq-local/src/index.js';
 import type { KafkaConnection } from '../src/kafka/kafka-connection.js';
 import { LogReader } from '../src/kafka/log-reader.js';
@@ -67,7 +68,9 @@ export class Legs {
   /** A topic of its own on both legs. */
   async topic(partitions = 1): Promise<string> {
     const topic = `audit-test-${randomUUID()}`;
-    await this.admin.createTopics({ topics: [{ topic, numPartitions: partitions }], waitForLeaders: true });
+    // kafkajs's own wait for leaders gives up at a broker that does not know the topic yet.
+    await this.admin.createTopics({ topics: [{ topic, numPartitions: partitions }], waitForLeaders: false });
+    await vi.waitFor(() => this.reader.bounds(topic), { timeout: 15_000 });
     await this.owlmq.createTopic(topic, partitions);
     this.#topics.push(topic);
     return topic;

@@ -1,13 +1,21 @@
 import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { startOwlmqLocal } from '../../owlmq-local/src/index.js';
 import { ForwardAudit } from '../src/audit/forward-audit.js';
 import { ClusterAdmin } from '../src/kafka/cluster-admin.js';
+import { LogReader } from '../src/kafka/log-reader.js';
 import { readProvenance } from '../src/message/headers.js';
 import { allBelowUpTo, nothingBelowFrom, withSync, type Sync } from '../src/offsets/offset-syncs.js';
 import { OffsetSyncWriter, readOffsetSyncs } from '../src/offsets/sync-log.js';
 import { translateToOwlmq } from '../src/offsets/translate-to-owlmq.js';
+import type { OwlmqApi } from '../src/owlmq/owlmq-api.js';
+import { OwlmqClient } from '../src/owlmq/owlmq-client.js';
 import { ensureBridgeTopics } from '../src/routing/bridge-topics.js';
+import { RoutingWriter } from '../src/routing/routing-writer.js';
 import { Legs, messages, type TestMessage } from './audit-legs.js';
 
 describe('offset syncs', () => {
@@ -185,5 +193,106 @@ describe('translation by syncs', () => {
       }
     }
     expect([...verdicts].toSorted()).toEqual(['bounded', 'exact']);
+  });
+
+  async function inOrder(topic: string, count: number): Promise<void> {
+    const all = messages(count, { partition: 1 });
+    await legs.toKafka(topic, all);
+    await legs.toOwlmq(topic, all);
+  }
+
+  async function note(topic: string): Promise<void> {
+    const audit = auditOf(topic, 3_600_000);
+    const { writer, errors } = writerOf(topic);
+    await writer.forward((await audit.step()).checkpoint, { last: true });
+    await Promise.all([audit.close(), writer.close()]);
+    expect(errors).toEqual([]);
+  }
+
+  it('believes no syncs of a topic or an OwlMQ that was made anew', async () => {
+    const topic = await legs.topic(PARTITIONS);
+    await inOrder(topic, 5);
+    await note(topic);
+    const { reader, owlmq, connection } = legs;
+    const noted = { owlmqToKafka: [[5, 5]], kafkaToOwlmq: [[5, 5]], coveredFrom: 0 };
+    expect((await readOffsetSyncs(reader, owlmq, [topic]))[topic]?.[1]).toEqual(noted);
+
+    const folder = await mkdtemp(join(tmpdir(), 'syncs-'));
+    const server = await startOwlmqLocal({ data: folder, apiKeys: ['test-key'] });
+    const other = new OwlmqClient({ url: server.url, apiKey: 'test-key' });
+    expect(await readOffsetSyncs(reader, other, [topic])).toEqual({});
+    await other.createTopic(topic, PARTITIONS);
+    expect(await readOffsetSyncs(reader, other, [topic])).toEqual({});
+    await Promise.all([other.close(), server.close()]);
+    await rm(folder, { recursive: true });
+
+    await legs.admin.deleteTopics({ topics: [topic] });
+    await vi.waitFor(
+      async () => {
+        await legs.admin.createTopics({ topics: [{ topic, numPartitions: PARTITIONS }], waitForLeaders: false });
+        const anew = new LogReader(connection, { clientId });
+        await anew.bounds(topic).finally(() => anew.close());
+      },
+      { timeout: 15_000, interval: 200 },
+    );
+    const anew = new LogReader(connection, { clientId });
+    expect(await readOffsetSyncs(anew, owlmq, [topic])).toEqual({});
+    await anew.close();
+  });
+
+  it('notes nothing of where OwlMQ came from once it is written first', async () => {
+    const topic = await legs.topic(PARTITIONS);
+    await inOrder(topic, 5);
+    const routing = new RoutingWriter({ connection: legs.connection, clientId });
+    const state = {
+      ...{ version: 1 as const, migration: `syncs-test-${randomUUID()}`, topics: [topic], groups: [], ratio: 1 },
+      ...{ primary: 'owlmq' as const, live: 'owlmq' as const, mirror: true, shadow: 'off' as const, leaseMs: 10_000 },
+      ...{ writtenAt: new Date().toISOString(), reason: 'test' },
+    };
+    await routing.ensureTopics();
+    await routing.write({ ...state, epoch: 1 });
+    await note(topic);
+    const syncs = async () => (await readOffsetSyncs(legs.reader, legs.owlmq, [topic]))[topic]?.[1];
+    expect(await syncs()).toEqual({ owlmqToKafka: [], kafkaToOwlmq: [[5, 5]], coveredFrom: 0 });
+    // Nor on the way back, where what OwlMQ alone has may be copied to Kafka later.
+    await routing.write({ ...state, epoch: 2, primary: 'kafka', live: 'kafka' });
+    await routing.close();
+    await inOrder(topic, 3);
+    await note(topic);
+    expect(await syncs()).toMatchObject({
+      owlmqToKafka: [],
+      kafkaToOwlmq: [
+        [5, 5],
+        [8, 8],
+      ],
+    });
+  });
+
+  it('waits for the copies of the newest records, and no longer than it is told', async () => {
+    const [topic, group] = [await legs.topic(PARTITIONS), `syncs-test-${randomUUID()}`];
+    await inOrder(topic, 4);
+    const last = messages(1, { partition: 1 });
+    await legs.toKafka(topic, last);
+    const offsets = new Array<number>(PARTITIONS).fill(0);
+    await admin.setGroupOffsets(group, { [topic]: offsets });
+    const { connection, owlmq } = legs;
+    const options = { connection, groups: [group], topics: [topic] };
+    const verdict = async (api: OwlmqApi, graceMs: number) =>
+      (await translateToOwlmq({ ...options, owlmq: api, graceMs }))[0]?.partitions[1]?.verdict;
+    expect(await verdict(owlmq, 0)).toBe('refused');
+    // The copy comes once it was looked for in vain.
+    let looked = 0;
+    const slow = Object.assign(Object.create(owlmq) as OwlmqApi, {
+      lookup: async (...args: Parameters<OwlmqApi['lookup']>) => {
+        const places = await owlmq.lookup(...args);
+        if (places.includes(undefined) && looked++ === 0) await legs.toOwlmq(topic, last);
+        return places;
+      },
+      describeTopic: owlmq.describeTopic.bind(owlmq),
+      readHeads: owlmq.readHeads.bind(owlmq),
+      read: owlmq.read.bind(owlmq),
+    });
+    expect(await verdict(slow, 20_000)).toBe('exact');
+    expect(looked).toBeGreaterThan(0);
   });
 });
