@@ -285,7 +285,8 @@ describe('translation by syncs', () => {
     const slow = Object.assign(Object.create(owlmq) as OwlmqApi, {
       lookup: async (...args: Parameters<OwlmqApi['lookup']>) => {
         const places = await owlmq.lookup(...args);
-        if (places.includes(undefined) && looked++ === 0) await legs.toOwlmq(topic, last);
+        // First to find where to read, then for the missing one.
+        if (places.includes(undefined) && ++looked === 2) await legs.toOwlmq(topic, last);
         return places;
       },
       describeTopic: owlmq.describeTopic.bind(owlmq),
@@ -293,6 +294,6 @@ describe('translation by syncs', () => {
       read: owlmq.read.bind(owlmq),
     });
     expect(await verdict(slow, 20_000)).toBe('exact');
-    expect(looked).toBeGreaterThan(0);
+    expect(looked).toBeGreaterThan(1);
   });
 });
