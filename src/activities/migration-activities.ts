@@ -54,8 +54,11 @@ export interface MigrationActivities {
   proveLeg(request: { migration: string; leg: 'kafka' | 'owlmq' }): Promise<{ roundTripMs: number }>;
   /** Translates the groups' positions from one leg to the other, imports them and reads them back. */
   moveOffsets(request: MoveOffsetsRequest): Promise<OffsetMove[]>;
-  /** Sets Kafka positions that were translated earlier: the way back when OwlMQ is dead. */
-  restoreKafkaOffsets(request: { groups: Record<string, TopicOffsets> }): Promise<void>;
+  /**
+   * Sets the Kafka positions that were noted last, or the given ones where none was or these are further: the way back
+   * when OwlMQ is dead.
+   */
+  restoreKafkaOffsets(request: RestoreKafkaOffsetsRequest): Promise<RestoredOffsets>;
 }
 
 /** Something found before the start. `input` findings are cured by other input, `state` ones by acting on a system. */
@@ -346,7 +349,7 @@ export interface WarmReport {
    * that failed.
    */
   positions: GroupPosition[] | null;
-  /** ISO time of that translation. */
+  /** ISO time of the look at OwlMQ's commits. */
   positionsAt: string | null;
   /** Why a rollback would not be possible now; empty when it is. */
   rollbackBlockers: string[];
@@ -357,6 +360,22 @@ export interface GroupPosition {
   topic: string;
   partition: number;
   offset: number;
+}
+
+export interface RestoreKafkaOffsetsRequest {
+  migration: string;
+  /** Kafka offsets of the cutover's fence. */
+  fence: TopicOffsets;
+  /** Positions that are known without the notes, by group. */
+  groups: Record<string, TopicOffsets>;
+}
+
+/** What positions were set, and what it costs. */
+export interface RestoredOffsets {
+  /** Records of Kafka behind the positions, over all groups: no more messages than these come again. */
+  redeliveriesAtMost: number;
+  /** ISO time of the notes; null when there were none. */
+  positionsAt: string | null;
 }
 
 export interface ReadinessRequest {

@@ -1,11 +1,15 @@
 import {
+  cutoverId,
   importToKafka,
   importToOwlmq,
   mergeMirrorCheckpoints,
   OffsetsRefusedError,
+  readLastPositions,
   translateToKafka,
   translateToOwlmq,
+  type KafkaPosition,
   type MirrorCheckpoint,
+  type TopicOffsets,
 } from '@owlmq/kafka-bridge/operations';
 import { ApplicationFailure } from '@temporalio/activity';
 import type { Dependencies } from './dependencies.js';
@@ -16,7 +20,7 @@ import type { MigrationActivities, OffsetMove } from './migration-activities.js'
 export function offsetActivities(
   dependencies: Dependencies,
 ): Pick<MigrationActivities, 'moveOffsets' | 'restoreKafkaOffsets'> {
-  const { kafka: connection, owlmq, admin } = dependencies;
+  const { kafka: connection, owlmq, admin, reader } = dependencies;
   return {
     moveOffsets: ({ direction, topics, groups, fences, audited, reset }) =>
       withHeartbeat<OffsetMove[], undefined>(async ({ signal }) => {
@@ -58,8 +62,33 @@ export function offsetActivities(
         return moves;
       }),
 
-    restoreKafkaOffsets: async ({ groups }) => {
-      for (const [group, offsets] of Object.entries(groups)) await admin.setGroupOffsets(group, offsets);
+    restoreKafkaOffsets: async ({ migration, fence, groups }) => {
+      const noted = await readLastPositions(reader, migration, cutoverId(fence));
+      const furthest = furthestOf(groups, noted.positions);
+      let redeliveriesAtMost = 0;
+      for (const [group, offsets] of Object.entries(furthest)) {
+        await admin.setGroupOffsets(group, offsets);
+        for (const [topic, positions] of Object.entries(offsets)) {
+          const ends = await reader.ends(topic);
+          for (const [partition, offset] of positions.entries())
+            redeliveriesAtMost += (ends[partition] ?? offset) - offset;
+        }
+      }
+      return { redeliveriesAtMost, positionsAt: noted.at ?? null };
     },
   };
+}
+
+/** Neither is above what a group has consumed: the higher one loses nothing, and delivers less again. */
+function furthestOf(
+  groups: Readonly<Record<string, TopicOffsets>>,
+  noted: readonly KafkaPosition[],
+): Record<string, TopicOffsets> {
+  const furthest = structuredClone(groups);
+  for (const { group, topic, partition, offset } of noted) {
+    const offsets = furthest[group]?.[topic];
+    const known = offsets?.[partition];
+    if (offsets !== undefined && known !== undefined && offset > known) offsets[partition] = offset;
+  }
+  return furthest;
 }

@@ -1,10 +1,12 @@
 import { ApplicationFailure, log } from '@temporalio/activity';
 import {
   comparisonId,
+  cutoverId,
   observationEnds,
   ObservationComparison,
   ObservationsReplacedError,
   pause,
+  PositionWriter,
   translateToKafka,
   VerdictWriter,
   type ComparisonCheckpoint,
@@ -29,7 +31,7 @@ import type {
 } from './migration-activities.js';
 
 /** Time between two translations of positions while warm: what a rollback with OwlMQ dead may deliver again. */
-const POSITIONS_EVERY_MS = 30_000;
+const POSITIONS_EVERY_MS = 10_000;
 /** Short: the warm watch tells at once that a system is away, and looks again by itself. */
 const RETRY_FOR_MS = 2_000;
 /** Unmatched observations that all parts of a comparison hold: their checkpoints together are below 1 MB. */
@@ -108,6 +110,7 @@ export function watchActivities(
       withHeartbeat<WarmReport, WarmDetails>(async ({ signal, resumed, record }) => {
         const run = new MirrorRun(dependencies, request, resumed?.audit, RETRY_FOR_MS);
         const syncs = offsetSyncWriter(dependencies, request);
+        const noted = positionWriter(dependencies, request);
         let details: WarmDetails = resumed ?? { audit: run.checkpoint, positions: null, positionsAt: null };
         let blockers: string[] = [];
         let positionsDue = 0;
@@ -120,10 +123,12 @@ export function watchActivities(
               details = { ...details, audit: (await run.step({ maxMs: STEP_MS })).checkpoint };
               await syncs.mirror(details.audit);
               if (last || performance.now() >= positionsDue) {
+                const at = new Date();
                 const { positions, refused } = await kafkaPositions(dependencies, request, details.audit);
+                await noted.write(positions, at);
                 positionsDue = performance.now() + POSITIONS_EVERY_MS;
                 blockers = refused;
-                if (refused.length === 0) details = { ...details, positions, positionsAt: new Date().toISOString() };
+                if (refused.length === 0) details = { ...details, positions, positionsAt: at.toISOString() };
               }
               blockers = [...blockers.filter((text) => !text.startsWith(UNREACHABLE)), ...degradedMirrors(request)];
             } catch (error) {
@@ -144,7 +149,7 @@ export function watchActivities(
             await pause(PAUSE_MS, signal);
           }
         } finally {
-          await Promise.all([run.close(), syncs.close()]);
+          await Promise.all([run.close(), syncs.close(), noted.close()]);
         }
       }),
   };
@@ -158,6 +163,20 @@ export function watchActivities(
       )
       .map(({ report }) => `publisher ${report.instance} does not reach Kafka`);
   }
+}
+
+/** Where a rollback finds them that comes when both OwlMQ and this worker are gone. */
+function positionWriter({ kafka }: Dependencies, { migration, from, partitions }: WatchWarmRequest): PositionWriter {
+  return new PositionWriter({
+    connection: kafka,
+    clientId: `owlmq-migration-${migration}`,
+    migration,
+    cutover: cutoverId(from.kafka),
+    part: partitions === undefined ? 'all' : JSON.stringify(partitions),
+    onError: (error) => {
+      log.warn('positions of the groups could not be noted', { error });
+    },
+  });
 }
 
 function verdictWriter({ kafka }: Dependencies, request: WatchSoakRequest): VerdictWriter {

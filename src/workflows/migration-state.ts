@@ -173,7 +173,14 @@ export interface MigrationState {
   /** Set before publishers are told to stop writing to Kafka: from there on there is no way back. */
   decommissioned?: boolean;
   paused?: Request;
-  rollback?: Request & { redeliveries?: number; from?: Phase; publisherHoldMs?: number; audits?: AuditShard[] };
+  rollback?: Request & {
+    redeliveries?: number;
+    /** Where OwlMQ was dead: no more messages than these come again, over all groups. */
+    redeliveriesAtMost?: number;
+    from?: Phase;
+    publisherHoldMs?: number;
+    audits?: AuditShard[];
+  };
   /** `noise`: to go on with the ramp whatever was measured. */
   approved: { cutover: boolean; decommission: boolean; noise?: boolean };
   blocked?: Blocked;

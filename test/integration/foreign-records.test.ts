@@ -231,6 +231,20 @@ describe('records of a plain kafkajs producer', () => {
     for (const group of groups)
       expect(await admin.groupOffsets(group, { [topic]: 1 })).toEqual({ [topic]: [written - 3] });
     await expectEachOnce();
+
+    // With OwlMQ dead: from where groups were when it last answered, which the warm period has noted.
+    await step(() => steps.watchWarm({ ...common, groups: [...groups], from: fences, sliceMs: 500 }));
+    const begin = Object.fromEntries(groups.map((group) => [group, { [topic]: [0] }]));
+    const since = (fence: TopicOffsets) => steps.restoreKafkaOffsets({ migration, fence, groups: begin });
+    expect(await since(fences.kafka)).toEqual({
+      redeliveriesAtMost: 3 * groups.length,
+      positionsAt: expect.stringMatching(/^20/) as unknown,
+    });
+    for (const group of groups)
+      expect(await admin.groupOffsets(group, { [topic]: 1 })).toEqual({ [topic]: [written - 3] });
+    // What was noted after another cutover does not count.
+    const another = { [topic]: [1] };
+    expect(await since(another)).toEqual({ redeliveriesAtMost: written * groups.length, positionsAt: null });
   });
 
   async function committed(group: string): Promise<number | undefined> {

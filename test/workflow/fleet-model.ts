@@ -262,8 +262,8 @@ export class FleetModel implements steps.MigrationActivities {
     return Promise.resolve(groups.map((group) => ({ group, exact: 2, bounded: 0, redeliveries: 0 })));
   }
 
-  restoreKafkaOffsets(): Promise<void> {
-    return Promise.resolve();
+  restoreKafkaOffsets(): Promise<steps.RestoredOffsets> {
+    return Promise.resolve({ redeliveriesAtMost: 12, positionsAt: null });
   }
 
   /** A slice of a watch: over when its time is, or when it is cancelled. */

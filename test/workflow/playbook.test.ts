@@ -426,9 +426,10 @@ describe('rollback', onSkippedTime, () => {
         },
       },
       async (handle) => {
-        expect((await handle.result()).phase).toBe('rolled-back');
+        expect(await handle.result()).toMatchObject({ phase: 'rolled-back', rollback: { redeliveriesAtMost: 12 } });
         expect(model.named('moveOffsets').length).toBe(1);
         expect(model.named('restoreKafkaOffsets')[0]?.argument).toMatchObject({
+          fence: expect.anything() as unknown,
           groups: { payments: { orders: [7, 8] } },
         });
       },

@@ -30,6 +30,13 @@ export {
 } from './audit/mirror-audit.js';
 export { parityRates, type FiguresByTopic, type LegRate, type Parity } from './audit/parity.js';
 export { importToKafka, importToOwlmq, OffsetsRefusedError, type ImportReport } from './offsets/import.js';
+export {
+  cutoverId,
+  PositionWriter,
+  readLastPositions,
+  type KafkaPosition,
+  type LastPositions,
+} from './offsets/position-log.js';
 export { OffsetSyncWriter, readOffsetSyncs, type OffsetSyncWriterOptions } from './offsets/sync-log.js';
 export type { OffsetSyncs } from './offsets/offset-syncs.js';
 export type { GroupTranslation, TranslateOptions } from './offsets/translate-options.js';

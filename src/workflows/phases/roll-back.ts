@@ -154,12 +154,15 @@ async function restoreLastPositions(migration: Migration, fences: Fences): Promi
   // Every group had consumed Kafka up to the drain: with no checkpoint since, they begin there.
   const drained = state.cutover.drained ?? fences.kafka;
   const positions = state.warm?.positions ?? Object.fromEntries(plan.groups.map((group) => [group, drained]));
-  await migration.step('group positions', 'Stop every Kafka consumer of the groups.', () =>
+  const restored = await migration.step('group positions', 'Stop every Kafka consumer of the groups.', () =>
     restoreKafkaOffsets.executeWithOptions({ summary: 'set the last known positions, read back' }, [
-      { groups: positions },
+      { migration: migration.name, fence: fences.kafka, groups: positions },
     ]),
   );
-  migration.note(`positions as of ${state.warm?.positionsAt ?? state.cutover.journaledAt ?? 'the cutover'}`);
+  const { redeliveriesAtMost, positionsAt } = restored;
+  if (state.rollback !== undefined) state.rollback.redeliveriesAtMost = redeliveriesAtMost;
+  const since = positionsAt ?? state.warm?.positionsAt ?? state.cutover.journaledAt ?? 'the cutover';
+  migration.note(`positions as of ${since}: at most ${redeliveriesAtMost} messages come again`);
 }
 
 async function routeToKafka(migration: Migration): Promise<void> {

@@ -1,6 +1,7 @@
 import { backoffMs, bounded } from '../async/bounded.js';
 import { rootMessages } from '../async/causes.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { sendKeyed } from '../kafka/keyed-records.js';
 import type { LogCallOptions, LogReader } from '../kafka/log-reader.js';
 import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
 import { ensureBridgeTopics } from '../routing/bridge-topics.js';
@@ -31,8 +32,6 @@ const WRITE_AGAIN_MS = 30_000;
 const WRITE_TIMEOUT_MS = 5_000;
 const TOPIC_TIMEOUT_MS = 10_000;
 const LONGEST_PAUSE_MS = 30_000;
-/** Well below what a broker takes by default: samples of many fields in many groups are not refused together. */
-const MAX_REQUEST_CHARS = 250_000;
 
 /**
  * Writes what a comparison has found where a person can read it with nothing but Kafka. What is written is a function
@@ -93,9 +92,9 @@ export class VerdictWriter {
             new Error(`Kafka did not say within ${TOPIC_TIMEOUT_MS} ms whether there is a topic ${VERDICTS_TOPIC}.`),
         );
       }
-      for (const messages of requests(verdictRecords(this.#options, report))) {
-        await this.#producer.sendBatch({ topicMessages: [{ topic: VERDICTS_TOPIC, messages }] }, WRITE_TIMEOUT_MS);
-      }
+      const records = verdictRecords(this.#options, report);
+      const keyed = records.map((record) => ({ key: verdictKey(record), value: JSON.stringify(record) }));
+      await sendKeyed(this.#producer, VERDICTS_TOPIC, keyed, WRITE_TIMEOUT_MS);
       this.#failures = 0;
       this.#problem = undefined;
       return true;
@@ -108,28 +107,6 @@ export class VerdictWriter {
       return false;
     }
   }
-}
-
-interface Message {
-  key: string;
-  value: string;
-  partition: number;
-}
-
-function* requests(records: readonly VerdictRecord[]): Generator<Message[]> {
-  let messages: Message[] = [];
-  let chars = 0;
-  for (const record of records) {
-    const value = JSON.stringify(record);
-    if (messages.length > 0 && chars + value.length > MAX_REQUEST_CHARS) {
-      yield messages;
-      messages = [];
-      chars = 0;
-    }
-    messages.push({ key: verdictKey(record), value, partition: 0 });
-    chars += value.length;
-  }
-  if (messages.length > 0) yield messages;
 }
 
 function verdictRecords(

@@ -5,6 +5,7 @@ import { eachLimited } from '../audit/each-limited.js';
 import { throwAll } from '../audit/audit-errors.js';
 import { ownedPartitions } from '../audit/partitions.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { sendKeyed } from '../kafka/keyed-records.js';
 import { LogReader, UnknownTopicError, type LogCallOptions } from '../kafka/log-reader.js';
 import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
 import { HEADER } from '../message/headers.js';
@@ -41,7 +42,6 @@ const RETRY_FOR_MS = 2_000;
 /** The record by which a log is known again must not be older than its retention. */
 const KNOWN_FOR_MS = 60_000;
 const AT_ONCE = 8;
-const MAX_REQUEST_CHARS = 250_000;
 
 /** What an audit adds to what is known of a partition. */
 interface Note {
@@ -253,20 +253,8 @@ export class OffsetSyncWriter {
   }
 
   async #write(records: readonly SyncRecord[]): Promise<void> {
-    let messages: { key: string; value: string; partition: number }[] = [];
-    let chars = 0;
-    const send = async (): Promise<void> => {
-      if (messages.length === 0) return;
-      await this.#producer.sendBatch({ topicMessages: [{ topic: SYNCS_TOPIC, messages }] }, WRITE_TIMEOUT_MS);
-      [messages, chars] = [[], 0];
-    };
-    for (const record of records) {
-      const value = JSON.stringify(record);
-      if (chars + value.length > MAX_REQUEST_CHARS) await send();
-      messages.push({ key: syncKey(record), value, partition: 0 });
-      chars += value.length;
-    }
-    await send();
+    const keyed = records.map((record) => ({ key: syncKey(record), value: JSON.stringify(record) }));
+    await sendKeyed(this.#producer, SYNCS_TOPIC, keyed, WRITE_TIMEOUT_MS);
     for (const record of records) this.#records?.set(syncKey(record), record);
   }
 }

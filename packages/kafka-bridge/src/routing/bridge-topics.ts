@@ -7,6 +7,7 @@ import { ClusterAdmin } from '../kafka/cluster-admin.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { LogReader, UnknownTopicError } from '../kafka/log-reader.js';
 import { MEMBERS_TOPIC } from '../members/member-report.js';
+import { POSITIONS_TOPIC } from '../offsets/position-log.js';
 import { SYNCS_TOPIC } from '../offsets/sync-record.js';
 
 const VISIBLE_WITHIN_MS = 10_000;
@@ -65,6 +66,11 @@ const bridgeTopics: readonly {
   },
   {
     topic: VERDICTS_TOPIC,
+    for: ['worker'],
+    configs: { ...BROKER_TIME, ...COMPACTED_SOON, 'cleanup.policy': 'compact' },
+  },
+  {
+    topic: POSITIONS_TOPIC,
     for: ['worker'],
     configs: { ...BROKER_TIME, ...COMPACTED_SOON, 'cleanup.policy': 'compact' },
   },

@@ -1,0 +1,151 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { rootMessages } from '../async/causes.js';
+import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { sendKeyed } from '../kafka/keyed-records.js';
+import { UnknownTopicError, type LogCallOptions, type LogReader } from '../kafka/log-reader.js';
+import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
+import type { TopicOffsets } from '../routing/routing-state.js';
+
+/**
+ * Kafka topic (compacted, one partition) of where groups that consume from OwlMQ would go on in Kafka. It is what a way
+ * back goes by when OwlMQ is dead.
+ */
+export const POSITIONS_TOPIC = 'owlmq-bridge.positions';
+
+const positionRecordSchema = z.strictObject({
+  version: z.literal(1),
+  migration: z.string(),
+  group: z.string(),
+  /** Which of the partitions these are, for the key: a watch may be shared by several. */
+  part: z.string(),
+  /** Which cutover they follow, see `cutoverId`: positions of an earlier one would be far behind. */
+  cutover: z.string(),
+  positions: z.array(z.tuple([z.string(), z.int().nonnegative(), z.int().nonnegative()])),
+  /** ISO time of the look at OwlMQ's commits, by the worker's clock. */
+  at: z.string(),
+});
+type PositionRecord = z.infer<typeof positionRecordSchema>;
+
+/** Where a group would go on in Kafka. */
+export interface KafkaPosition {
+  group: string;
+  topic: string;
+  partition: number;
+  offset: number;
+}
+
+/** What is known of a migration's groups. */
+export interface LastPositions {
+  /** Of each group and partition the highest that was noted; none was ever above the true one. */
+  positions: KafkaPosition[];
+  /** ISO time of the oldest of the last notes: all groups were at least there then. Undefined without notes. */
+  at: string | undefined;
+}
+
+/** The positions could not be written: a way back without OwlMQ would go by older ones. */
+class PositionsNotWrittenError extends Error {
+  override readonly name = 'PositionsNotWrittenError';
+}
+
+const WRITE_TIMEOUT_MS = 5_000;
+
+/** Names a cutover by the Kafka offsets of its fence. */
+export function cutoverId(fence: TopicOffsets): string {
+  const topics = Object.entries(fence).sort(([one], [other]) => (one < other ? -1 : 1));
+  return createHash('sha256').update(JSON.stringify(topics)).digest('base64url').slice(0, 16);
+}
+
+/** Writes where groups would go on in Kafka, again and again while OwlMQ answers. */
+export class PositionWriter {
+  readonly #options: { migration: string; cutover: string; part: string; onError: (error: Error) => void };
+  readonly #producer: ReplaceableProducer;
+
+  constructor(options: {
+    connection: KafkaConnection;
+    clientId: string;
+    migration: string;
+    /** See `cutoverId`. */
+    cutover: string;
+    /** Name of the partitions that are looked at. */
+    part: string;
+    /** Told of each write that failed. */
+    onError: (error: Error) => void;
+  }) {
+    this.#options = options;
+    this.#producer = new ReplaceableProducer(options);
+  }
+
+  /** Never rejects, and is bounded in time. */
+  async write(positions: readonly KafkaPosition[], at: Date): Promise<void> {
+    const { migration, cutover, part, onError } = this.#options;
+    const groups = new Map<string, PositionRecord>();
+    for (const { group, topic, partition, offset } of positions) {
+      const head = { version: 1 as const, migration, group, part, cutover, at: at.toISOString() };
+      const record = groups.get(group) ?? { ...head, positions: [] };
+      record.positions.push([topic, partition, offset]);
+      groups.set(group, record);
+    }
+    const records = [...groups.values()].map((record) => ({
+      key: JSON.stringify([migration, record.group, part]),
+      value: JSON.stringify(record),
+    }));
+    try {
+      await sendKeyed(this.#producer, POSITIONS_TOPIC, records, WRITE_TIMEOUT_MS);
+    } catch (error) {
+      this.#producer.abandon();
+      const problem = `Positions of the groups cannot be written to ${POSITIONS_TOPIC}: ${rootMessages(error).join('; ')}`;
+      onError(new PositionsNotWrittenError(problem, { cause: error }));
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#producer.close();
+  }
+}
+
+/**
+ * Reads where the groups of a migration would go on in Kafka.
+ *
+ * @param cutover which cutover they must follow; by default the one that was noted last.
+ * @throws {LogUnavailableError}
+ */
+export async function readLastPositions(
+  reader: LogReader,
+  migration: string,
+  cutover?: string,
+  call: LogCallOptions = {},
+): Promise<LastPositions> {
+  const records: PositionRecord[] = [];
+  try {
+    for await (const { value } of reader.readToEnd(POSITIONS_TOPIC, 0, 'begin', call)) {
+      const record = decode(value);
+      if (record?.migration === migration) records.push(record);
+    }
+  } catch (error) {
+    if (!(error instanceof UnknownTopicError)) throw error;
+  }
+  const wanted = cutover ?? records.at(-1)?.cutover;
+  const last = new Map<string, PositionRecord>();
+  const highest = new Map<string, KafkaPosition>();
+  for (const record of records) {
+    if (record.cutover !== wanted) continue;
+    const { group, part } = record;
+    last.set(JSON.stringify([group, part]), record);
+    for (const [topic, partition, offset] of record.positions) {
+      const key = JSON.stringify([group, topic, partition]);
+      if (offset >= (highest.get(key)?.offset ?? 0)) highest.set(key, { group, topic, partition, offset });
+    }
+  }
+  const [oldest] = [...last.values()].map(({ at }) => at).sort();
+  return { positions: [...highest.values()], at: oldest };
+}
+
+function decode(value: Buffer | null): PositionRecord | undefined {
+  if (value === null) return undefined;
+  try {
+    return positionRecordSchema.safeParse(JSON.parse(value.toString())).data;
+  } catch {
+    return undefined;
+  }
+}
