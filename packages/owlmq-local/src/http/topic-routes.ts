@@ -75,7 +75,7 @@ export const topicRoutes: Routes = (app, context) => {
       run = read();
     }
     reply.header('owlmq-end-offset', log.endOffset(topic, partition)).header('vary', 'accept');
-    if (headers.accept?.includes(HEADS_MEDIA_TYPE) === true) {
+    if (prefersHeads(headers.accept ?? '')) {
       return reply.type(HEADS_MEDIA_TYPE).send(encodeHeads(run.slices, run.count, textParameter(query, 'header')));
     }
     return reply.type(RECORDS_MEDIA_TYPE).send(Buffer.concat([bodyHead(run.count), ...run.slices]));
@@ -85,6 +85,18 @@ export const topicRoutes: Routes = (app, context) => {
     return { offsets: log.offsetsForTime(nameParameter(params, 'topic'), integerParameter(query, 'time')) };
   });
 };
+
+/** Whether an `Accept` gives heads a higher quality than records. Heads that nothing names are not wanted. */
+function prefersHeads(accept: string): boolean {
+  const qualities = new Map<string, number>();
+  for (const item of accept.split(',')) {
+    const [type = '', ...parameters] = item.split(';').map((part) => part.trim().toLowerCase());
+    const quality = parameters.find((parameter) => parameter.startsWith('q='))?.slice(2);
+    qualities.set(type, quality === undefined ? 1 : Number(quality));
+  }
+  const records = qualities.get(RECORDS_MEDIA_TYPE) ?? qualities.get('*/*') ?? 0;
+  return (qualities.get(HEADS_MEDIA_TYPE) ?? 0) > records;
+}
 
 function framesOf(body: Buffer): Frame[] {
   try {
