@@ -7,6 +7,7 @@ import {
   AuditRepairError,
   LogReadStalledError,
 } from '../audit/audit-errors.js';
+import { NoOwlmqError, PrefixTakenError } from '../contract-check/recognise.js';
 import { LogUnavailableError, OffsetOutOfRangeError, UnknownTopicError } from '../kafka/log-reader.js';
 import { KafkaConnectError } from '../kafka/replaceable-producer.js';
 import { RosterUnavailableError } from '../members/member-roster.js';
@@ -39,6 +40,8 @@ const known: readonly [ErrorClass, ExitCode][] = [
   [UnknownTopicError, EXIT.refused],
   [OffsetOutOfRangeError, EXIT.refused],
   [OwlmqNotFoundError, EXIT.refused],
+  [PrefixTakenError, EXIT.refused],
+  [NoOwlmqError, EXIT.unreachable],
   [OwlmqConfigError, EXIT.input],
   [OwlmqError, EXIT.unreachable],
   [LogUnavailableError, EXIT.unreachable],

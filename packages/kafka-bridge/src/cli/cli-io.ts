@@ -8,8 +8,8 @@ export interface CliIo {
   err: (text: string) => void;
   /** Width of the terminal that results go to; undefined when they go elsewhere. */
   readonly columns: number | undefined;
-  /** Asks a person and resolves with the answer; undefined when there is nobody to ask. */
-  readonly ask: ((question: string) => Promise<string>) | undefined;
+  /** Asks a person and resolves with the answer, empty once the signal is aborted; undefined when there is nobody to ask. */
+  readonly ask: ((question: string, signal?: AbortSignal) => Promise<string>) | undefined;
   /** Calls the listener at each Ctrl-C. Returns a function that ends it. */
   onInterrupt: (listener: () => void) => () => void;
   /** How long to wait for a Kafka that does not answer at once, ms (default: half a minute). */
@@ -42,12 +42,16 @@ export function processIo(): CliIo {
 }
 
 /** Ctrl-C and Ctrl-D answer with nothing. */
-async function askOnTerminal(question: string): Promise<string> {
+async function askOnTerminal(question: string, signal?: AbortSignal): Promise<string> {
   const ended = new AbortController();
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const close = (): void => {
+    terminal.close();
+  };
   terminal.once('close', () => {
     ended.abort();
   });
+  signal?.addEventListener('abort', close);
   try {
     return await terminal.question(question, { signal: ended.signal });
   } catch (error) {
@@ -55,6 +59,7 @@ async function askOnTerminal(question: string): Promise<string> {
     process.stderr.write('\n');
     return '';
   } finally {
+    signal?.removeEventListener('abort', close);
     terminal.close();
   }
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { addAudit } from './audit/command.js';
+import { addCheckOwlmq } from './check-owlmq/command.js';
 import { failureOf } from './cli-error.js';
 import type { CliIo } from './cli-io.js';
 import { addDiscrepancies } from './discrepancies/command.js';
@@ -45,6 +46,7 @@ Examples:
   kafka-bridge routing set migrate-orders --help    break-glass, with Temporal down
   kafka-bridge audit --topics orders.created        does OwlMQ have every copy?
   kafka-bridge discrepancies list --migration …     what did shadows do otherwise, and why?
+  kafka-bridge check-owlmq --owlmq-url https://…    does this endpoint keep the OwlMQ contract?
 
 Connections come from flags or the environment; those of the worker are understood: KAFKA_BROKERS, KAFKA_TLS…, KAFKA_SASL_…,
 OWLMQ_URL, OWLMQ_API_KEY. Every command has --help, with its exit codes.`,
@@ -54,6 +56,7 @@ OWLMQ_URL, OWLMQ_API_KEY. Every command has --help, with its exit codes.`,
   addSet(routing, io, end);
   addAudit(program, io, end);
   addDiscrepancies(program, io, end);
+  addCheckOwlmq(program, io, end);
   return program;
 }
 

@@ -435,7 +435,12 @@ function memberPath(group: string, memberId: string): string {
   return `${groupPath(group)}/members/${encodeURIComponent(memberId)}`;
 }
 
-function parseUrl(text: string | undefined): URL {
+/**
+ * The address of an OwlMQ.
+ *
+ * @throws {OwlmqConfigError} when it is missing or cannot be one.
+ */
+export function parseUrl(text: string | undefined): URL {
   if (text === undefined || text === '')
     throw new OwlmqConfigError('No OwlMQ address: set OWLMQ_URL, for example http://127.0.0.1:8686');
   const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -450,7 +455,12 @@ function parseUrl(text: string | undefined): URL {
   return url;
 }
 
-function parseKey(key: string | undefined): string {
+/**
+ * An API key that can stand in a header.
+ *
+ * @throws {OwlmqConfigError} when it is missing or cannot be one.
+ */
+export function parseKey(key: string | undefined): string {
   if (key === undefined || key === '') throw new OwlmqConfigError('No OwlMQ API key: set OWLMQ_API_KEY');
   // Anything else could not stand in a header. The key itself is not shown.
   if (!/^[\x21-\x7e]+$/.test(key))
