@@ -1,5 +1,6 @@
-import { encodeRecords, scanFrames, type RecordToFrame } from '../../contract/index.js';
+import { encodeRecords, type RecordToFrame } from '../../contract/index.js';
 import type { Check } from '../check.js';
+import { malformedBodies } from '../malformed-bodies.js';
 import { topicSchema, type ReadRecord } from '../answers.js';
 import { describeTopic, publish, publishBody } from '../requests.js';
 import type { Trial } from '../trial.js';
@@ -298,47 +299,4 @@ async function comeBack(trial: Trial, topic: string, sent: RecordToFrame[]): Pro
 /** Offset of an accepted entry, type of a refused one. */
 function outcomeOf(result: { ok: true; offset: number } | { ok: false; type: string }): number | string {
   return result.ok ? result.offset : result.type;
-}
-
-/** Bodies that break the layout, each in one way. */
-function malformedBodies(record: () => RecordToFrame): [string, Buffer][] {
-  /** Two sound records, changed by a function that is told where the second one is. */
-  const changed = (
-    change: (body: Buffer, second: { start: number; idStart: number; idEnd: number }) => Buffer | void,
-  ): Buffer => {
-    const body = encodeRecords([record(), record()]);
-    const second = scanFrames(body)[1];
-    if (second === undefined) throw new Error('Two records were encoded.');
-    return change(body, second) ?? body;
-  };
-  const without = (body: Buffer, start: number, end: number): Buffer =>
-    Buffer.concat([body.subarray(0, start), body.subarray(end)]);
-  return [
-    ['no bytes', Buffer.alloc(0)],
-    ['another magic', changed((body) => void body.writeUInt32BE(0x4f574c02, 0))],
-    ['a count of one more', changed((body) => void body.writeUInt32BE(3, 4))],
-    ['a count of one less', changed((body) => void body.writeUInt32BE(1, 4))],
-    ['a byte behind the last record', changed((body) => Buffer.concat([body, Buffer.alloc(1)]))],
-    ['the last byte missing', changed((body) => body.subarray(0, -1))],
-    [
-      'a length beyond the body',
-      changed((body, { start }) => void body.writeUInt32BE(body.readUInt32BE(start) + 1, start)),
-    ],
-    [
-      'a length that is too short',
-      changed((body, { start }) => void body.writeUInt32BE(body.readUInt32BE(start) - 1, start)),
-    ],
-    ['a negative time', changed((body, { start }) => void body.writeInt32BE(-1, start + 16))],
-    [
-      'an id without bytes',
-      changed((body, { start, idStart, idEnd }) => {
-        body.writeUInt16BE(0, idStart - 2);
-        body.writeUInt32BE(body.readUInt32BE(start) - (idEnd - idStart), start);
-        return without(body, idStart, idEnd);
-      }),
-    ],
-    ['an id that is not UTF-8', changed((body, { idStart }) => void body.writeUInt8(0xff, idStart))],
-    ['a key length of -2', changed((body, { idEnd }) => void body.writeInt32BE(-2, idEnd))],
-    ['a key longer than the record', changed((body, { idEnd }) => void body.writeInt32BE(1_000_000, idEnd))],
-  ];
 }

@@ -186,7 +186,7 @@ async function writeUntilItStops(writer: Trial, { topic, busy, acknowledged }: B
       if (place !== undefined) acknowledged.push({ record, offset: place.offset });
     } catch (error) {
       // It stops: with a broken connection, or with 503 that says so. What was under way may or may not be there.
-      if (error instanceof NoAnswerError || error instanceof ContractBrokenError || signal.aborted) return;
+      if (error instanceof NoAnswerError || error instanceof ContractBrokenError || error === signal.reason) return;
       throw error;
     }
     // A person may take minutes.

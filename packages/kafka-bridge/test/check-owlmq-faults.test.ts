@@ -1,0 +1,79 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startOwlmqLocal, type OwlmqLocal } from '../../owlmq-local/src/index.js';
+import type { ContractReport } from '../src/cli/check-owlmq/report.js';
+import { BrokenOwlmq } from './broken-owlmq.js';
+import { runHere } from './cli-harness.js';
+import { plantedFaults } from './owlmq-faults.js';
+
+const KEY = 'test-key';
+/** Small ones, so that trying them is quick. */
+const limits = { maxBatchRecords: 200, maxBatchBytes: 64_000, maxRecordBytes: 16_000, maxLookupIds: 100 };
+
+let folder: string;
+let server: OwlmqLocal;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'check-owlmq-faults-'));
+  server = await startOwlmqLocal({ data: join(folder, 'data'), apiKeys: [KEY], limits });
+});
+
+afterAll(async () => {
+  await server.close();
+  await rm(folder, { recursive: true });
+});
+
+describe('check-owlmq catches a server that', () => {
+  it.concurrent.each(plantedFaults.map((fault) => [fault.what, fault] as const))('%s', async (_what, fault) => {
+    const state = { restarted: false };
+    const own = fault.restarts === true ? await OwnServer.start(fault.what) : undefined;
+    const broken = await BrokenOwlmq.to(own?.url ?? server.url, fault.make(state), async () => {
+      state.restarted = true;
+      return (await own?.restart()) ?? server.url;
+    });
+    try {
+      const connection = ['--owlmq-url', broken.url, '--owlmq-api-key', KEY];
+      const restart = own === undefined ? [] : ['--restart-command', broken.restartCommand];
+      const { code, out, err } = await runHere(['check-owlmq', '--output', 'json', ...connection, ...restart]);
+      expect(out, err).not.toBe('');
+      const { checks } = JSON.parse(out) as ContractReport;
+      const found = checks.filter(({ result }) => result === 'broken');
+      expect(found.map(({ name, seen }) => `${name}: ${seen}`)).toEqual(
+        fault.broken.map((name) => expect.stringMatching(new RegExp(`^${name}: .`, 's')) as string),
+      );
+      expect(code).toBe(3);
+    } finally {
+      await broken.close();
+      await own?.stop();
+    }
+  });
+});
+
+/** A server of its own for a fault that needs a restart. */
+class OwnServer {
+  static async start(name: string): Promise<OwnServer> {
+    const data = join(folder, name.replaceAll(' ', '-'));
+    return new OwnServer(data, await startOwlmqLocal({ data, apiKeys: [KEY], limits }));
+  }
+
+  private constructor(
+    private readonly data: string,
+    private server: OwlmqLocal,
+  ) {}
+
+  get url(): string {
+    return this.server.url;
+  }
+
+  async restart(): Promise<string> {
+    await this.server.close();
+    this.server = await startOwlmqLocal({ data: this.data, apiKeys: [KEY], limits });
+    return this.server.url;
+  }
+
+  async stop(): Promise<void> {
+    await this.server.close();
+  }
+}
