@@ -96,7 +96,7 @@ export class BrokenOwlmq {
     const text = query.toString();
     const answer = await this.#agent.request({
       ...{ origin: this.target, path: text === '' ? path : `${path}?${text}`, headers, signal },
-      method: method as 'GET',
+      method: method,
       ...(body.length === 0 ? {} : { body }),
     });
     const kept = Object.entries(answer.headers).filter(

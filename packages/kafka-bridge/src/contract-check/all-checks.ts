@@ -3,6 +3,7 @@ import { authChecks } from './checks/auth.js';
 import { errorChecks } from './checks/errors.js';
 import { groupChecks } from './checks/groups.js';
 import { idChecks } from './checks/ids.js';
+import { leaseChecks } from './checks/leases.js';
 import { limitChecks } from './checks/limits.js';
 import { lookupChecks } from './checks/lookup.js';
 import { memberChecks } from './checks/members.js';
@@ -25,6 +26,7 @@ export const allChecks: readonly Check[] = inOrder([
   ...readChecks,
   ...groupChecks,
   ...memberChecks,
+  ...leaseChecks,
   ...errorChecks,
   ...restartChecks,
 ]);

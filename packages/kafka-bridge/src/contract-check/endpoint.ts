@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { Pool, type Dispatcher } from 'undici';
 import { asError, pause } from '../async/bounded.js';
 import { rootMessages } from '../async/causes.js';
@@ -11,6 +12,8 @@ export interface EndpointOptions {
   apiKey: string;
   /** Begins the names of all topics, groups and members that are made. */
   prefix: string;
+  /** Length of the leases that are let end, ms; by default it suits how long requests take. */
+  leaseMs?: number | undefined;
   /** Restarts the endpoint, and resolves once that was done; undefined where it may not be. */
   restart?: ((signal: AbortSignal) => Promise<void>) | undefined;
 }
@@ -30,8 +33,9 @@ const CLEAN_UP_MS = 2_000;
 export class Endpoint {
   readonly url: URL;
   readonly prefix: string;
-  /** Length of the leases that are let end. A slow way to the endpoint needs longer ones. */
-  leaseMs = LEASE_MS;
+  /** Length of the leases that are let end, ms. A slow way to the endpoint needs longer ones. */
+  leaseMs: number;
+  readonly leaseIsGiven: boolean;
   readonly restart: EndpointOptions['restart'];
   /** What was made, and stays behind. */
   readonly topics = new Set<string>();
@@ -52,10 +56,12 @@ export class Endpoint {
   readonly #members = new Map<string, { group: string; memberId: string }>();
   #names = 0;
 
-  constructor({ url, apiKey, prefix, restart }: EndpointOptions) {
+  constructor({ url, apiKey, prefix, leaseMs, restart }: EndpointOptions) {
     this.url = url;
     this.prefix = prefix;
     this.restart = restart;
+    this.leaseMs = leaseMs ?? LEASE_MS;
+    this.leaseIsGiven = leaseMs !== undefined;
     this.#apiKey = apiKey;
     this.#basePath = url.pathname.replace(/\/+$/, '');
     // A check's bound is the only timeout: undici's own would end long polls.
@@ -106,6 +112,7 @@ export class Endpoint {
   /** Lets the members go that are left, as far as that is quick, and closes the connections. */
   async close(): Promise<void> {
     const signal = AbortSignal.timeout(CLEAN_UP_MS);
+    setMaxListeners(0, signal);
     const leaving = [...this.#members.values()].map(({ group, memberId }) =>
       this.sendOnce(leaveGroup(group, memberId), signal),
     );

@@ -25,8 +25,18 @@ export function malformedBodies(record: () => RecordToFrame): [what: string, bod
     ['a count of one less', edited((body) => body.writeUInt32BE(1, 4))],
     ['a byte behind the last record', Buffer.concat([sound(), Buffer.alloc(1)])],
     ['the last byte missing', sound().subarray(0, -1)],
-    ['a length beyond the body', edited((body, { start }) => { changeLength(body, start, 1); })],
-    ['a length that is too short', edited((body, { start }) => { changeLength(body, start, -1); })],
+    [
+      'a length beyond the body',
+      edited((body, { start }) => {
+        changeLength(body, start, 1);
+      }),
+    ],
+    [
+      'a length that is too short',
+      edited((body, { start }) => {
+        changeLength(body, start, -1);
+      }),
+    ],
     ['a negative time', edited((body, { start }) => body.writeInt32BE(-1, start + TIMESTAMP))],
     ['an id without bytes', withoutId(encodeRecords([record()]))],
     ['an id that is not UTF-8', edited((body, { idStart }) => body.writeUInt8(0xff, idStart))],

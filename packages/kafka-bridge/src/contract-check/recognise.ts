@@ -39,6 +39,7 @@ export async function recogniseOwlmq(endpoint: Endpoint, withinMs: number, signa
       refuseOthers(href, answer);
       times.push(answer.ms);
     }
+    if (endpoint.leaseIsGiven) return;
     const median = times.sort((a, b) => a - b)[Math.floor(PROBES / 2)] ?? 0;
     endpoint.leaseMs = Math.min(MOST_LEASE_MS, Math.max(endpoint.leaseMs, Math.ceil(LEASE_ROUND_TRIPS * median)));
   } catch (error) {

@@ -30,10 +30,11 @@ type Place = Contract['PartitionOffset'];
 
 /** Members that no lease is to end. */
 const LONG_SESSION_MS = 60_000;
+/** Most that one join waits for its assignment, and never more than a third of the lease, which it renews. */
 const JOIN_WAIT_MS = 2_000;
 /** What is to come by itself comes within this. */
 const SOON_MS = 10_000;
-const POLL_MS = 20;
+const POLL_MS = 30;
 const MOST_REQUESTS = 100;
 /** Partitions of the topic that checks of records share, each with partitions of its own. */
 const SHARED_PARTITIONS = 48;
@@ -212,12 +213,13 @@ export class Trial {
   /** Joins, again and again, until the assignment is there. The member's id is chosen here unless it is given. */
   async joinStable(group: string, topic: string, change: Partial<Contract['Join']> = {}): Promise<Membership> {
     const memberId = change.memberId ?? this.name('member');
-    const ends = performance.now() + SOON_MS;
+    const within = SOON_MS + this.endpoint.leaseMs;
+    const ends = performance.now() + within;
     for (;;) {
       const membership = await this.join(group, topic, { ...change, memberId });
       same('memberId of the membership', membership.memberId, memberId);
       if (membership.state === 'stable') return membership;
-      holds(performance.now() < ends, `joinGroup: still rebalancing after ${SOON_MS / 1_000} s`);
+      holds(performance.now() < ends, `joinGroup: still rebalancing after ${within / 1_000} s`);
     }
   }
 
@@ -316,9 +318,10 @@ export function aside<T>(work: Promise<T>): Promise<T> {
 
 /** A join as members of checks make it. */
 export function joinRequest(topic: string, change: Partial<Contract['Join']> = {}): Contract['Join'] {
+  const sessionTimeoutMs = change.sessionTimeoutMs ?? LONG_SESSION_MS;
   return {
-    ...{ topics: [topic], clientId: 'check-owlmq', sessionTimeoutMs: LONG_SESSION_MS },
-    ...{ offsetReset: 'earliest', waitMs: JOIN_WAIT_MS },
+    ...{ topics: [topic], clientId: 'check-owlmq', sessionTimeoutMs, offsetReset: 'earliest' },
+    waitMs: Math.min(JOIN_WAIT_MS, Math.floor(sessionTimeoutMs / 3)),
     ...change,
   };
 }

@@ -22,6 +22,7 @@ interface CheckFlags {
   prefix?: string;
   restart?: boolean;
   restartCommand?: string;
+  lease?: string;
   checkTimeout: string;
   timeout: string;
 }
@@ -31,6 +32,7 @@ interface CheckRequest {
   prefix: string;
   restartCommand: string | undefined;
   restartByPerson: boolean;
+  leaseMs: number | undefined;
   checkTimeoutMs: number;
   timeoutMs: number;
 }
@@ -52,9 +54,16 @@ export function addCheckOwlmq(program: Command, io: CliIo, end: (exitCode: ExitC
     .optionsGroup('Its restart, which shows what is on disk:')
     .option('--restart-command <command>', 'run this in a shell to restart the endpoint, best by SIGKILL')
     .option('--restart', 'ask on the terminal for the restart')
-    .optionsGroup('Bounds:')
-    .addOption(option('--check-timeout <seconds>', 'of each check', 'KAFKA_BRIDGE_CHECK_TIMEOUT').default('30'))
-    .addOption(option('--timeout <seconds>', 'over all, restarts too', 'KAFKA_BRIDGE_TIMEOUT').default('600'))
+    .optionsGroup('Times:')
+    .addOption(
+      option(
+        '--lease <ms>',
+        'of members that are let fall silent (default: 1000, or 25 times what a request takes)',
+        'KAFKA_BRIDGE_LEASE',
+      ),
+    )
+    .addOption(option('--check-timeout <seconds>', 'bound of each check', 'KAFKA_BRIDGE_CHECK_TIMEOUT').default('30'))
+    .addOption(option('--timeout <seconds>', 'bound over all, restarts too', 'KAFKA_BRIDGE_TIMEOUT').default('600'))
     .addHelpText(
       'after',
       `
@@ -108,11 +117,12 @@ function readRequest(command: Command, inputs: Inputs, io: CliIo): CheckRequest 
     inputs.add('--restart asks on a terminal, and there is none: give --restart-command');
   }
   if (given.restartCommand?.trim() === '') inputs.add('--restart-command is empty');
+  const leaseMs = inputs.number('--lease', given.lease, { min: 100, max: 60_000, whole: true });
   const seconds = { min: 1, max: 86_400 };
   const checkTimeoutS = inputs.number('--check-timeout', given.checkTimeout, seconds) ?? 1;
   const timeoutS = inputs.number('--timeout', given.timeout, seconds) ?? 1;
   return {
-    ...{ checks, prefix, restartCommand: given.restartCommand, restartByPerson },
+    ...{ checks, prefix, restartCommand: given.restartCommand, restartByPerson, leaseMs },
     ...{ checkTimeoutMs: checkTimeoutS * 1_000, timeoutMs: timeoutS * 1_000 },
   };
 }
@@ -139,7 +149,7 @@ async function run(
   const startedAt = new Date().toISOString();
   const started = performance.now();
   const restart = restartBy({ command: request.restartCommand, person: request.restartByPerson }, io);
-  const endpoint = new Endpoint({ url, apiKey, prefix, restart });
+  const endpoint = new Endpoint({ url, apiKey, prefix, leaseMs: request.leaseMs, restart });
   const screen = new LiveText(io);
   try {
     await recogniseOwlmq(endpoint, Math.min(ANSWER_WITHIN_MS, timeoutMs), signal);

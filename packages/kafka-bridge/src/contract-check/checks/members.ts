@@ -1,20 +1,18 @@
 import { pause } from '../../async/bounded.js';
 import type { Contract } from '../../contract/index.js';
 import type { Check } from '../check.js';
-import { commit, describeGroup, fetchRecords, heartbeat, joinGroup, leaveGroup, setGroupOffsets } from '../requests.js';
-import { aside, joinRequest, type Trial } from '../trial.js';
+import { commit, fetchRecords, heartbeat, joinGroup, leaveGroup, setGroupOffsets } from '../requests.js';
+import { aside, joinRequest } from '../trial.js';
 import { ContractBrokenError, holds, NotTriedError, same } from '../verdicts.js';
 import { at } from './groups.js';
 
 type Membership = Contract['Membership'];
 
-/** How long after its end a lease, or a rebalance, may still be seen. */
+/** What is to end a wait must have ended it by then. */
 const SLACK_MS = 5_000;
 const LONG_POLL_MS = 8_000;
-/** Attempts at what only shows while this process is not held up itself. */
-const TIMED_ATTEMPTS = 3;
 
-/** Life of members: assignments, generations, leases. */
+/** Life of members: assignments, generations, positions. Leases have a file of their own. */
 export const memberChecks: readonly Check[] = [
   {
     name: 'members.join',
@@ -322,84 +320,6 @@ export const memberChecks: readonly Check[] = [
     },
   },
   {
-    name: 'members.lease-ends',
-    section: 'Groups',
-    expected: 'a silent member is removed when its lease ends, not before; what it sends then is refused with 409',
-    needs: ['members.heartbeat', 'members.commit'],
-    async run(trial) {
-      const topic = await trial.groupTopic();
-      const group = trial.name('lease-ends');
-      const { leaseMs } = trial.endpoint;
-      const { memberId, generation, granted, ms } = await silentMember(trial, group, topic, leaseMs);
-      holds(granted <= leaseMs, `leaseMs is ${granted}, more than the ${leaseMs} that were asked for`);
-      holds(ms >= leaseMs, `the member was removed after ${Math.round(ms)} ms of ${leaseMs}`);
-      await trial.refused(commit(group, memberId, generation, [at(topic, 0, 2)]), ...STALE, 'a lease that is over');
-      await trial.refused(heartbeat(group, memberId, generation), ...STALE, 'a lease that is over');
-      same('committed offset', (await trial.committed(group))[`${topic}/0`], 1);
-      const next = await trial.joinStable(group, topic);
-      holds(next.generation > generation, `generation ${next.generation} came after ${generation}`);
-      same('position of who comes next', byPartition(next)[0], at(topic, 0, 1));
-      return `removed ${Math.round(ms)} ms after it was last heard, with a lease of ${leaseMs} ms; then HTTP 409`;
-    },
-  },
-  {
-    name: 'members.lease-renewed',
-    section: 'Groups',
-    expected: 'join, heartbeat, fetch and commit each renew the lease',
-    needs: ['members.lease-ends', 'members.fetch', 'members.join-again'],
-    async run(trial) {
-      const topic = await trial.groupTopic();
-      const kinds = await Promise.all([
-        staysMember(trial, topic, 'join', async (group, { memberId }, join) => {
-          await trial.join(group, topic, { ...join, memberId });
-        }),
-        staysMember(trial, topic, 'heartbeat', async (group, { memberId, generation }) => {
-          await trial.heartbeat(group, memberId, generation);
-        }),
-        staysMember(trial, topic, 'fetch', async (group, { memberId, generation }) => {
-          await trial.fetch(group, memberId, { generation, positions: [] });
-        }),
-        staysMember(trial, topic, 'commit', async (group, { memberId, generation }) => {
-          await trial.ok(commit(group, memberId, generation, [at(topic, 0, 1)]), 204);
-        }),
-      ]);
-      return `past ${trial.endpoint.leaseMs} ms each was kept by its ${kinds.join(', ')}`;
-    },
-  },
-  {
-    name: 'members.rebalance-ends',
-    section: 'Groups',
-    expected:
-      'a rebalance ends when it has lasted the longest session: who has not joined again is removed, though it sends heartbeats',
-    needs: ['members.rebalance', 'members.lease-ends'],
-    async run(trial) {
-      const topic = await trial.groupTopic();
-      const group = trial.name('rebalance-ends');
-      const sessionTimeoutMs = trial.endpoint.leaseMs;
-      const idle = await trial.joinStable(group, topic, { sessionTimeoutMs });
-      const started = performance.now();
-      const joining = aside(trial.joinStable(group, topic, { sessionTimeoutMs }));
-      await trial.told(group, idle);
-      await trial.until(
-        'the end of the rebalance',
-        async () => {
-          const answer = await trial.send(heartbeat(group, idle.memberId, idle.generation));
-          return answer.status === 200 ? undefined : answer;
-        },
-        sessionTimeoutMs + SLACK_MS,
-      );
-      const second = await joining;
-      const ms = performance.now() - started;
-      same('partitions of the one that joined', byPartition(second).length, 4);
-      await trial.refused(
-        heartbeat(group, idle.memberId, idle.generation),
-        ...STALE,
-        'the member that did not join again',
-      );
-      return `ended after ${Math.round(ms)} ms with a session of ${sessionTimeoutMs} ms; the other one has all partitions`;
-    },
-  },
-  {
     name: 'members.latest-once',
     section: 'Join',
     expected: 'offsetReset latest is resolved when the partition is first assigned, and committed then',
@@ -431,60 +351,10 @@ export const memberChecks: readonly Check[] = [
   },
 ];
 
-const STALE = [409, 'stale-generation'] as const;
+/** What is refused under a generation that is over, or to who is no member (any more). */
+export const STALE = [409, 'stale-generation'] as const;
 
 /** A member's partitions by index, each with where to begin. */
-function byPartition({ assignment }: Membership): { topic: string; partition: number; offset: number }[] {
+export function byPartition({ assignment }: Membership): { topic: string; partition: number; offset: number }[] {
   return [...assignment].sort((a, b) => a.partition - b.partition);
-}
-
-/** A member that commits offset 1 of partition 0 and is not heard any more; `ms` is how long it was still there. */
-async function silentMember(
-  trial: Trial,
-  group: string,
-  topic: string,
-  sessionTimeoutMs: number,
-): Promise<{ memberId: string; generation: number; granted: number; ms: number }> {
-  const member = await trial.joinStable(group, topic, { sessionTimeoutMs });
-  const { memberId, generation, leaseMs: granted } = member;
-  const heard = performance.now();
-  await trial.ok(commit(group, memberId, generation, [at(topic, 0, 1)]), 204);
-  const isThere = async (): Promise<boolean> =>
-    (await trial.describeGroup(group)).members.some((one) => one.memberId === memberId);
-  const gone = async (): Promise<true | undefined> => ((await isThere()) ? undefined : true);
-  await trial.until('the end of the lease', gone, sessionTimeoutMs + SLACK_MS);
-  return { memberId, generation, granted, ms: performance.now() - heard };
-}
-
-/** Proves that one kind of request keeps a member past its lease. Resolves with the kind. */
-async function staysMember(
-  trial: Trial,
-  topic: string,
-  kind: string,
-  renew: (group: string, member: Membership, join: { sessionTimeoutMs: number }) => Promise<void>,
-): Promise<string> {
-  const { leaseMs } = trial.endpoint;
-  const join = { sessionTimeoutMs: leaseMs };
-  for (let attempt = 1; attempt <= TIMED_ATTEMPTS; attempt++) {
-    const group = trial.name(`renewed-${kind}`);
-    const joined = performance.now();
-    const member = await trial.joinStable(group, topic, join);
-    await pause(leaseMs * 0.6, trial.signal);
-    const renewed = performance.now();
-    // Whoever was held up for that long has nothing to renew.
-    if (renewed - joined > leaseMs * 0.9) continue;
-    await renew(group, member, join);
-    await pause(leaseMs * 0.6, trial.signal);
-    const answer = await trial.send(describeGroup(group));
-    if (performance.now() - renewed > leaseMs * 0.95) continue;
-    const text = answer.body.toString('utf8');
-    const kept = answer.status === 200 && text.includes(JSON.stringify(member.memberId));
-    holds(
-      kept,
-      `the member was removed ${Math.round(leaseMs * 0.6)} ms after its ${kind}, with a lease of ${leaseMs} ms`,
-    );
-    await trial.leave(group, member.memberId);
-    return kind;
-  }
-  throw new NotTriedError(`requests take too long here for leases of ${leaseMs} ms`);
 }
