@@ -61,6 +61,12 @@ export class BrokenOwlmq {
     return `'${process.execPath}' -e "${ask}"`;
   }
 
+  /** From now on nothing answers at its address. */
+  stopListening(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+
   async close(): Promise<void> {
     this.#server.closeAllConnections();
     await Promise.all([new Promise((resolve) => this.#server.close(resolve)), this.#agent.destroy()]);

@@ -36,7 +36,8 @@ describe('check-owlmq catches a server that', () => {
     try {
       const connection = ['--owlmq-url', broken.url, '--owlmq-api-key', KEY];
       const restart = own === undefined ? [] : ['--restart-command', broken.restartCommand];
-      const args = ['check-owlmq', '--output', 'json', '--lease', '400', ...connection, ...restart];
+      const only = fault.only === undefined ? [] : ['--only', fault.only];
+      const args = ['check-owlmq', '--output', 'json', '--lease', '400', ...connection, ...restart, ...only];
       const { code, out, err } = await runHere(args);
       expect(out, err).not.toBe('');
       const { checks } = JSON.parse(out) as ContractReport;

@@ -32,7 +32,7 @@ const BACK_WITHIN_MS = 10_000;
  * does: a check that is not kept is `broken`, and those that need it are `skipped`.
  */
 export async function runChecks(options: RunOptions): Promise<FoundByChecks> {
-  const { endpoint, checks, signal } = options;
+  const { checks, signal } = options;
   const timeOver = AbortSignal.timeout(options.timeoutMs);
   const reports = new Map<string, CheckReport>();
   let gone: string | undefined;
@@ -45,9 +45,7 @@ export async function runChecks(options: RunOptions): Promise<FoundByChecks> {
     if (skipped === undefined) {
       options.onStart?.(check, reports.size);
       outcome = await tryCheck(check, options, timeOver);
-      if (outcome.noAnswer === true && !(await answersSoon(endpoint, AbortSignal.any([signal, timeOver])))) {
-        gone = name;
-      }
+      if (outcome.noAnswer === true && !(await answersSoon(options, timeOver))) gone = name;
     } else {
       outcome = { result: 'skipped', seen: skipped };
     }
@@ -98,10 +96,11 @@ async function tryCheck(
   }
 }
 
-async function answersSoon(endpoint: Endpoint, signal: AbortSignal): Promise<boolean> {
-  const trial = new Trial(endpoint, AbortSignal.any([signal, AbortSignal.timeout(BACK_WITHIN_MS)]));
+async function answersSoon({ endpoint, checkTimeoutMs, signal }: RunOptions, timeOver: AbortSignal): Promise<boolean> {
+  const withinMs = Math.min(BACK_WITHIN_MS, checkTimeoutMs);
+  const trial = new Trial(endpoint, AbortSignal.any([signal, timeOver, AbortSignal.timeout(withinMs)]));
   try {
-    await trial.until('an answer', () => answers(trial), BACK_WITHIN_MS);
+    await trial.until('an answer', () => answers(trial), withinMs);
     return true;
   } catch (error) {
     if (error instanceof ContractBrokenError || trial.signal.aborted) return false;

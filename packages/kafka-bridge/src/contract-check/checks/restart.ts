@@ -27,6 +27,7 @@ interface Before {
 
 const AFTER = ['restart.answers'];
 const BACK_WITHIN_MS = 60_000;
+const LEAST_WHILE_STOPPING = 10;
 const MOST_WHILE_STOPPING = 2_000;
 /** Long enough that no lease of a member ends because the restart takes a while. */
 const SESSION_MS = 600_000;
@@ -50,6 +51,7 @@ export const restartChecks: readonly Check[] = [
       const writer = new Trial(trial.endpoint, AbortSignal.any([trial.signal, stopped.signal]));
       const writing = writeUntilItStops(writer, before);
       try {
+        await trial.until('acknowledgements of what is written meanwhile', () => enough(before));
         await restart(trial.signal);
       } finally {
         stopped.abort();
@@ -192,6 +194,11 @@ async function writeUntilItStops(writer: Trial, { topic, busy, acknowledged }: B
     // A person may take minutes.
     await pause(acknowledged.length < MOST_WHILE_STOPPING / 4 ? 5 : 200, signal);
   }
+}
+
+/** True once there is something that a restart could lose. */
+function enough({ acknowledged }: Before): Promise<true | undefined> {
+  return Promise.resolve(acknowledged.length >= LEAST_WHILE_STOPPING ? true : undefined);
 }
 
 async function answers(trial: Trial): Promise<true | undefined> {
