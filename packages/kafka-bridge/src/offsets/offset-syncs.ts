@@ -30,7 +30,7 @@ export const offsetSyncsSchema = z.strictObject({
  * Most syncs that are kept of a partition and direction. They are thinned evenly on the scale of their distance from the
  * newest, so that the gap in which a group lies is a share of its lag: about a fifth at most.
  */
-export const MAX_SYNCS = 64;
+const MAX_SYNCS = 64;
 
 /** Adds a sync to others of its direction: rising on both sides, without those that say less than another one. */
 export function withSync(syncs: readonly Sync[], added: Sync, max = MAX_SYNCS): Sync[] {
