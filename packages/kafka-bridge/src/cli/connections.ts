@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import { kafkaFromSettings, owlmqFromSettings, type ConnectionSettings } from '../environment/connection-settings.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import type { CliIo } from './cli-io.js';
+import { takeConfigProblems } from './config-file.js';
 import type { Inputs } from './inputs.js';
 
 /** Flags of a connection with the variable that each stands for: those of the worker. */
@@ -30,6 +31,11 @@ export function option(flags: string, description: string, variable: string): Op
   return new Option(flags, description).env(variable);
 }
 
+/** A flag that is on or off, and that its variable can turn off, too. Read it with `Inputs.on`. */
+export function switchOption(flag: string, description: string, variable: string): Option {
+  return option(`${flag} [true|false]`, description, variable).preset('true');
+}
+
 /** Adds the flags of the connection to Kafka. */
 export function withKafka(command: Command): Command {
   return addFlags(command.optionsGroup(CONNECTIONS), kafkaFlags);
@@ -51,9 +57,13 @@ export function readOutput(command: Command, inputs: Inputs): 'table' | 'json' {
 
 /** The connection to Kafka that was asked for; undefined when its problems were added to the inputs. */
 export function readKafka(command: Command, inputs: Inputs): KafkaConnection | undefined {
+  const given: Record<string, string | undefined> = settings(command, kafkaFlags, inputs);
   // A password on the command line would be seen by everybody on the machine.
   const { KAFKA_SASL_PASSWORD } = process.env;
-  return kafkaFromSettings({ ...settings(command, kafkaFlags), KAFKA_SASL_PASSWORD }, 'kafka-bridge', {
+  // The environment goes before the file of flags.
+  const inConfig = command.getOptionValueSource('kafkaSaslPasswordFile') === 'config';
+  if (inConfig && (KAFKA_SASL_PASSWORD ?? '') !== '') delete given['KAFKA_SASL_PASSWORD_FILE'];
+  return kafkaFromSettings({ ...given, KAFKA_SASL_PASSWORD }, 'kafka-bridge', {
     add: (problem) => {
       inputs.add(problem);
     },
@@ -63,14 +73,19 @@ export function readKafka(command: Command, inputs: Inputs): KafkaConnection | u
 
 /** Where OwlMQ is, and its key; undefined when the problems with it were added to the inputs. */
 export function readOwlmq(command: Command, inputs: Inputs, io: CliIo): { url: string; apiKey: string } | undefined {
-  const given: Record<string, string | undefined> = settings(command, owlmqFlags);
-  const typed = (attribute: string): boolean => command.getOptionValueSource(attribute) === 'cli';
-  if (typed('owlmqApiKey')) {
+  const given: Record<string, string | undefined> = settings(command, owlmqFlags, inputs);
+  const [key, file] = ['owlmqApiKey', 'owlmqApiKeyFile'].map((attribute) => command.getOptionValueSource(attribute));
+  if (key === 'cli') {
     io.err(
       'Warning: a key on the command line is seen by everybody on this machine and kept by the shell. Set OWLMQ_API_KEY or OWLMQ_API_KEY_FILE.\n',
     );
-    if (typed('owlmqApiKeyFile')) inputs.add('--owlmq-api-key and --owlmq-api-key-file exclude each other');
-    // What was typed goes before the environment.
+  }
+  if (key === file && (key === 'cli' || key === 'config')) {
+    inputs.add('--owlmq-api-key and --owlmq-api-key-file exclude each other');
+  }
+  // What was typed goes before the environment, and that before the file of flags.
+  const typed = key === 'cli';
+  if (typed || (key === 'env' && file === 'config' && given['OWLMQ_API_KEY'] !== '')) {
     delete given['OWLMQ_API_KEY_FILE'];
   }
   return owlmqFromSettings(given, {
@@ -87,7 +102,7 @@ export function readOwlmqIfGiven(
   inputs: Inputs,
   io: CliIo,
 ): { url: string; apiKey: string } | undefined {
-  return settings(command, owlmqFlags)['OWLMQ_URL'] === undefined ? undefined : readOwlmq(command, inputs, io);
+  return settings(command, owlmqFlags, inputs)['OWLMQ_URL'] === undefined ? undefined : readOwlmq(command, inputs, io);
 }
 
 function addFlags(command: Command, flags: typeof kafkaFlags): Command {
@@ -98,7 +113,9 @@ function addFlags(command: Command, flags: typeof kafkaFlags): Command {
   return command;
 }
 
-function settings(command: Command, flags: typeof kafkaFlags): ConnectionSettings {
+function settings(command: Command, flags: typeof kafkaFlags, inputs: Inputs): ConnectionSettings {
+  // Every command has a connection: here they are sure to be told.
+  for (const problem of takeConfigProblems(command)) inputs.add(problem);
   const values = command.opts<Record<string, string | undefined>>();
   return Object.fromEntries(flags.map(([flag, variable]) => [variable, values[new Option(flag).attributeName()]]));
 }

@@ -29,6 +29,11 @@ export class Inputs {
     return found;
   }
 
+  /** Whether a flag is on that a variable may give, too: "true", or "false" and nothing. */
+  on(name: string, text: string | undefined): boolean {
+    return this.choice(name, text === '' ? undefined : text, ['true', 'false']) === 'true';
+  }
+
   list(text: string | undefined): string[] {
     const items = (text ?? '').split(',').map((item) => item.trim());
     return [...new Set(items.filter((item) => item !== ''))];

@@ -4,6 +4,7 @@ import { addAudit } from './audit/command.js';
 import { addCheckOwlmq } from './check-owlmq/command.js';
 import { failureOf } from './cli-error.js';
 import type { CliIo } from './cli-io.js';
+import { withConfigFile } from './config-file.js';
 import { addDiscrepancies } from './discrepancies/command.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { addSet } from './routing/set.js';
@@ -51,6 +52,7 @@ Examples:
 Connections come from flags or the environment; those of the worker are understood: KAFKA_BROKERS, KAFKA_TLS…, KAFKA_SASL_…,
 OWLMQ_URL, OWLMQ_API_KEY. Every command has --help, with its exit codes.`,
     );
+  withConfigFile(program, io);
   const routing = program.command('routing').description('the state that the fleet obeys: show it, or set it by hand');
   addShow(routing, io, end);
   addSet(routing, io, end);

@@ -1,7 +1,7 @@
-import { open, readFile, rename, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { CliError } from '../cli-error.js';
 import { EXIT } from '../exit-codes.js';
+import { readJsonFile, writeJsonFile } from '../json-file.js';
 
 const offsetsSchema = z.record(z.string(), z.array(z.number().int().nonnegative()));
 
@@ -31,7 +31,7 @@ export type StartPositions = { kafka: z.infer<typeof offsetsSchema>; owlmq?: z.i
  * @throws {CliError} when it holds something else.
  */
 export async function readCheckpoint(file: string): Promise<CheckpointFile | undefined> {
-  const json = await readJson(file);
+  const json = await readJsonFile(file);
   if (json === undefined) return undefined;
   const parsed = checkpointFileSchema.safeParse(json);
   if (parsed.success) return parsed.data;
@@ -40,24 +40,7 @@ export async function readCheckpoint(file: string): Promise<CheckpointFile | und
 
 /** Writes it so that the file always holds one in full: the old one or this. */
 export async function writeCheckpoint(file: string, checkpoint: CheckpointFile): Promise<void> {
-  const beside = `${file}.${process.pid}.tmp`;
-  try {
-    const handle = await open(beside, 'w');
-    try {
-      await handle.writeFile(`${JSON.stringify(checkpoint, undefined, 2)}\n`);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(beside, file);
-  } catch (error) {
-    await rm(beside, { force: true });
-    throw new CliError(
-      EXIT.input,
-      `The checkpoint ${file} cannot be written: ${error instanceof Error ? error.message : String(error)}`,
-      { cause: error },
-    );
-  }
+  await writeJsonFile(file, checkpoint, 'The checkpoint');
 }
 
 /**
@@ -67,7 +50,7 @@ export async function writeCheckpoint(file: string, checkpoint: CheckpointFile):
  * @throws {CliError} when it holds none.
  */
 export async function readPositions(file: string): Promise<StartPositions> {
-  const json = await readJson(file);
+  const json = await readJsonFile(file);
   if (json === undefined) throw new CliError(EXIT.input, `${file} does not exist.`);
   const pair = z
     .union([
@@ -91,25 +74,4 @@ export async function readPositions(file: string): Promise<StartPositions> {
     EXIT.input,
     `${file} holds no positions: offsets by topic are, as {"orders.created": [0, 17]}, or {"kafka": …, "owlmq": …} of both legs, or the workflow's status after a cutover.`,
   );
-}
-
-async function readJson(file: string): Promise<unknown> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new CliError(
-      EXIT.input,
-      `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-      {
-        cause: error,
-      },
-    );
-  }
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw new CliError(EXIT.input, `${file} is no JSON.`, { cause: error });
-  }
 }
