@@ -1,15 +1,52 @@
 import { Admin, ConfigResourceTypes } from '@platformatic/kafka';
+import { backoffMs, pause } from '../async/bounded.js';
+import {
+  commitOffsets,
+  describeClassic,
+  describeConsumer,
+  fetchOffsets,
+  type KafkaGroupMember,
+  type UntakenOffset,
+  type WantedOffsets,
+} from './group-requests.js';
 import { directClientOptions, type KafkaConnection } from './kafka-connection.js';
+import { brokerError } from './passing-errors.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
 
-/** A consumer group as its coordinator sees it. */
-export interface KafkaGroup {
+/** A group as the brokers list it. */
+export interface ListedKafkaGroup {
   name: string;
-  /** `classic`, `consumer` (KIP-848) or `share`; undefined for a group that the cluster does not know. */
-  type: string | undefined;
-  /** As Kafka spells it: `STABLE`, `EMPTY`, `PREPARING_REBALANCE`, `DEAD`, … */
+  /** In lower case: `classic`, `consumer` (KIP-848), `share` (KIP-932), `streams` (KIP-1071), or what came later. */
+  type: string;
+  /** What members of a classic group speak: `consumer`, `connect`, …; empty where offsets were committed without members. */
+  protocolType: string;
+  /** In lower case, with hyphens: `stable`, `empty`, `preparing-rebalance`, … */
   state: string;
-  members: { memberId: string; clientId: string; clientHost: string }[];
+}
+
+/** A group as its coordinator sees it. */
+export interface KafkaGroup extends Omit<ListedKafkaGroup, 'type'> {
+  /** Undefined for a group that the cluster does not know; its state is `dead`. */
+  type: string | undefined;
+  /** Not asked for, and empty, of types other than `classic` and `consumer`. */
+  members: KafkaGroupMember[];
+}
+
+/** What a group has committed on a partition: offset of the next record. */
+export interface CommittedOffset {
+  topic: string;
+  partition: number;
+  offset: number;
+  /** What the committer wrote beside it; empty mostly. */
+  metadata: string;
+}
+
+/** Everything that a group has committed. */
+export interface GroupCommits {
+  /** Topics that the client may not describe are left out by Kafka. */
+  offsets: CommittedOffset[];
+  /** Partitions, as TOPIC/PARTITION, with a transactional commit that is not decided: the offset is the one before it. */
+  undecided: string[];
 }
 
 /** The group has members, so that its offsets cannot be set: stop them first. */
@@ -17,10 +54,46 @@ export class KafkaGroupNotEmptyError extends Error {
   override readonly name = 'KafkaGroupNotEmptyError';
   constructor(
     readonly group: string,
+    /** In words: client id, host and member id. */
     readonly members: readonly string[],
     options?: ErrorOptions,
   ) {
-    super(`Kafka group ${group} still has members (${members.join(', ') || 'unknown'}): stop them first.`, options);
+    super(
+      members.length === 0
+        ? `Kafka group ${group} had members a moment ago: try again.`
+        : `Kafka group ${group} still has members (${members.join(', ')}): stop them first.`,
+      options,
+    );
+  }
+}
+
+/** Kafka has not taken some of a group's offsets; what else was to be set may have been. */
+export class KafkaOffsetsNotTakenError extends Error {
+  override readonly name = 'KafkaOffsetsNotTakenError';
+  constructor(
+    readonly group: string,
+    readonly partitions: readonly { topic: string; partition: number; reason: string }[],
+    options?: ErrorOptions,
+  ) {
+    const named = partitions.slice(0, 20).map(({ topic, partition, reason }) => `${topic}/${partition}: ${reason}`);
+    const more = partitions.length > named.length ? `; and ${partitions.length - named.length} more` : '';
+    super(
+      `Kafka has not taken offsets of group ${group} (${named.join('; ')}${more}). Others may have been set: put this right and do it again.`,
+      options,
+    );
+  }
+}
+
+/** Offsets were committed in a transaction that is neither committed nor aborted, for as long as it was waited. */
+export class UndecidedOffsetsError extends Error {
+  override readonly name = 'UndecidedOffsetsError';
+  constructor(
+    readonly group: string,
+    readonly partitions: readonly string[],
+  ) {
+    super(
+      `Kafka group ${group} has committed in a transaction that is still open, on ${someOf(partitions)}. Stop what writes it, or wait until Kafka ends it (transaction.timeout.ms), and try again.`,
+    );
   }
 }
 
@@ -28,6 +101,17 @@ export class KafkaGroupNotEmptyError extends Error {
 export class OffsetReadBackError extends Error {
   override readonly name = 'OffsetReadBackError';
 }
+
+/** How long transactional commits may take to be decided. */
+const DECIDED_WITHIN_MS = 5_000;
+
+const UNSTABLE_OFFSET_COMMIT = 88;
+
+/**
+ * How Kafka says that a group has members, or is about to: UNKNOWN_MEMBER_ID and ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS,
+ * NON_EMPTY_GROUP, FENCED_INSTANCE_ID, GROUP_SUBSCRIBED_TO_TOPIC, FENCED_MEMBER_EPOCH, STALE_MEMBER_EPOCH.
+ */
+const IN_USE: ReadonlySet<number> = new Set([25, 22, 27, 68, 82, 86, 110, 113]);
 
 /**
  * Administrative calls to Kafka. Group offsets go through one OffsetCommit request a group, which a group with members
@@ -85,93 +169,163 @@ export class ClusterAdmin {
     return config;
   }
 
-  /** Every group of the cluster with its type and state. */
-  async listGroups(): Promise<{ name: string; type: string; state: string }[]> {
-    const groups = await this.#admin.listGroups();
-    return [...groups.values()].map(({ id, groupType, state }) => ({ name: id, type: groupType, state }));
+  /** Every group of the cluster, of each type; but for one with an empty name, which nothing can be asked of. */
+  async listGroups(): Promise<ListedKafkaGroup[]> {
+    // Without types the client asks for classic groups alone.
+    const groups = await this.#admin.listGroups({ types: [] });
+    return [...groups.values()]
+      .filter(({ id }) => id !== '')
+      .map(({ id, groupType, protocolType, state }) => ({
+        name: id,
+        // Brokers that do not know of types have classic groups alone.
+        type: (groupType as string | undefined)?.toLowerCase() ?? 'classic',
+        protocolType,
+        state: stateWords(state),
+      }));
   }
 
-  /** State and members of a group; `DEAD` and without a type when the cluster does not know it. */
+  /** State and members of a group. */
   async describeGroup(group: string): Promise<KafkaGroup> {
-    const listed = (await this.listGroups()).find(({ name }) => name === group);
-    if (listed === undefined) return { name: group, type: undefined, state: 'DEAD', members: [] };
-    const described = (await this.#admin.describeGroups({ groups: [group] })).get(group);
-    return {
-      name: group,
-      type: listed.type,
-      state: listed.state,
-      members: [...(described?.members.values() ?? [])].map(({ id, clientId, clientHost }) => ({
-        memberId: id,
-        clientId,
-        clientHost,
-      })),
-    };
+    return (await this.describeGroups([group]))[0] ?? unknownGroup(group);
+  }
+
+  /** State and members of groups, in the order given. Costs a few requests, not one a group. */
+  async describeGroups(groups: readonly string[]): Promise<KafkaGroup[]> {
+    const listed = new Map((await this.listGroups()).map((group) => [group.name, group]));
+    const ofType = (type: string): string[] => [...new Set(groups)].filter((name) => listed.get(name)?.type === type);
+    const answers = await Promise.all([
+      describeClassic(this.#admin, ofType('classic')),
+      describeConsumer(this.#admin, ofType('consumer')),
+    ]);
+    const described = new Map(answers.flat().map((group) => [group.group, group]));
+    return groups.map((name) => {
+      const found = listed.get(name);
+      if (found === undefined) return unknownGroup(name);
+      const seen = described.get(name);
+      if (seen === undefined) return { ...found, members: [] };
+      // State and members of the same moment.
+      return {
+        ...found,
+        state: stateWords(seen.state),
+        members: seen.members.map(({ memberId, clientId, clientHost }) => ({ memberId, clientId, clientHost })),
+      };
+    });
+  }
+
+  /**
+   * Everything that groups have committed, on every topic; nothing for groups that the cluster does not know. Waits up
+   * to five seconds for transactional commits to be decided.
+   */
+  async committedOffsets(groups: readonly string[]): Promise<Map<string, GroupCommits>> {
+    return await this.#commits([...new Set(groups)].map((group) => ({ group })));
   }
 
   /**
    * Committed offsets of a group on whole topics: `offsets[topic][partition]`, undefined where nothing was committed.
    * Unknown is not zero.
+   *
+   * @throws {UndecidedOffsetsError} when a transactional commit is not decided within five seconds.
    */
   async groupOffsets(
     group: string,
     topics: Readonly<Record<string, number>>,
   ): Promise<Record<string, (number | undefined)[]>> {
-    const [found] = await this.#admin.listConsumerGroupOffsets({
-      groups: [
-        {
-          groupId: group,
-          topics: Object.entries(topics).map(([name, count]) => ({
-            name,
-            partitionIndexes: Array.from({ length: count }, (_, index) => index),
-          })),
-        },
-      ],
-      requireStable: true,
-    });
     const result: Record<string, (number | undefined)[]> = {};
-    for (const [topic, count] of Object.entries(topics)) {
-      const committed = new Array<number | undefined>(count).fill(undefined);
-      for (const entry of found?.topics.find(({ name }) => name === topic)?.partitions ?? []) {
-        if (entry.committedOffset >= 0n) committed[entry.partitionIndex] = Number(entry.committedOffset);
-      }
-      result[topic] = committed;
+    for (const [topic, count] of Object.entries(topics)) result[topic] = new Array<undefined>(count).fill(undefined);
+    for (const { topic, partition, offset } of await this.#decidedOffsets(group, topics)) {
+      const committed = result[topic];
+      if (committed !== undefined) committed[partition] = offset;
     }
     return result;
   }
 
   /**
-   * Sets the offsets of an empty group and reads them back.
+   * Sets the offsets of a group without members, of the partitions given, and reads them back.
    *
-   * @throws {KafkaGroupNotEmptyError} when it has members.
+   * @param offsets by topic the offset of every partition, or any partitions one by one.
+   * @throws {KafkaGroupNotEmptyError} when it has members: nothing is set. Kafka itself sees to it, so that no member
+   *   can come in between.
+   * @throws {KafkaOffsetsNotTakenError} when Kafka refuses some for another reason.
    * @throws {OffsetReadBackError} when the broker then answers others.
    */
-  async setGroupOffsets(group: string, offsets: TopicOffsets): Promise<void> {
-    const { members } = await this.describeGroup(group);
-    if (members.length > 0) {
-      throw new KafkaGroupNotEmptyError(
-        group,
-        members.map(({ memberId }) => memberId),
-      );
-    }
-    await this.#admin.alterConsumerGroupOffsets({
-      groupId: group,
-      topics: Object.entries(offsets).map(([name, partitions]) => ({
-        name,
-        partitionOffsets: partitions.map((offset, partition) => ({ partition, offset: BigInt(offset) })),
-      })),
-    });
-    const counts = Object.fromEntries(Object.entries(offsets).map(([topic, list]) => [topic, list.length]));
-    const stored = await this.groupOffsets(group, counts);
-    for (const [topic, partitions] of Object.entries(offsets)) {
-      for (const [partition, offset] of partitions.entries()) {
-        const answered = stored[topic]?.[partition];
-        if (answered !== offset) {
-          throw new OffsetReadBackError(
-            `Group ${group}, ${topic}/${partition}: wrote offset ${offset}, read back ${answered ?? 'none'}.`,
-          );
-        }
+  async setGroupOffsets(
+    group: string,
+    offsets: TopicOffsets | readonly { topic: string; partition: number; offset: number }[],
+  ): Promise<void> {
+    const wanted = partitionsOf(offsets);
+    if (wanted.length === 0) return;
+    const untaken = await commitOffsets(this.#admin, group, wanted);
+    if (untaken.length > 0) throw await this.#refusal(group, untaken);
+    const topics: Record<string, number> = {};
+    for (const { topic, partition } of wanted) topics[topic] = Math.max(topics[topic] ?? 0, partition + 1);
+    const stored = await this.groupOffsets(group, topics);
+    for (const { topic, partition, offset } of wanted) {
+      const answered = stored[topic]?.[partition];
+      if (answered !== offset) {
+        throw new OffsetReadBackError(
+          `Group ${group}, ${topic}/${partition}: wrote offset ${offset}, read back ${answered ?? 'none'}.`,
+        );
       }
     }
+  }
+
+  async #decidedOffsets(group: string, topics: Readonly<Record<string, number>>): Promise<CommittedOffset[]> {
+    const named = Object.entries(topics).map(([name, count]) => ({
+      name,
+      partitionIndexes: Array.from({ length: count }, (_, index) => index),
+    }));
+    const commits = (await this.#commits([{ group, topics: named }])).get(group);
+    if (commits === undefined) return [];
+    if (commits.undecided.length > 0) throw new UndecidedOffsetsError(group, commits.undecided);
+    return commits.offsets;
+  }
+
+  async #commits(wanted: readonly WantedOffsets[]): Promise<Map<string, GroupCommits>> {
+    const commits = new Map<string, GroupCommits>();
+    const until = performance.now() + DECIDED_WITHIN_MS;
+    let open = wanted;
+    for (let attempt = 0; open.length > 0; attempt += 1) {
+      const last = performance.now() >= until;
+      for (const { group, offsets } of await fetchOffsets(this.#admin, open, true)) {
+        const undecided = offsets.filter(({ errorCode }) => errorCode === UNSTABLE_OFFSET_COMMIT);
+        const failed = offsets.find(({ errorCode }) => errorCode !== 0 && errorCode !== UNSTABLE_OFFSET_COMMIT);
+        if (failed !== undefined) throw brokerError(failed.errorCode);
+        if (undecided.length > 0 && !last) continue;
+        commits.set(group, {
+          offsets: committed(offsets),
+          undecided: undecided.map(({ topic, partition }) => `${topic}/${partition}`),
+        });
+      }
+      open = wanted.filter(({ group }) => !commits.has(group));
+      if (last) break;
+      if (open.length > 0) await pause(backoffMs(attempt, 50, 500));
+    }
+    await this.#addUndecided(wanted, commits);
+    return commits;
+  }
+
+  /** Of what is not decided the standing commit is the last one that is. */
+  async #addUndecided(wanted: readonly WantedOffsets[], commits: ReadonlyMap<string, GroupCommits>): Promise<void> {
+    const undecided = wanted.filter(({ group }) => (commits.get(group)?.undecided.length ?? 0) > 0);
+    if (undecided.length === 0) return;
+    for (const { group, offsets } of await fetchOffsets(this.#admin, undecided, false)) {
+      const found = commits.get(group);
+      if (found !== undefined) found.offsets = committed(offsets);
+    }
+  }
+
+  async #refusal(group: string, untaken: readonly UntakenOffset[]): Promise<Error> {
+    const cause = brokerError(untaken[0]?.errorCode ?? 0);
+    if (untaken.some(({ errorCode }) => IN_USE.has(errorCode))) {
+      const { members } = await this.describeGroup(group);
+      return new KafkaGroupNotEmptyError(group, members.map(memberWords), { cause });
+    }
+    const partitions = untaken.map(({ topic, partition, errorCode }) => ({
+      topic,
+      partition,
+      reason: brokerError(errorCode).message,
+    }));
+    return new KafkaOffsetsNotTakenError(group, partitions, { cause });
   }
 
   async close(): Promise<void> {
@@ -184,4 +338,41 @@ function saysTopicExists(error: unknown): boolean {
   if ((error as { apiId?: string }).apiId === 'TOPIC_ALREADY_EXISTS') return true;
   const { errors } = error as { errors?: unknown };
   return Array.isArray(errors) && errors.some(saysTopicExists);
+}
+
+function unknownGroup(name: string): KafkaGroup {
+  return { name, type: undefined, protocolType: '', state: 'dead', members: [] };
+}
+
+/** Kafka spells `PreparingRebalance`; the client makes capitals of it in lists. */
+function stateWords(state: string): string {
+  const lower = state.toLowerCase();
+  return /^(preparing|completing)rebalance$/.test(lower) ? lower.replace('rebalance', '-rebalance') : lower;
+}
+
+/** A member as people look for it. */
+function memberWords({ memberId, clientId, clientHost }: KafkaGroupMember): string {
+  return `${clientId} at ${clientHost.replace(/^\//, '')}, member ${memberId}`;
+}
+
+function committed(
+  offsets: readonly { topic: string; partition: number; offset: number; metadata: string }[],
+): CommittedOffset[] {
+  return offsets
+    .filter(({ offset }) => offset >= 0)
+    .map(({ topic, partition, offset, metadata }) => ({ topic, partition, offset, metadata }));
+}
+
+function partitionsOf(
+  offsets: TopicOffsets | readonly { topic: string; partition: number; offset: number }[],
+): readonly { topic: string; partition: number; offset: number }[] {
+  if (Array.isArray(offsets)) return offsets as readonly { topic: string; partition: number; offset: number }[];
+  return Object.entries(offsets as TopicOffsets).flatMap(([topic, partitions]) =>
+    partitions.map((offset, partition) => ({ topic, partition, offset })),
+  );
+}
+
+function someOf(names: readonly string[]): string {
+  const shown = names.slice(0, 20);
+  return names.length > shown.length ? `${shown.join(', ')} and ${names.length - shown.length} more` : shown.join(', ');
 }
