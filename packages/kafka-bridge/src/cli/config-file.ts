@@ -87,14 +87,17 @@ function read(file: string): Record<string, unknown> {
   const value: unknown = document.toJS();
   if (value === null || value === undefined) return {};
   if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new CliError(EXIT.input, `--config: ${file} must have flags by their names, as in "kafka-brokers: kafka:9092".`);
+  throw new CliError(
+    EXIT.input,
+    `--config: ${file} must have flags by their names, as in "kafka-brokers: kafka:9092".`,
+  );
 }
 
 /** A value as it would be given on the command line, in parts. */
 function textOf(value: unknown, tell: (problem: string) => void): string[] | undefined {
   const parts = Array.isArray(value) ? (value as unknown[]) : [value];
   const texts: string[] = [];
-  let sound = true;
+  const unset: string[] = [];
   for (const part of parts) {
     if (typeof part !== 'string' && typeof part !== 'number' && typeof part !== 'boolean') {
       tell('must be a text, a number, true or false, or a list of them');
@@ -104,17 +107,17 @@ function textOf(value: unknown, tell: (problem: string) => void): string[] | und
       String(part).replace(/\$\{([^}]*)\}/g, (_, name: string) => {
         const set = /^[A-Za-z_]\w*$/.test(name) ? process.env[name] : undefined;
         if (set !== undefined && set !== '') return set;
-        sound = false;
-        tell(`needs the variable ${name}, which is not set`);
+        unset.push(name);
         return '';
       }),
     );
   }
-  return sound ? texts : undefined;
+  for (const name of unset) tell(`needs the variable ${name}, which is not set`);
+  return unset.length === 0 ? texts : undefined;
 }
 
 function flagsBelow(command: Command): string[] {
-  const own = command.options.flatMap(({ long }) => (long === undefined || long === null ? [] : [long.slice(2)]));
+  const own = command.options.flatMap(({ long }) => (long === undefined ? [] : [long.slice(2)]));
   return [...own, ...command.commands.flatMap(flagsBelow)];
 }
 

@@ -7,6 +7,7 @@ import type { CliIo } from './cli-io.js';
 import { withConfigFile } from './config-file.js';
 import { addDiscrepancies } from './discrepancies/command.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
+import { addMigrateOffsets } from './offsets/migrate.js';
 import { addSet } from './routing/set.js';
 import { addShow } from './routing/show.js';
 
@@ -59,6 +60,7 @@ OWLMQ_URL, OWLMQ_API_KEY. Every command has --help, with its exit codes.`,
   addAudit(program, io, end);
   addDiscrepancies(program, io, end);
   addCheckOwlmq(program, io, end);
+  addMigrateOffsets(program, io, end);
   return program;
 }
 

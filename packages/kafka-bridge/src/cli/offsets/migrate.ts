@@ -1,0 +1,291 @@
+import { access, constants } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Command } from 'commander';
+import { unlessAborted } from '../../async/bounded.js';
+import type { KafkaConnection } from '../../kafka/kafka-connection.js';
+import { failureOf } from '../cli-error.js';
+import type { CliIo } from '../cli-io.js';
+import {
+  option,
+  readKafka,
+  readOutput,
+  readOwlmq,
+  switchOption,
+  withKafka,
+  withOutput,
+  withOwlmq,
+} from '../connections.js';
+import { EXIT, exitCodesHelp, type ExitCode } from '../exit-codes.js';
+import { Inputs } from '../inputs.js';
+import { reachKafka } from '../reach-kafka.js';
+import { count, plural } from '../words.js';
+import { carryOver } from './carry-over.js';
+import { findGroups, translate, type Plan } from './plan.js';
+import { Progress } from './progress.js';
+import { writeReport, type MigrationReport } from './report.js';
+import { readSelection, withSelection, type Selection } from './selection.js';
+import { withSystems, type Systems } from './systems.js';
+import { outcomeLines, planLines } from './tables.js';
+
+interface MigrateFlags {
+  dryRun?: string;
+  skipRefused?: string;
+  yes?: string;
+  report?: string;
+}
+
+interface MigrateRequest {
+  selection: Selection;
+  dryRun: boolean;
+  skipRefused: boolean;
+  yes: boolean;
+  reportFile: string | undefined;
+  output: 'table' | 'json';
+}
+
+/** `migrate-offsets`: positions of groups from one leg to the other. */
+export function addMigrateOffsets(program: Command, io: CliIo, end: (exitCode: ExitCode) => void): void {
+  const command = program
+    .command('migrate-offsets')
+    .summary('carry positions of consumer groups over to OwlMQ, or back')
+    .description(
+      'Translates what groups have committed on Kafka to offsets of OwlMQ, or back, message by message, and sets them on groups without members, each in full or not at all. A position is never above the true one: what a group has not consumed is not skipped. What comes again is counted and listed. Running it again changes nothing, and finishes what an earlier run did not.',
+    );
+  withSelection(command)
+    .optionsGroup('How:')
+    .addOption(switchOption('--dry-run', 'show what would be written, write nothing', 'KAFKA_BRIDGE_DRY_RUN'))
+    .addOption(
+      switchOption(
+        '--skip-refused',
+        'import the others while groups are refused (default: nothing is written then)',
+        'KAFKA_BRIDGE_SKIP_REFUSED',
+      ),
+    )
+    .addOption(option('--report <file>', 'write the JSON report to this file, too', 'KAFKA_BRIDGE_REPORT'))
+    .addOption(switchOption('--yes', 'do not ask', 'KAFKA_BRIDGE_YES'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  kafka-bridge migrate-offsets --groups payment-service,notification-service --dry-run
+  kafka-bridge migrate-offsets --groups payment-service,notification-service --report moved.json
+  kafka-bridge migrate-offsets --all-groups --topics orders.created --skip-refused
+  kafka-bridge migrate-offsets --groups 'payment-*' --reverse --fences status.json
+
+Verdicts, a partition:
+  exact      the group goes on with exactly the messages that it has not consumed
+  bounded    with all of them, and some that it has consumed come again; the report lists their ids
+  refused    no position is known that would skip nothing; the reason says what to do
+
+On a terminal it asks before it writes where that is more than what was typed: messages come again, consumers still run at
+the source, groups are left out, or another position at the target is replaced. Elsewhere, and with --yes, it does not ask.
+
+Ctrl-C ends it between two groups. --output json prints one document, the report that verify-offsets --report takes.
+
+${exitCodesHelp('messages come again (bounded), or consumers still run at the source')}
+Here, 0 is: all exact, and imported, or planned with --dry-run. With --skip-refused it is 4, too, when a group was refused.`,
+    );
+  withOwlmq(withKafka(withOutput(command))).action(async () => {
+    end(await migrateOffsets(command, io));
+  });
+}
+
+async function migrateOffsets(command: Command, io: CliIo): Promise<ExitCode> {
+  const inputs = new Inputs();
+  const connection = readKafka(command, inputs);
+  const owlmqOptions = readOwlmq(command, inputs, io);
+  const request = await readRequest(command, inputs);
+  inputs.settle();
+  if (connection === undefined || owlmqOptions === undefined) return EXIT.input;
+
+  const stop = new AbortController();
+  const release = io.onInterrupt(() => {
+    stop.abort();
+  });
+  try {
+    if (!(await reachKafka(connection, io, stop.signal))) return interruptedEarly(io);
+    return await withSystems(connection, owlmqOptions, (systems) =>
+      new Migration(request, systems, { connection, url: owlmqOptions.url }, io, stop.signal).run(),
+    );
+  } finally {
+    release();
+  }
+}
+
+async function readRequest(command: Command, inputs: Inputs): Promise<MigrateRequest> {
+  const given = command.opts<MigrateFlags>();
+  if (given.report !== undefined) {
+    await access(dirname(given.report), constants.W_OK).catch((error: unknown) => {
+      inputs.add(
+        `--report ${given.report ?? ''} cannot be written: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    });
+  }
+  return {
+    selection: await readSelection(command, inputs, true),
+    dryRun: inputs.on('--dry-run', given.dryRun),
+    skipRefused: inputs.on('--skip-refused', given.skipRefused),
+    yes: inputs.on('--yes', given.yes),
+    reportFile: given.report,
+    output: readOutput(command, inputs),
+  };
+}
+
+function interruptedEarly(io: CliIo): ExitCode {
+  io.err('Ended by Ctrl-C: nothing was written.\n');
+  return EXIT.interrupted;
+}
+
+/** One run: find, translate, show, ask, import, report. */
+class Migration {
+  readonly #startedAt = new Date().toISOString();
+  readonly #progress: Progress;
+
+  constructor(
+    readonly request: MigrateRequest,
+    readonly systems: Systems,
+    readonly where: { connection: KafkaConnection; url: string },
+    readonly io: CliIo,
+    readonly signal: AbortSignal,
+  ) {
+    this.#progress = new Progress(io);
+  }
+
+  async run(): Promise<ExitCode> {
+    const { request, systems, signal, io } = this;
+    const plan = await unlessAborted(findGroups(systems, request.selection), signal);
+    if (plan === undefined) return interruptedEarly(io);
+    // What stands in the way of all is told at once, before the logs are read.
+    if (this.#mayWrite(plan) || request.dryRun) {
+      if (!(await this.#translate(plan))) return await this.#end(plan, EXIT.interrupted);
+    } else {
+      leaveOut(plan);
+    }
+    const said = request.output === 'json' ? io.err : io.out;
+    if (request.output === 'table') said(`${planLines(this.#report(plan, EXIT.ok)).join('\n')}\n`);
+    if (request.dryRun || !this.#mayWrite(plan)) {
+      if (!request.dryRun) leaveOut(plan);
+      return await this.#end(plan, exitCodeOf(plan));
+    }
+    if (!(await this.#confirmed(plan, said))) {
+      leaveOut(plan);
+      plan.notes.push('Not confirmed.');
+      return await this.#end(plan, EXIT.refused);
+    }
+    // Should this process be killed, the file says what it was about to do, and what was there before.
+    await this.#write(this.#report(plan, EXIT.ok));
+    const { failure } = await carryOver(systems, request.selection, plan, {
+      signal,
+      onProgress: ({ done, of }) => {
+        this.#progress.show(`${count(done)} of ${plural(of, 'group')} imported`);
+      },
+    });
+    this.#progress.clear();
+    if (failure !== undefined) {
+      const { exitCode, message } = failureOf(failure);
+      return await this.#end(plan, exitCode, message);
+    }
+    return await this.#end(plan, exitCodeOf(plan, signal.aborted));
+  }
+
+  /** Whether anything would be written: not while any group is refused, unless that was asked for. */
+  #mayWrite({ groups }: Plan): boolean {
+    const refused = groups.some(({ report }) => report.outcome === 'refused');
+    return (!refused || this.request.skipRefused) && groups.some(({ report }) => report.outcome === 'planned');
+  }
+
+  /** @returns whether it came to its end. */
+  async #translate(plan: Plan): Promise<boolean> {
+    const { request, systems, signal } = this;
+    try {
+      await translate(systems, request.selection, plan, {
+        signal,
+        onProgress: ({ done, of }) => {
+          this.#progress.show(`${count(done)} of ${plural(of, 'partition')} translated`);
+        },
+      });
+      return true;
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      leaveOut(plan);
+      return false;
+    } finally {
+      this.#progress.clear();
+    }
+  }
+
+  /**
+   * Asks a person, where there is one, before more is written than what was typed. Without a terminal nobody is asked:
+   * scripts run the command as it is in the playbook, it writes to groups without members alone, and never skips a
+   * message.
+   */
+  async #confirmed({ groups }: Plan, said: (text: string) => void): Promise<boolean> {
+    const { request, io } = this;
+    if (request.yes || io.ask === undefined) return true;
+    const planned = groups.filter(({ report }) => report.outcome === 'planned').map(({ report }) => report);
+    const partitions = planned.flatMap((report) => report.partitions);
+    const redelivering = partitions.filter(({ verdict }) => verdict === 'bounded').length;
+    const replaced = partitions.filter(({ before, target }) => before !== undefined && before !== target).length;
+    const live = planned.filter(({ sourceMembers }) => sourceMembers > 0).length;
+    const left = groups.filter(({ report }) => report.outcome === 'refused').length;
+    const doubts = [
+      ...(redelivering === 0 ? [] : [`messages of ${plural(redelivering, 'partition')} come again`]),
+      ...(replaced === 0 ? [] : [`other positions of ${plural(replaced, 'partition')} are replaced`]),
+      ...(live === 0 ? [] : [`${plural(live, 'group')} still consume at the source`]),
+      ...(left === 0 ? [] : [`${plural(left, 'group')} are left out`]),
+    ];
+    if (doubts.length === 0) return true;
+    said(`\nBefore anything is written:\n${doubts.map((doubt) => `  - ${doubt}\n`).join('')}`);
+    const answer = await io.ask(
+      `Import ${plural(planned.length, 'group')}? Type yes to go on, anything else to leave it: `,
+    );
+    return answer.trim().toLowerCase() === 'yes';
+  }
+
+  async #end(plan: Plan, exitCode: ExitCode, failure?: string): Promise<ExitCode> {
+    const { request, io } = this;
+    const report = this.#report(plan, exitCode, failure);
+    await this.#write(report);
+    if (request.output === 'json') io.out(`${JSON.stringify(report, undefined, 2)}\n`);
+    else io.out(`${outcomeLines(report).join('\n')}\n`);
+    if (exitCode === EXIT.interrupted) io.err('Ended by Ctrl-C.\n');
+    return exitCode;
+  }
+
+  #report({ groups, notes }: Plan, exitCode: ExitCode, failure?: string): MigrationReport {
+    const { selection, dryRun } = this.request;
+    return {
+      version: 1,
+      direction: selection.to === 'owlmq' ? 'kafka-to-owlmq' : 'owlmq-to-kafka',
+      dryRun,
+      startedAt: this.#startedAt,
+      endedAt: new Date().toISOString(),
+      kafka: this.where.connection.brokers,
+      owlmq: new URL(this.where.url).origin,
+      exitCode,
+      notes: [...notes],
+      ...(failure === undefined ? {} : { failure }),
+      groups: groups.map(({ report }) => report),
+    };
+  }
+
+  async #write(report: MigrationReport): Promise<void> {
+    if (this.request.reportFile !== undefined) await writeReport(this.request.reportFile, report);
+  }
+}
+
+/** Nothing is written of those that could have been. */
+function leaveOut({ groups }: Plan): void {
+  for (const { report } of groups) if (report.outcome === 'planned') report.outcome = 'not-reached';
+}
+
+function exitCodeOf({ groups }: Plan, interrupted = false): ExitCode {
+  const reports = groups.map(({ report }) => report);
+  const done = reports.filter(({ outcome }) => outcome === 'planned' || outcome === 'imported');
+  if (interrupted && reports.some(({ outcome }) => outcome === 'not-reached')) return EXIT.interrupted;
+  if (reports.some(({ outcome }) => outcome === 'refused' || outcome === 'failed')) return EXIT.refused;
+  const notExact = done.some(
+    ({ sourceMembers, partitions }) => sourceMembers > 0 || partitions.some(({ verdict }) => verdict !== 'exact'),
+  );
+  return notExact ? EXIT.differences : EXIT.ok;
+}

@@ -1,0 +1,279 @@
+import type { GroupStanding } from '../../groups/group-standing.js';
+import { matchGroups } from '../../groups/match-groups.js';
+import { translateToKafka } from '../../offsets/translate-to-kafka.js';
+import { translateToOwlmq } from '../../offsets/translate-to-owlmq.js';
+import type { OffsetTranslation } from '../../offsets/translation.js';
+import type { TopicOffsets } from '../../routing/routing-state.js';
+import { CliError } from '../cli-error.js';
+import { EXIT } from '../exit-codes.js';
+import { didYouMean } from '../near-names.js';
+import { legName, plural } from '../words.js';
+import { inUse, isInUse } from './members-in-words.js';
+import { metadataRefusal } from './metadata-in-words.js';
+import type { GroupReport, PartitionReport } from './report.js';
+import type { Selection } from './selection.js';
+import { boundsOf, groupNames, standings, topicNames, type Systems } from './systems.js';
+
+/** A group whose positions were asked for, and what is to become of them. */
+export interface GroupPlan {
+  report: GroupReport;
+  /** Topics to translate. */
+  topics: string[];
+  /** What was translated; as the import wants it. */
+  translations: OffsetTranslation[];
+}
+
+export interface Plan {
+  groups: GroupPlan[];
+  /** What a person should know, that is of no single group. */
+  notes: string[];
+}
+
+/** Consumers that run beside live ones have groups of their own, which nobody means who says "all". */
+const SHADOW = /\.shadow$/;
+/** Most redelivered ids that are kept over all groups. */
+const MOST_IDS = 200_000;
+const MOST_IDS_OF_PARTITION = 1_000;
+
+/**
+ * Finds the groups that were asked for, where they stand on both legs, and what refuses to carry their positions over.
+ *
+ * @throws {CliError} when topics were named that the source does not have, or no group is there at all.
+ */
+export async function findGroups(systems: Systems, selection: Selection): Promise<Plan> {
+  const { from, to } = selection;
+  const [names, sourceTopics, targetTopics] = await Promise.all([
+    groupNames(systems, from),
+    topicNames(systems, from),
+    topicNames(systems, to),
+  ]);
+  for (const topic of selection.topics ?? []) {
+    if (sourceTopics.includes(topic)) continue;
+    throw new CliError(
+      EXIT.refused,
+      `--topics: ${legName(from)} does not have ${topic}, or it may not be seen.${didYouMean(topic, sourceTopics)} Nothing was written.`,
+    );
+  }
+  const chosen = choose(selection, names);
+  const [source, target] = await Promise.all([
+    standings(systems, from, chosen.matched),
+    standings(systems, to, chosen.matched),
+  ]);
+  const notes = [...chosen.notes];
+  const groups = chosen.unmatched.map((pattern) => unknownGroup(pattern, from, names));
+  for (const name of chosen.matched) {
+    const standing = source.get(name);
+    if (standing === undefined || standing.kind === 'unknown') {
+      groups.push(unknownGroup(name, from, names));
+      continue;
+    }
+    const { plan, gone } = judge(selection, standing, target.get(name), { sourceTopics, targetTopics });
+    groups.push(plan);
+    if (gone.length > 0) {
+      notes.push(
+        `${name}: commits on ${gone.join(', ')} are passed over: ${legName(from)} does not have that any more.`,
+      );
+    }
+  }
+  return { groups, notes };
+}
+
+/**
+ * Translates the positions of the groups that nothing refuses, and fills in their reports.
+ *
+ * @param onProgress is told of partitions done, of all that there are to do.
+ */
+export async function translate(
+  systems: Systems,
+  selection: Selection,
+  { groups, notes }: Plan,
+  { signal, onProgress }: { signal: AbortSignal; onProgress: (progress: { done: number; of: number }) => void },
+): Promise<void> {
+  const { from, to, reset } = selection;
+  const wanted = groups.filter(({ report }) => report.outcome === 'planned');
+  const names = wanted.map(({ report }) => report.group);
+  const sourceBounds = new Map<string, { beginOffset: number; endOffset: number }[]>();
+  for (const topic of new Set(wanted.flatMap(({ topics }) => topics))) {
+    signal.throwIfAborted();
+    sourceBounds.set(topic, await boundsOf(systems, from, topic));
+  }
+  const before = await standings(systems, to, names);
+  const partitionsOf = ({ topics }: GroupPlan): number =>
+    topics.reduce((sum, topic) => sum + (sourceBounds.get(topic)?.length ?? 0), 0);
+  const of = wanted.reduce((sum, plan) => sum + partitionsOf(plan), 0);
+  const options = {
+    ...{ connection: systems.connection, owlmq: systems.owlmq, reset, signal },
+    maxRedeliveredIds: Math.max(1, Math.min(MOST_IDS_OF_PARTITION, Math.floor(MOST_IDS / Math.max(1, of)))),
+  };
+  let done = 0;
+  onProgress({ done, of });
+  // What the translation reads is shared by groups that have the same topics.
+  for (const batch of await batches(systems, selection, wanted, before)) {
+    const groupsOfBatch = batch.plans.map(({ report }) => report.group);
+    const asked = { ...options, groups: groupsOfBatch, topics: batch.topics };
+    const translated =
+      to === 'owlmq' ? await translateToOwlmq(asked) : await translateToKafka({ ...asked, kafkaFrom: batch.kafkaFrom });
+    for (const plan of batch.plans) {
+      plan.translations = translated.find(({ group }) => group === plan.report.group)?.partitions ?? [];
+      fillIn(plan, before.get(plan.report.group), sourceBounds, selection);
+      done += partitionsOf(plan);
+    }
+    onProgress({ done, of });
+  }
+  if (to === 'kafka' && selection.fences === undefined && wanted.length > 0) {
+    notes.push(
+      'Without --fences, what a group has committed on Kafka counts as consumed there; where it has committed nothing, nothing does.',
+    );
+  }
+}
+
+function choose(
+  { patterns, from }: Selection,
+  names: readonly string[],
+): { matched: string[]; unmatched: string[]; notes: string[] } {
+  const { matched, unmatched } = matchGroups(patterns.length === 0 ? ['*'] : patterns, names);
+  if (patterns.length === 0 && matched.length === 0) {
+    throw new CliError(EXIT.refused, `${legName(from)} has no consumer groups, or they may not be seen.`);
+  }
+  const shadows = matched.filter((name) => SHADOW.test(name) && !patterns.includes(name));
+  return {
+    matched: matched.filter((name) => !shadows.includes(name)).sort(),
+    unmatched,
+    notes:
+      shadows.length === 0
+        ? []
+        : [`Groups of shadows are passed over unless they are named in full: ${shadows.join(', ')}.`],
+  };
+}
+
+function unknownGroup(name: string, from: Selection['from'], names: readonly string[]): GroupPlan {
+  const isPattern = /[*?]/.test(name);
+  const reason = isPattern
+    ? `no group of ${legName(from)} matches ${name}.`
+    : `${legName(from)} has no group ${name}, or it may not be seen.${didYouMean(name, names)}`;
+  return {
+    report: { group: name, kind: 'unknown', sourceMembers: 0, outcome: 'refused', reason, partitions: [] },
+    topics: [],
+    translations: [],
+  };
+}
+
+/** What is to become of a group, by where it stands. */
+function judge(
+  selection: Selection,
+  source: GroupStanding,
+  target: GroupStanding | undefined,
+  { sourceTopics, targetTopics }: { sourceTopics: readonly string[]; targetTopics: readonly string[] },
+): { plan: GroupPlan; gone: string[] } {
+  const { from, to, reset, patterns, ignoreMetadata } = selection;
+  const { group } = source;
+  const committed = [...new Set(source.offsets.map(({ topic }) => topic))].sort();
+  const gone = committed.filter((topic) => !sourceTopics.includes(topic));
+  const named = patterns.includes(group);
+  const within = (topic: string): boolean => selection.topics?.includes(topic) ?? true;
+  // A topic that the group never committed on is not its own, unless somebody says both: the group's and where to begin.
+  const topics =
+    named && reset !== undefined && selection.topics !== undefined
+      ? selection.topics
+      : committed.filter((topic) => sourceTopics.includes(topic) && within(topic));
+  const report: GroupReport = {
+    ...{ group, kind: source.kind, sourceMembers: source.members.length, outcome: 'planned', partitions: [] },
+  };
+  const plan: GroupPlan = { report, topics, translations: [] };
+  const settle = (outcome: GroupReport['outcome'], reason: string): { plan: GroupPlan; gone: string[] } => {
+    Object.assign(report, { outcome, reason });
+    return { plan, gone: gone.filter(within) };
+  };
+
+  if (source.refusal !== undefined) return settle('refused', cannotMove(source, source.refusal));
+  if (topics.length === 0) {
+    const where = selection.topics === undefined ? '' : ` of ${selection.topics.join(', ')}`;
+    const reason = `group ${group} has no commits on any topic${where} of ${legName(from)}.`;
+    return named ? settle('refused', `${reason} There is nothing to carry over.`) : settle('passed-over', reason);
+  }
+  const missing = topics.filter((topic) => !targetTopics.includes(topic));
+  if (missing.length > 0) {
+    const others = topics.filter((topic) => !missing.includes(topic));
+    return settle(
+      'refused',
+      `${legName(to)} does not have ${missing.join(', ')}, where group ${group} has commits. Name the topics that are to be carried over with --topics` +
+        (others.length === 0 ? '.' : `, as in --topics ${others.join(',')}.`),
+    );
+  }
+  const metadata = ignoreMetadata || to === 'kafka' ? undefined : metadataRefusal(source, topics);
+  if (metadata !== undefined) return settle('refused', metadata);
+  if (target?.refusal !== undefined) return settle('refused', cannotMove(target, target.refusal));
+  if (target !== undefined && isInUse(target)) return settle('refused', inUse(target));
+  return { plan, gone: gone.filter(within) };
+}
+
+function cannotMove({ group, leg }: GroupStanding, refusal: string): string {
+  return `group ${group} of ${legName(leg)}: ${refusal}.`;
+}
+
+interface Batch {
+  topics: string[];
+  kafkaFrom: TopicOffsets;
+  plans: GroupPlan[];
+}
+
+/** Groups that can be translated in one go: with the same topics and, back to Kafka, the same offsets to search from. */
+async function batches(
+  systems: Systems,
+  { to, fences }: Selection,
+  plans: readonly GroupPlan[],
+  target: ReadonlyMap<string, GroupStanding>,
+): Promise<Batch[]> {
+  const kafkaBounds = new Map<string, { beginOffset: number; endOffset: number }[]>();
+  const found = new Map<string, Batch>();
+  for (const plan of plans) {
+    const kafkaFrom: TopicOffsets = {};
+    for (const topic of to === 'kafka' ? plan.topics : []) {
+      const bounds = kafkaBounds.get(topic) ?? (await boundsOf(systems, 'kafka', topic));
+      kafkaBounds.set(topic, bounds);
+      const commits = target.get(plan.report.group)?.offsets.filter((offset) => offset.topic === topic) ?? [];
+      if (fences !== undefined) kafkaFrom[topic] = [...(fences[topic] ?? notInFences(topic))];
+      else {
+        // What it committed on Kafka it has consumed there, and the rest may not have: never too high.
+        kafkaFrom[topic] = bounds.map(({ beginOffset, endOffset }, partition) => {
+          const offset = commits.find((commit) => commit.partition === partition)?.offset ?? beginOffset;
+          return offset > endOffset ? beginOffset : Math.max(offset, beginOffset);
+        });
+      }
+    }
+    const key = JSON.stringify([plan.topics, kafkaFrom]);
+    const batch = found.get(key);
+    if (batch === undefined) found.set(key, { topics: plan.topics, kafkaFrom, plans: [plan] });
+    else batch.plans.push(plan);
+  }
+  return [...found.values()];
+}
+
+function notInFences(topic: string): never {
+  throw new CliError(EXIT.input, `--fences has no offsets of topic ${topic} on Kafka. Nothing was written.`);
+}
+
+function fillIn(
+  { report, translations }: GroupPlan,
+  before: GroupStanding | undefined,
+  sourceBounds: ReadonlyMap<string, { beginOffset: number; endOffset: number }[]>,
+  { reset }: Selection,
+): void {
+  const standing = new Map(before?.offsets.map(({ topic, partition, offset }) => [`${topic}/${partition}`, offset]));
+  report.partitions = translations.map((translation): PartitionReport => {
+    const { topic, partition, source, ...rest } = translation;
+    const bounds = sourceBounds.get(topic)?.[partition];
+    const start = source ?? (reset === 'latest' ? bounds?.endOffset : bounds?.beginOffset);
+    const was = standing.get(`${topic}/${partition}`);
+    return {
+      ...{ topic, partition, ...rest },
+      ...(source === undefined ? {} : { source }),
+      ...(was === undefined ? {} : { before: was }),
+      ...(bounds === undefined || start === undefined ? {} : { lag: Math.max(0, bounds.endOffset - start) }),
+    };
+  });
+  const refused = report.partitions.filter(({ verdict }) => verdict === 'refused').length;
+  if (refused === 0) return;
+  report.outcome = 'refused';
+  report.reason = `${plural(refused, 'partition')} of group ${report.group} cannot be translated.`;
+}

@@ -1,0 +1,110 @@
+import { textTable } from '../text-table.js';
+import { count, legName, plural } from '../words.js';
+import type { GroupReport, MigrationReport, PartitionReport } from './report.js';
+
+/** Most partitions and groups that are told one by one. */
+const MOST_DETAILS = 20;
+
+/** What is to be carried over: a row for each group and topic, then what is not exact, one by one. */
+export function planLines({ direction, groups }: MigrationReport): string[] {
+  const [from, to] = direction === 'kafka-to-owlmq' ? (['kafka', 'owlmq'] as const) : (['owlmq', 'kafka'] as const);
+  const rows = groups.flatMap(({ group, partitions }) =>
+    [...new Set(partitions.map(({ topic }) => topic))].map((topic) =>
+      row(
+        group,
+        topic,
+        partitions.filter((partition) => partition.topic === topic),
+      ),
+    ),
+  );
+  const header = ['GROUP', 'TOPIC', 'PARTITIONS', 'EXACT', 'BOUNDED', 'REFUSED', 'REDELIVERIES', 'LAG'];
+  const details = groups.flatMap(({ group, partitions }) =>
+    partitions.flatMap((partition) => (needsWords(partition) ? [detail(group, partition)] : [])),
+  );
+  return [
+    `From ${legName(from)} to ${legName(to)}:`,
+    ...(rows.length === 0 ? [] : ['', ...textTable(header, rows)]),
+    ...list('', capped(details)),
+  ];
+}
+
+/** What became of each group, and what to do. */
+export function outcomeLines({ groups, notes, dryRun, failure, direction }: MigrationReport): string[] {
+  const of = (outcome: GroupReport['outcome']): GroupReport[] => groups.filter((group) => group.outcome === outcome);
+  const names = (found: readonly GroupReport[]): string => found.map(({ group }) => group).join(', ');
+  const reasons = (found: readonly GroupReport[]): string[] =>
+    capped(found.map(({ group, reason }) => reason ?? group));
+  const [imported, planned, notReached] = [of('imported'), of('planned'), of('not-reached')];
+  const live = groups.filter(({ sourceMembers, outcome }) => sourceMembers > 0 && outcome !== 'refused');
+  const source = direction === 'kafka-to-owlmq' ? 'Kafka' : 'OwlMQ';
+  return [
+    ...list('Refused, nothing was written of:', reasons(of('refused'))),
+    ...list('FAILED:', reasons(of('failed'))),
+    ...list('Passed over:', reasons(of('passed-over'))),
+    ...list(
+      `Still consuming on ${source}: what they consume from now on comes again. Stop them, and run this again:`,
+      capped(live.map(({ group, sourceMembers }) => `${group} (${plural(sourceMembers, 'member')})`)),
+    ),
+    ...list('Note:', notes),
+    '',
+    ...(imported.length === 0 ? [] : [`Imported and read back: ${names(imported)}.`]),
+    ...(planned.length === 0
+      ? []
+      : [
+          dryRun
+            ? `Dry run: nothing was written. Would be imported: ${names(planned)}.`
+            : `Not written: ${names(planned)}.`,
+        ]),
+    ...(notReached.length === 0
+      ? []
+      : [`Not reached, nothing was written of: ${names(notReached)}. The same command goes on with them.`]),
+    ...(failure === undefined ? [] : [`Ended by: ${failure}`]),
+    ...(imported.length + planned.length + notReached.length === 0 ? ['Nothing was written.'] : []),
+  ];
+}
+
+function row(group: string, topic: string, partitions: readonly PartitionReport[]): string[] {
+  const of = (verdict: PartitionReport['verdict']): number =>
+    partitions.filter((partition) => partition.verdict === verdict).length;
+  const sum = (key: 'redeliveries' | 'lag'): number =>
+    partitions.reduce((all, partition) => all + (partition[key] ?? 0), 0);
+  const unknown = partitions.some(({ verdict, redeliveries }) => verdict === 'bounded' && redeliveries === undefined);
+  return [
+    ...[group, topic, count(partitions.length), count(of('exact')), count(of('bounded')), count(of('refused'))],
+    ...[unknown ? `${count(sum('redeliveries'))} or more` : count(sum('redeliveries')), count(sum('lag'))],
+  ];
+}
+
+function needsWords({ verdict, reason }: PartitionReport): boolean {
+  return verdict !== 'exact' || reason !== undefined;
+}
+
+function detail(
+  group: string,
+  { topic, partition, verdict, source, target, redeliveries, reason }: PartitionReport,
+): string {
+  const where = `${group} ${topic}/${partition}`;
+  const because = reason === undefined ? '' : ` ${sentence(reason)}`;
+  if (verdict === 'refused') return `${where}: refused.${because}`;
+  const moved = `${source ?? 'no commit'} becomes ${target ?? '-'}`;
+  if (verdict === 'exact') return `${where}: ${moved}.${because}`;
+  const again =
+    redeliveries === undefined
+      ? 'more messages come again, it is not known how many'
+      : `${plural(redeliveries, 'message')} come again`;
+  return `${where}: ${moved}, ${again}.${because}`;
+}
+
+function sentence(text: string): string {
+  const end = /[.!?]$/.test(text) ? '' : '.';
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${end}`;
+}
+
+function capped(lines: readonly string[]): string[] {
+  const more = lines.length - MOST_DETAILS;
+  return more <= 0 ? [...lines] : [...lines.slice(0, MOST_DETAILS), `and ${count(more)} more; --output json has all`];
+}
+
+function list(title: string, items: readonly string[]): string[] {
+  return items.length === 0 ? [] : ['', ...(title === '' ? [] : [title]), ...items.map((item) => `  - ${item}`)];
+}
