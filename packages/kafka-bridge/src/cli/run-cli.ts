@@ -8,6 +8,7 @@ import { withConfigFile } from './config-file.js';
 import { addDiscrepancies } from './discrepancies/command.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { addMigrateOffsets } from './offsets/migrate.js';
+import { addVerifyOffsets } from './offsets/verify.js';
 import { addSet } from './routing/set.js';
 import { addShow } from './routing/show.js';
 
@@ -61,6 +62,7 @@ OWLMQ_URL, OWLMQ_API_KEY. Every command has --help, with its exit codes.`,
   addDiscrepancies(program, io, end);
   addCheckOwlmq(program, io, end);
   addMigrateOffsets(program, io, end);
+  addVerifyOffsets(program, io, end);
   return program;
 }
 

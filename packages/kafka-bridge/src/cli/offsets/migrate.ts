@@ -52,6 +52,13 @@ export function addMigrateOffsets(program: Command, io: CliIo, end: (exitCode: E
       'Translates what groups have committed on Kafka to offsets of OwlMQ, or back, message by message, and sets them on groups without members, each in full or not at all. A position is never above the true one: what a group has not consumed is not skipped. What comes again is counted and listed. Running it again changes nothing, and finishes what an earlier run did not.',
     );
   withSelection(command)
+    .addOption(
+      switchOption(
+        '--ignore-metadata',
+        'leave metadata of commits behind: OwlMQ keeps none (default: refused)',
+        'KAFKA_BRIDGE_IGNORE_METADATA',
+      ),
+    )
     .optionsGroup('How:')
     .addOption(switchOption('--dry-run', 'show what would be written, write nothing', 'KAFKA_BRIDGE_DRY_RUN'))
     .addOption(
@@ -153,7 +160,7 @@ class Migration {
 
   async run(): Promise<ExitCode> {
     const { request, systems, signal, io } = this;
-    const plan = await unlessAborted(findGroups(systems, request.selection), signal);
+    const plan = await unlessAborted(findGroups(systems, request.selection, { targetInUse: 'refused' }), signal);
     if (plan === undefined) return interruptedEarly(io);
     // What stands in the way of all is told at once, before the logs are read.
     if (this.#mayWrite(plan) || request.dryRun) {

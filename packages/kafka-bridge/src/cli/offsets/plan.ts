@@ -40,7 +40,11 @@ const MOST_IDS_OF_PARTITION = 1_000;
  *
  * @throws {CliError} when topics were named that the source does not have, or no group is there at all.
  */
-export async function findGroups(systems: Systems, selection: Selection): Promise<Plan> {
+export async function findGroups(
+  systems: Systems,
+  selection: Selection,
+  { targetInUse }: { targetInUse: 'refused' | 'allowed' },
+): Promise<Plan> {
   const { from, to } = selection;
   const [names, sourceTopics, targetTopics] = await Promise.all([
     groupNames(systems, from),
@@ -67,7 +71,8 @@ export async function findGroups(systems: Systems, selection: Selection): Promis
       groups.push(unknownGroup(name, from, names));
       continue;
     }
-    const { plan, gone } = judge(selection, standing, target.get(name), { sourceTopics, targetTopics });
+    const unused = targetInUse === 'refused' ? target.get(name) : undefined;
+    const { plan, gone } = judge(selection, standing, unused, { sourceTopics, targetTopics });
     groups.push(plan);
     if (gone.length > 0) {
       notes.push(
@@ -158,7 +163,7 @@ function unknownGroup(name: string, from: Selection['from'], names: readonly str
   };
 }
 
-/** What is to become of a group, by where it stands. */
+/** What is to become of a group, by where it stands. `target`: where it must be possible to set its offsets. */
 function judge(
   selection: Selection,
   source: GroupStanding,
@@ -261,13 +266,15 @@ function fillIn(
 ): void {
   const standing = new Map(before?.offsets.map(({ topic, partition, offset }) => [`${topic}/${partition}`, offset]));
   report.partitions = translations.map((translation): PartitionReport => {
-    const { topic, partition, source, ...rest } = translation;
+    const { topic, partition, source, target, ...rest } = translation;
     const bounds = sourceBounds.get(topic)?.[partition];
     const start = source ?? (reset === 'latest' ? bounds?.endOffset : bounds?.beginOffset);
     const was = standing.get(`${topic}/${partition}`);
     return {
-      ...{ topic, partition, ...rest },
+      ...{ topic, partition },
       ...(source === undefined ? {} : { source }),
+      ...(target === undefined ? {} : { target }),
+      ...rest,
       ...(was === undefined ? {} : { before: was }),
       ...(bounds === undefined || start === undefined ? {} : { lag: Math.max(0, bounds.endOffset - start) }),
     };

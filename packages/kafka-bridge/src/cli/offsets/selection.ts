@@ -59,13 +59,6 @@ export function withSelection(command: Command): Command {
         "with --reverse: Kafka's offsets at the cutover (default: what each group committed on Kafka)",
         'KAFKA_BRIDGE_FENCES',
       ),
-    )
-    .addOption(
-      switchOption(
-        '--ignore-metadata',
-        'leave metadata of commits behind: OwlMQ keeps none',
-        'KAFKA_BRIDGE_IGNORE_METADATA',
-      ),
     );
 }
 

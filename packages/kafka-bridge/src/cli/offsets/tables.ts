@@ -1,5 +1,5 @@
 import { textTable } from '../text-table.js';
-import { count, legName, plural } from '../words.js';
+import { count, plural } from '../words.js';
 import type { GroupReport, MigrationReport, PartitionReport } from './report.js';
 
 /** Most partitions and groups that are told one by one. */
@@ -7,7 +7,6 @@ const MOST_DETAILS = 20;
 
 /** What is to be carried over: a row for each group and topic, then what is not exact, one by one. */
 export function planLines({ direction, groups }: MigrationReport): string[] {
-  const [from, to] = direction === 'kafka-to-owlmq' ? (['kafka', 'owlmq'] as const) : (['owlmq', 'kafka'] as const);
   const rows = groups.flatMap(({ group, partitions }) =>
     [...new Set(partitions.map(({ topic }) => topic))].map((topic) =>
       row(
@@ -21,11 +20,24 @@ export function planLines({ direction, groups }: MigrationReport): string[] {
   const details = groups.flatMap(({ group, partitions }) =>
     partitions.flatMap((partition) => (needsWords(partition) ? [detail(group, partition)] : [])),
   );
+  const all = groups.flatMap(({ partitions }) => partitions);
+  const of = (verdict: PartitionReport['verdict']): number => all.filter((one) => one.verdict === verdict).length;
+  const verdicts = [
+    ...(of('exact') === 0 ? [] : [`${count(of('exact'))} exact`]),
+    ...(of('bounded') === 0 ? [] : [`${count(of('bounded'))} bounded`]),
+    ...(of('refused') === 0 ? [] : [`${count(of('refused'))} refused`]),
+  ];
+  const found = all.length === of('exact') ? 'all exact' : verdicts.join(', ');
   return [
-    `From ${legName(from)} to ${legName(to)}:`,
+    `${directionName(direction)}: ${plural(groups.length, 'group')}` +
+      (all.length === 0 ? '.' : `, ${plural(all.length, 'partition')}, ${found}.`),
     ...(rows.length === 0 ? [] : ['', ...textTable(header, rows)]),
     ...list('', capped(details)),
   ];
+}
+
+export function directionName(direction: MigrationReport['direction']): string {
+  return direction === 'kafka-to-owlmq' ? 'Kafka to OwlMQ' : 'OwlMQ to Kafka';
 }
 
 /** What became of each group, and what to do. */
@@ -100,11 +112,13 @@ function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}${end}`;
 }
 
-function capped(lines: readonly string[]): string[] {
+/** Lines, with the number of those that are too many. */
+export function capped(lines: readonly string[]): string[] {
   const more = lines.length - MOST_DETAILS;
   return more <= 0 ? [...lines] : [...lines.slice(0, MOST_DETAILS), `and ${count(more)} more; --output json has all`];
 }
 
-function list(title: string, items: readonly string[]): string[] {
+/** Items under a title, a line each; nothing where there are none. */
+export function list(title: string, items: readonly string[]): string[] {
   return items.length === 0 ? [] : ['', ...(title === '' ? [] : [title]), ...items.map((item) => `  - ${item}`)];
 }
