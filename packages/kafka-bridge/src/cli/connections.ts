@@ -5,10 +5,13 @@ import type { CliIo } from './cli-io.js';
 import { takeConfigProblems } from './config-file.js';
 import type { Inputs } from './inputs.js';
 
+/** What a flag that is on or off may be followed by. */
+export const SWITCH_VALUE = ' [true|false]';
+
 /** Flags of a connection with the variable that each stands for: those of the worker. */
 const kafkaFlags: readonly (readonly [flags: string, variable: string, description: string])[] = [
   ['--kafka-brokers <list>', 'KAFKA_BROKERS', 'brokers, HOST:PORT with commas between them'],
-  ['--kafka-tls [true|false]', 'KAFKA_TLS', "TLS with the system's authorities"],
+  [`--kafka-tls${SWITCH_VALUE}`, 'KAFKA_TLS', "TLS with the system's authorities"],
   ['--kafka-tls-ca-file <file>', 'KAFKA_TLS_CA_FILE', 'TLS with the authorities of a PEM file'],
   ['--kafka-sasl-mechanism <name>', 'KAFKA_SASL_MECHANISM', 'plain, scram-sha-256 or scram-sha-512'],
   ['--kafka-sasl-username <name>', 'KAFKA_SASL_USERNAME', 'user of SASL'],
@@ -33,7 +36,7 @@ export function option(flags: string, description: string, variable: string): Op
 
 /** A flag that is on or off, and that its variable can turn off, too. Read it with `Inputs.on`. */
 export function switchOption(flag: string, description: string, variable: string): Option {
-  return option(`${flag} [true|false]`, description, variable).preset('true');
+  return option(`${flag}${SWITCH_VALUE}`, description, variable).preset('true');
 }
 
 /** Adds the flags of the connection to Kafka. */

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help } from 'commander';
 import { addAudit } from './audit/command.js';
 import { addCheckOwlmq } from './check-owlmq/command.js';
 import { failureOf } from './cli-error.js';
 import type { CliIo } from './cli-io.js';
 import { withConfigFile } from './config-file.js';
+import { SWITCH_VALUE } from './connections.js';
 import { addDiscrepancies } from './discrepancies/command.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { addMigrateOffsets } from './offsets/migrate.js';
@@ -39,8 +40,11 @@ function kafkaBridge(io: CliIo, end: (exitCode: ExitCode) => void): Command {
     .version(version())
     .exitOverride()
     .configureOutput({ writeOut: io.out, writeErr: io.err })
-    .configureHelp({ showGlobalOptions: false })
-    .showHelpAfterError('Add --help to see what there is.')
+    .configureHelp({
+      showGlobalOptions: true,
+      optionTerm: ({ flags }) => flags.replace(SWITCH_VALUE, ''),
+      optionDescription: (option) => new Help().optionDescription(option).replace('preset: "true", ', ''),
+    })
     .addHelpText(
       'after',
       `
@@ -50,19 +54,33 @@ Examples:
   kafka-bridge audit --topics orders.created        does OwlMQ have every copy?
   kafka-bridge discrepancies list --migration …     what did shadows do otherwise, and why?
   kafka-bridge check-owlmq --owlmq-url https://…    does this endpoint keep the OwlMQ contract?
+In the life of a migration:
+  kafka-bridge routing show migrate-orders                             what the fleet obeys, and who does
+  kafka-bridge audit --migration migrate-orders                        does OwlMQ have every copy?
+  kafka-bridge discrepancies list --migration migrate-orders           what did shadows do otherwise, and why?
+  kafka-bridge migrate-offsets --groups payment-service --dry-run      where would the group go on?
+  kafka-bridge migrate-offsets --groups payment-service                set it, while the group has no members
+  kafka-bridge verify-offsets --groups payment-service                 does it stand there?
+  kafka-bridge migrate-offsets --groups payment-service --reverse      back to Kafka
+  kafka-bridge routing set migrate-orders --help                       break-glass, with Temporal down
 
 Connections come from flags or the environment; those of the worker are understood: KAFKA_BROKERS, KAFKA_TLS…, KAFKA_SASL_…,
-OWLMQ_URL, OWLMQ_API_KEY. Every command has --help, with its exit codes.`,
+OWLMQ_URL, OWLMQ_API_KEY. Flags may stand in a file, too: --config FILE, or KAFKA_BRIDGE_CONFIG. A flag goes before the
+environment, and that before the file. Every command has --help, with its exit codes.`,
     );
   withConfigFile(program, io);
+  program.commandsGroup('The fleet:');
   const routing = program.command('routing').description('the state that the fleet obeys: show it, or set it by hand');
   addShow(routing, io, end);
   addSet(routing, io, end);
+  program.commandsGroup('Messages:');
   addAudit(program, io, end);
   addDiscrepancies(program, io, end);
   addCheckOwlmq(program, io, end);
+  program.commandsGroup('Positions of consumer groups:');
   addMigrateOffsets(program, io, end);
   addVerifyOffsets(program, io, end);
+  program.commandsGroup('Help:');
   return program;
 }
 

@@ -166,16 +166,16 @@ class Migration {
     if (this.#mayWrite(plan) || request.dryRun) {
       if (!(await this.#translate(plan))) return await this.#end(plan, EXIT.interrupted);
     } else {
-      leaveOut(plan);
+      leaveOut(plan, 'held-back');
     }
     const said = request.output === 'json' ? io.err : io.out;
     if (request.output === 'table') said(`${planLines(this.#report(plan, EXIT.ok)).join('\n')}\n`);
     if (request.dryRun || !this.#mayWrite(plan)) {
-      if (!request.dryRun) leaveOut(plan);
+      if (!request.dryRun) leaveOut(plan, 'held-back');
       return await this.#end(plan, exitCodeOf(plan));
     }
     if (!(await this.#confirmed(plan, said))) {
-      leaveOut(plan);
+      leaveOut(plan, 'held-back');
       plan.notes.push('Not confirmed.');
       return await this.#end(plan, EXIT.refused);
     }
@@ -214,7 +214,7 @@ class Migration {
       return true;
     } catch (error) {
       if (!signal.aborted) throw error;
-      leaveOut(plan);
+      leaveOut(plan, 'not-reached');
       return false;
     } finally {
       this.#progress.clear();
@@ -282,8 +282,8 @@ class Migration {
 }
 
 /** Nothing is written of those that could have been. */
-function leaveOut({ groups }: Plan): void {
-  for (const { report } of groups) if (report.outcome === 'planned') report.outcome = 'not-reached';
+function leaveOut({ groups }: Plan, outcome: 'held-back' | 'not-reached'): void {
+  for (const { report } of groups) if (report.outcome === 'planned') report.outcome = outcome;
 }
 
 function exitCodeOf({ groups }: Plan, interrupted = false): ExitCode {
@@ -291,6 +291,8 @@ function exitCodeOf({ groups }: Plan, interrupted = false): ExitCode {
   const done = reports.filter(({ outcome }) => outcome === 'planned' || outcome === 'imported');
   if (interrupted && reports.some(({ outcome }) => outcome === 'not-reached')) return EXIT.interrupted;
   if (reports.some(({ outcome }) => outcome === 'refused' || outcome === 'failed')) return EXIT.refused;
+  // Silence is not success.
+  if (done.length === 0) return EXIT.refused;
   const notExact = done.some(
     ({ sourceMembers, partitions }) => sourceMembers > 0 || partitions.some(({ verdict }) => verdict !== 'exact'),
   );

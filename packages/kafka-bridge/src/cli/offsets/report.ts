@@ -32,10 +32,11 @@ const groupSchema = z.object({
   sourceMembers: z.number().int().nonnegative(),
   /**
    * `planned`: could be imported, and was not asked for. `imported`: written and read back. `refused`: not written,
-   * see the reason. `passed-over`: there was nothing to do. `failed`: what is stored there is not what was to be, or not known.
-   * `not-reached`: the command ended before it.
+   * see the reason. `held-back`: not written since others are refused, or nobody confirmed. `passed-over`: there was
+   * nothing to do. `failed`: what is stored there is not what was to be, or not known. `not-reached`: the command ended
+   * before it.
    */
-  outcome: z.enum(['planned', 'imported', 'refused', 'passed-over', 'failed', 'not-reached']),
+  outcome: z.enum(['planned', 'imported', 'refused', 'held-back', 'passed-over', 'failed', 'not-reached']),
   reason: z.string().optional(),
   partitions: z.array(partitionSchema),
 });

@@ -46,7 +46,7 @@ export function outcomeLines({ groups, notes, dryRun, failure, direction }: Migr
   const names = (found: readonly GroupReport[]): string => found.map(({ group }) => group).join(', ');
   const reasons = (found: readonly GroupReport[]): string[] =>
     capped(found.map(({ group, reason }) => reason ?? group));
-  const [imported, planned, notReached] = [of('imported'), of('planned'), of('not-reached')];
+  const [imported, planned, held, notReached] = [of('imported'), of('planned'), of('held-back'), of('not-reached')];
   const live = groups.filter(({ sourceMembers, outcome }) => sourceMembers > 0 && outcome !== 'refused');
   const source = direction === 'kafka-to-owlmq' ? 'Kafka' : 'OwlMQ';
   return [
@@ -62,16 +62,18 @@ export function outcomeLines({ groups, notes, dryRun, failure, direction }: Migr
     ...(imported.length === 0 ? [] : [`Imported and read back: ${names(imported)}.`]),
     ...(planned.length === 0
       ? []
+      : [`${dryRun ? 'Dry run: nothing was written. Would be' : 'To be'} imported: ${names(planned)}.`]),
+    ...(held.length === 0
+      ? []
       : [
-          dryRun
-            ? `Dry run: nothing was written. Would be imported: ${names(planned)}.`
-            : `Not written: ${names(planned)}.`,
+          `Held back, nothing was written of: ${names(held)}.` +
+            (of('refused').length === 0 ? '' : ' --skip-refused imports them without the others.'),
         ]),
     ...(notReached.length === 0
       ? []
       : [`Not reached, nothing was written of: ${names(notReached)}. The same command goes on with them.`]),
     ...(failure === undefined ? [] : [`Ended by: ${failure}`]),
-    ...(imported.length + planned.length + notReached.length === 0 ? ['Nothing was written.'] : []),
+    ...(imported.length + planned.length + held.length + notReached.length === 0 ? ['Nothing was written.'] : []),
   ];
 }
 
