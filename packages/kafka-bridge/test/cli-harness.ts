@@ -60,6 +60,11 @@ export class CliProcess {
   interrupt(): void {
     this.#child.kill('SIGINT');
   }
+
+  /** kill -9. */
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
 }
 
 /** Runs the built command to its end. */

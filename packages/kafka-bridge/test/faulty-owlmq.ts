@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
- * What becomes of one publish request:
+ * What becomes of one request of those that faults are for:
  * - `delayMs`: it is answered late;
  * - `refuse`: it is answered with this status and never reaches OwlMQ;
  * - `answerWith`: OwlMQ carries it out, the answer is this status;
@@ -13,7 +13,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 export type Fault =
   { delayMs: number } | { refuse: number; retryAfterS?: number } | { answerWith: number } | 'cut' | 'hold';
 
-/** A way to an OwlMQ on which publish requests meet faults that no server makes on demand. */
+/** A way to an OwlMQ on which publish requests, or others, meet faults that no server makes on demand. */
 export class FaultyOwlmq {
   static async to(target: string): Promise<FaultyOwlmq> {
     const faulty = new FaultyOwlmq(target);
@@ -21,9 +21,12 @@ export class FaultyOwlmq {
     return faulty;
   }
 
-  /** Asked for each publish request; all others pass. */
+  /** The requests that faults are for; all others pass. */
+  concerns: (method: string, path: string) => boolean = (method, path) =>
+    method === 'POST' && path.endsWith('/records');
+  /** Asked for each of them. */
   fault: () => Fault | undefined = () => undefined;
-  /** `performance.now()` of each publish request. */
+  /** `performance.now()` of each of them. */
   readonly requests: number[] = [];
   readonly #held = new Set<ServerResponse>();
   readonly #server: Server;
@@ -58,9 +61,9 @@ export class FaultyOwlmq {
   async #serve(target: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await bytesOf(request);
     const { method = 'GET', url = '/' } = request;
-    const publishes = method === 'POST' && url.endsWith('/records');
-    if (publishes) this.requests.push(performance.now());
-    const fault = publishes ? this.fault() : undefined;
+    const concerned = this.concerns(method, url);
+    if (concerned) this.requests.push(performance.now());
+    const fault = concerned ? this.fault() : undefined;
     if (fault === 'hold') {
       this.#held.add(response);
       response.once('close', () => this.#held.delete(response));

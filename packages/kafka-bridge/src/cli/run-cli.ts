@@ -80,7 +80,7 @@ environment, and that before the file. Every command has --help, with its exit c
   program.commandsGroup('Positions of consumer groups:');
   addMigrateOffsets(program, io, end);
   addVerifyOffsets(program, io, end);
-  program.commandsGroup('Help:');
+  program.commandsGroup('Help:').helpCommand('help [command]', 'what a command does, its flags and exit codes');
   return program;
 }
 

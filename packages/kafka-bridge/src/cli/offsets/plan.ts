@@ -190,7 +190,11 @@ function judge(
     return { plan, gone: gone.filter(within) };
   };
 
-  if (source.refusal !== undefined) return settle('refused', cannotMove(source, source.refusal));
+  if (source.refusal !== undefined) {
+    // Such groups consume no topics. Who says "all" does not mean them.
+    const foreign = source.kind === 'connect' || source.kind === 'other';
+    return settle(foreign && !named ? 'passed-over' : 'refused', cannotMove(source, source.refusal));
+  }
   if (topics.length === 0) {
     const where = selection.topics === undefined ? '' : ` of ${selection.topics.join(', ')}`;
     const reason = `group ${group} has no commits on any topic${where} of ${legName(from)}.`;
