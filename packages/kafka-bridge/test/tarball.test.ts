@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { playbookGroups, runPlaybookCommand } from './playbook-command.js';
 import { API_KEY, testBrokers, TwoLegs } from './publisher-fixture.js';
 
 const run = promisify(execFile);
@@ -44,7 +45,7 @@ describe('the packed package', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it('installs alone, without Temporal, and publishes', async () => {
+  it('installs alone, without Temporal, publishes, and runs the command of the playbook to the letter', async () => {
     const root = resolve(import.meta.dirname, '..');
     // The build is there already; it must not be made anew under the feet of other tests.
     const packed = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], {
@@ -70,5 +71,15 @@ describe('the packed package', () => {
     expect(record?.value?.toString()).toBe('{"from":"a tarball"}');
     expect(JSON.parse(stdout)).toEqual({ kafka: { partition: record?.partition, offset: 0 }, copies: 1 });
     expect((await legs.owlmqRecords()).map(({ value }) => value?.toString())).toEqual(['{"from":"a tarball"}']);
+
+    // The group has consumed the one message, wherever it is.
+    const consumed = Array.from({ length: 4 }, (_, partition) => (partition === record?.partition ? 1 : 0));
+    await playbookGroups(testBrokers(), legs.topic, consumed);
+    const owlmqUrl = env.OWLMQ_URL;
+    const { out, asked } = await runPlaybookCommand(folder, { brokers: testBrokers(), owlmqUrl, apiKey: API_KEY });
+    expect(out).toContain('Imported and read back: notification-service, payment-service.');
+    expect(asked).toEqual([]);
+    const { offsets = [] } = (await legs.owlmq.describeGroup('payment-service')) ?? {};
+    expect(offsets.map(({ offset }) => offset)).toEqual(consumed);
   });
 });
