@@ -86,7 +86,7 @@ export async function findGroups(
 /**
  * Translates the positions of the groups that nothing refuses, and fills in their reports.
  *
- * @param onProgress is told of partitions done, of all that there are to do.
+ * @param onProgress is told of partitions of topics done, of all that there are to do.
  */
 export async function translate(
   systems: Systems,
@@ -103,27 +103,30 @@ export async function translate(
     sourceBounds.set(topic, await boundsOf(systems, from, topic));
   }
   const before = await standings(systems, to, names);
-  const partitionsOf = ({ topics }: GroupPlan): number =>
+  const partitionsOf = (topics: readonly string[]): number =>
     topics.reduce((sum, topic) => sum + (sourceBounds.get(topic)?.length ?? 0), 0);
-  const of = wanted.reduce((sum, plan) => sum + partitionsOf(plan), 0);
+  const positions = wanted.reduce((sum, { topics }) => sum + partitionsOf(topics), 0);
   const options = {
     ...{ connection: systems.connection, owlmq: systems.owlmq, reset, signal },
-    maxRedeliveredIds: Math.max(1, Math.min(MOST_IDS_OF_PARTITION, Math.floor(MOST_IDS / Math.max(1, of)))),
+    maxRedeliveredIds: Math.max(1, Math.min(MOST_IDS_OF_PARTITION, Math.floor(MOST_IDS / Math.max(1, positions)))),
   };
+  const found = await batches(systems, selection, wanted, before);
+  const of = found.reduce((sum, { topics }) => sum + partitionsOf(topics), 0);
   let done = 0;
-  onProgress({ done, of });
   // What the translation reads is shared by groups that have the same topics.
-  for (const batch of await batches(systems, selection, wanted, before)) {
-    const groupsOfBatch = batch.plans.map(({ report }) => report.group);
-    const asked = { ...options, groups: groupsOfBatch, topics: batch.topics };
-    const translated =
-      to === 'owlmq' ? await translateToOwlmq(asked) : await translateToKafka({ ...asked, kafkaFrom: batch.kafkaFrom });
-    for (const plan of batch.plans) {
+  for (const { plans, topics, kafkaFrom } of found) {
+    const asked = {
+      ...{ ...options, groups: plans.map(({ report }) => report.group), topics },
+      onProgress: (progress: { done: number }) => {
+        onProgress({ done: done + progress.done, of });
+      },
+    };
+    const translated = to === 'owlmq' ? await translateToOwlmq(asked) : await translateToKafka({ ...asked, kafkaFrom });
+    for (const plan of plans) {
       plan.translations = translated.find(({ group }) => group === plan.report.group)?.partitions ?? [];
       fillIn(plan, before.get(plan.report.group), sourceBounds, selection);
-      done += partitionsOf(plan);
     }
-    onProgress({ done, of });
+    done += partitionsOf(topics);
   }
   if (to === 'kafka' && selection.fences === undefined && wanted.length > 0) {
     notes.push(
