@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { runHere, type CliOutcome } from './cli-harness.js';
 
 let folder: string;
@@ -13,6 +13,10 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true }));
 
+beforeEach(() => {
+  for (const variable of ['KAFKA_BROKERS', 'OWLMQ_URL', 'OWLMQ_API_KEY']) vi.stubEnv(variable, '');
+});
+
 afterEach(() => {
   vi.unstubAllEnvs();
 });
@@ -21,7 +25,6 @@ afterEach(() => {
 async function withConfig(text: string, ...args: string[]): Promise<CliOutcome> {
   const file = join(folder, `${randomBytes(4).toString('hex')}.yaml`);
   await writeFile(file, text);
-  vi.stubEnv('KAFKA_BROKERS', '');
   // Wherever it is given.
   return await runHere([...args, '--config', file], undefined, { reachWithinMs: 10 });
 }

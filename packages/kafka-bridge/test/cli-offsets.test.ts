@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Comparison } from '../src/cli/offsets/comparison.js';
 import type { GroupReport, MigrationReport } from '../src/cli/offsets/report.js';
 import { ClusterAdmin } from '../src/kafka/cluster-admin.js';
@@ -156,7 +156,7 @@ describe('migrate-offsets', () => {
     // Nobody to ask: as the playbook's command runs.
     const { code, out } = await migrate(['--groups', group, '--output', 'table']);
     expect(code).toBe(3);
-    expect(out).toContain('5 becomes 4, 1 message come again');
+    expect(out).toContain('5 becomes 4, 1 message comes again');
   });
 
   it('writes nothing in a dry run, which says what would be', async () => {
@@ -311,6 +311,10 @@ describe('migrate-offsets', () => {
   });
 
   it('says all that is wrong with the input at once', async () => {
+    vi.stubEnv('OWLMQ_API_KEY', '');
+    onTestFinished(() => {
+      vi.unstubAllEnvs();
+    });
     const bad = await runHere([
       ...[
         'migrate-offsets',
@@ -433,7 +437,7 @@ describe('a migrate-offsets that ends half way', () => {
     expect(code).toBe(5);
     expect(out).toContain(`Imported and read back: ${groups.slice(0, 2).join(', ')}.`);
     expect(out).toMatch(
-      new RegExp(`FAILED:\n  - whether the offsets of group ${groups[2] ?? ''} were written is not known`),
+      new RegExp(`FAILED:\n  - Whether the offsets of group ${groups[2] ?? ''} were written is not known`),
     );
     expect(out).toContain(`Not reached, nothing was written of: ${groups.slice(3).join(', ')}.`);
     expect(out).toMatch(/Ended by: .*ECONNREFUSED/);
@@ -448,7 +452,7 @@ describe('a migrate-offsets that ends half way', () => {
     owlmq.dropHeld();
     const { code, out } = await command;
     expect(code).toBe(4);
-    expect(out).toContain(`group ${groups[3] ?? ''} is in use on OwlMQ, 1 member: still-here`);
+    expect(out).toContain(`Group ${groups[3] ?? ''} is in use on OwlMQ, 1 member: still-here`);
     expect(await written(groups, topic)).toEqual([true, true, true, false, true]);
   });
 });

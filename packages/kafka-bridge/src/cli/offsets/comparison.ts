@@ -3,7 +3,7 @@ import { EXIT, type ExitCode } from '../exit-codes.js';
 import { textTable } from '../text-table.js';
 import { count, plural } from '../words.js';
 import type { GroupReport, MigrationReport } from './report.js';
-import { capped, directionName, list } from './tables.js';
+import { capped, directionName, list, sentence } from './tables.js';
 
 type State = 'equal' | 'behind' | 'ahead' | 'absent' | 'unknown';
 
@@ -85,7 +85,7 @@ export function comparisonLines({ direction, against, groups }: Comparison): str
     `${directionName(direction)}, compared with ${against === 'report' ? 'the report' : 'the source'}:`,
     ...(rows.length === 0 ? [] : ['', ...textTable(header, rows)]),
     ...list('', capped(details)),
-    ...list('Refused:', capped(groups.flatMap(({ refusal }) => (refusal === undefined ? [] : [refusal])))),
+    ...list('Refused:', capped(groups.flatMap(({ refusal }) => (refusal === undefined ? [] : [sentence(refusal)])))),
     ...list(
       'These consume at the target by now, so that they move on from what was carried over:',
       capped(consuming.map(({ group, targetMembers }) => `${group} (${plural(targetMembers, 'member')})`)),

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { unlessAborted } from '../../async/bounded.js';
 import type { KafkaConnection } from '../../kafka/kafka-connection.js';
-import { failureOf } from '../cli-error.js';
+import { CliError, failureOf } from '../cli-error.js';
 import type { CliIo } from '../cli-io.js';
 import {
   option,
@@ -160,11 +160,12 @@ class Migration {
 
   async run(): Promise<ExitCode> {
     const { request, systems, signal, io } = this;
-    const plan = await unlessAborted(findGroups(systems, request.selection, { targetInUse: 'refused' }), signal);
+    const found = findGroups(systems, request.selection, { targetInUse: 'refused' });
+    const plan = await unlessAborted(nothingWritten(found), signal);
     if (plan === undefined) return interruptedEarly(io);
     // What stands in the way of all is told at once, before the logs are read.
     if (this.#mayWrite(plan) || request.dryRun) {
-      if (!(await this.#translate(plan))) return await this.#end(plan, EXIT.interrupted);
+      if (!(await nothingWritten(this.#translate(plan)))) return await this.#end(plan, EXIT.interrupted);
     } else {
       leaveOut(plan, 'held-back');
     }
@@ -237,9 +238,11 @@ class Migration {
     const left = groups.filter(({ report }) => report.outcome === 'refused').length;
     const doubts = [
       ...(redelivering === 0 ? [] : [`messages of ${plural(redelivering, 'partition')} come again`]),
-      ...(replaced === 0 ? [] : [`other positions of ${plural(replaced, 'partition')} are replaced`]),
-      ...(live === 0 ? [] : [`${plural(live, 'group')} still consume at the source`]),
-      ...(left === 0 ? [] : [`${plural(left, 'group')} are left out`]),
+      ...(replaced === 0
+        ? []
+        : [`positions that the target has of ${plural(replaced, 'partition')} are replaced by others`]),
+      ...(live === 0 ? [] : [`consumers of ${plural(live, 'group')} still run at the source`]),
+      ...(left === 0 ? [] : [`refused, and left out: ${plural(left, 'group')}`]),
     ];
     if (doubts.length === 0) return true;
     said(`\nBefore anything is written:\n${doubts.map((doubt) => `  - ${doubt}\n`).join('')}`);
@@ -278,6 +281,17 @@ class Migration {
 
   async #write(report: MigrationReport): Promise<void> {
     if (this.request.reportFile !== undefined) await writeReport(this.request.reportFile, report);
+  }
+}
+
+/** Says of what fails before the import that nothing was written. */
+async function nothingWritten<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    const { exitCode, message } = failureOf(error);
+    if (exitCode === EXIT.unexpected) throw error;
+    throw new CliError(exitCode, `${message.replace(/\.?$/, '.')} Nothing was written.`, { cause: error });
   }
 }
 

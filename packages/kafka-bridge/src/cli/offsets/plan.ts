@@ -55,7 +55,7 @@ export async function findGroups(
     if (sourceTopics.includes(topic)) continue;
     throw new CliError(
       EXIT.refused,
-      `--topics: ${legName(from)} does not have ${topic}, or it may not be seen.${didYouMean(topic, sourceTopics)} Nothing was written.`,
+      `--topics: ${legName(from)} does not have ${topic}, or it may not be seen.${didYouMean(topic, sourceTopics)}`,
     );
   }
   const chosen = choose(selection, names);
@@ -75,9 +75,7 @@ export async function findGroups(
     const { plan, gone } = judge(selection, standing, unused, { sourceTopics, targetTopics });
     groups.push(plan);
     if (gone.length > 0) {
-      notes.push(
-        `${name}: commits on ${gone.join(', ')} are passed over: ${legName(from)} does not have that any more.`,
-      );
+      notes.push(`${name}: commits on ${gone.join(', ')} are passed over: ${legName(from)} does not have it any more.`);
     }
   }
   return { groups, notes };
@@ -139,13 +137,16 @@ function choose(
   { patterns, from }: Selection,
   names: readonly string[],
 ): { matched: string[]; unmatched: string[]; notes: string[] } {
-  const { matched, unmatched } = matchGroups(patterns.length === 0 ? ['*'] : patterns, names);
+  const given = patterns.length === 0 ? ['*'] : patterns;
+  // In the order in which they were asked for.
+  const matched = [...new Set(given.flatMap((pattern) => matchGroups([pattern], names).matched.sort()))];
+  const { unmatched } = matchGroups(given, names);
   if (patterns.length === 0 && matched.length === 0) {
     throw new CliError(EXIT.refused, `${legName(from)} has no consumer groups, or they may not be seen.`);
   }
   const shadows = matched.filter((name) => SHADOW.test(name) && !patterns.includes(name));
   return {
-    matched: matched.filter((name) => !shadows.includes(name)).sort(),
+    matched: matched.filter((name) => !shadows.includes(name)),
     unmatched,
     notes:
       shadows.length === 0
@@ -262,7 +263,7 @@ async function batches(
 }
 
 function notInFences(topic: string): never {
-  throw new CliError(EXIT.input, `--fences has no offsets of topic ${topic} on Kafka. Nothing was written.`);
+  throw new CliError(EXIT.input, `--fences has no offsets of topic ${topic} on Kafka.`);
 }
 
 function fillIn(

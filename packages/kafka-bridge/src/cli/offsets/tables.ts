@@ -43,9 +43,9 @@ export function directionName(direction: MigrationReport['direction']): string {
 /** What became of each group, and what to do. */
 export function outcomeLines({ groups, notes, dryRun, failure, direction }: MigrationReport): string[] {
   const of = (outcome: GroupReport['outcome']): GroupReport[] => groups.filter((group) => group.outcome === outcome);
-  const names = (found: readonly GroupReport[]): string => found.map(({ group }) => group).join(', ');
+  const names = (found: readonly GroupReport[]): string => capped(found.map(({ group }) => group)).join(', ');
   const reasons = (found: readonly GroupReport[]): string[] =>
-    capped(found.map(({ group, reason }) => reason ?? group));
+    capped(found.map(({ group, reason }) => sentence(reason ?? group)));
   const [imported, planned, held, notReached] = [of('imported'), of('planned'), of('held-back'), of('not-reached')];
   const live = groups.filter(({ sourceMembers, outcome }) => sourceMembers > 0 && outcome !== 'refused');
   const source = direction === 'kafka-to-owlmq' ? 'Kafka' : 'OwlMQ';
@@ -105,11 +105,12 @@ function detail(
   const again =
     redeliveries === undefined
       ? 'more messages come again, it is not known how many'
-      : `${plural(redeliveries, 'message')} come again`;
+      : `${plural(redeliveries, 'message')} ${redeliveries === 1 ? 'comes' : 'come'} again`;
   return `${where}: ${moved}, ${again}.${because}`;
 }
 
-function sentence(text: string): string {
+/** With a capital at its begin and a stop at its end. */
+export function sentence(text: string): string {
   const end = /[.!?]$/.test(text) ? '' : '.';
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}${end}`;
 }
