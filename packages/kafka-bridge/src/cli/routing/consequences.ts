@@ -152,7 +152,7 @@ function safeSwitch(before: RoutingState, after: RoutingState): string[] {
   );
   if (before.live !== after.live) {
     steps.push(
-      `move the positions of ${before.groups.join(', ') || 'the groups'} to ${legName(after.live)}, while nobody is in them there`,
+      `kafka-bridge migrate-offsets --groups ${before.groups.join(',') || 'GROUPS'}${after.live === 'kafka' ? ' --reverse' : ''}   their positions, while nobody is in them on ${legName(after.live)}`,
     );
   }
   const to = `--primary ${after.primary} --live ${after.live}`;
