@@ -48,13 +48,23 @@ const OWLMQ_GROUPS_AT_ONCE = 8;
 
 /**
  * Where groups stand in Kafka, in the order given, those that it does not know too. A handful of requests, however many
- * groups they are. Transactional commits are waited for, for five seconds; a group where one is still open is refused,
- * and its offsets are those before it.
+ * groups they are. Transactional commits are waited for, for five seconds by default; a group where one is still open is
+ * refused, and its offsets are those before it.
+ *
+ * @param options `topics`: by name the number of partitions of the topics that matter: an open transaction is seen on
+ *   partitions where something was committed before, and on these.
  */
-export async function kafkaGroups(admin: ClusterAdmin, groups: readonly string[]): Promise<GroupStanding[]> {
+export async function kafkaGroups(
+  admin: ClusterAdmin,
+  groups: readonly string[],
+  options: { topics?: Readonly<Record<string, number>> } = {},
+): Promise<GroupStanding[]> {
   const described = await admin.describeGroups(groups);
   const withOffsets = described.filter((group) => kindOf(group) !== 'unknown' && kindOf(group) !== 'share');
-  const commits = await admin.committedOffsets(withOffsets.map(({ name }) => name));
+  const commits = await admin.committedOffsets(
+    withOffsets.map(({ name }) => name),
+    options.topics,
+  );
   return described.map((group) => kafkaStanding(group, commits.get(group.name)));
 }
 

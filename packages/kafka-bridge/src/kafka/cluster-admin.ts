@@ -67,18 +67,19 @@ export class KafkaGroupNotEmptyError extends Error {
   }
 }
 
-/** Kafka has not taken some of a group's offsets; what else was to be set may have been. */
+/** Kafka has not taken offsets of a group, for another reason than its members. */
 export class KafkaOffsetsNotTakenError extends Error {
   override readonly name = 'KafkaOffsetsNotTakenError';
   constructor(
     readonly group: string,
     readonly partitions: readonly { topic: string; partition: number; reason: string }[],
+    /** Whether the other partitions that were to be set have been. */
+    readonly othersSet: boolean,
     options?: ErrorOptions,
   ) {
-    const named = partitions.slice(0, 20).map(({ topic, partition, reason }) => `${topic}/${partition}: ${reason}`);
-    const more = partitions.length > named.length ? `; and ${partitions.length - named.length} more` : '';
+    const named = partitions.map(({ topic, partition, reason }) => `${topic}/${partition}: ${reason}`);
     super(
-      `Kafka has not taken offsets of group ${group} (${named.join('; ')}${more}). Others may have been set: put this right and do it again.`,
+      `Kafka has not taken offsets of group ${group} (${someOf(named, '; ')}). ${othersSet ? 'The other partitions are set: put this right and do it again.' : 'Nothing is set.'}`,
       options,
     );
   }
@@ -102,9 +103,7 @@ export class OffsetReadBackError extends Error {
   override readonly name = 'OffsetReadBackError';
 }
 
-/** How long transactional commits may take to be decided. */
-const DECIDED_WITHIN_MS = 5_000;
-
+const GROUP_ID_NOT_FOUND = 69;
 const UNSTABLE_OFFSET_COMMIT = 88;
 
 /**
@@ -119,8 +118,11 @@ const IN_USE: ReadonlySet<number> = new Set([25, 22, 27, 68, 82, 86, 110, 113]);
  */
 export class ClusterAdmin {
   readonly #admin: Admin;
+  readonly #decidedWithinMs: number;
 
-  constructor(connection: KafkaConnection, options: { clientId: string }) {
+  /** @param options `decidedWithinMs`: how long transactional commits are waited for (default 5,000). */
+  constructor(connection: KafkaConnection, options: { clientId: string; decidedWithinMs?: number }) {
+    this.#decidedWithinMs = options.decidedWithinMs ?? 5_000;
     this.#admin = new Admin({
       ...directClientOptions(connection, options.clientId),
       timeout: 15_000,
@@ -213,11 +215,27 @@ export class ClusterAdmin {
   }
 
   /**
-   * Everything that groups have committed, on every topic; nothing for groups that the cluster does not know. Waits up
-   * to five seconds for transactional commits to be decided.
+   * Everything that groups have committed, on every topic; nothing for groups that the cluster does not know. Waits for
+   * transactional commits to be decided, for five seconds by default.
+   *
+   * @param topics by name the number of partitions: Kafka tells of a transactional commit on a partition without an
+   *   earlier one only where the partition is named.
    */
-  async committedOffsets(groups: readonly string[]): Promise<Map<string, GroupCommits>> {
-    return await this.#commits([...new Set(groups)].map((group) => ({ group })));
+  async committedOffsets(
+    groups: readonly string[],
+    topics: Readonly<Record<string, number>> = {},
+  ): Promise<Map<string, GroupCommits>> {
+    const names = [...new Set(groups)];
+    const commits = await this.#commits(names.map((group) => ({ group })));
+    if (Object.keys(topics).length === 0) return commits;
+    // What was waited for once is not waited for again.
+    const decided = names.filter((group) => commits.get(group)?.undecided.length === 0);
+    const named = await this.#commits(decided.map((group) => ({ group, topics: wholeTopics(topics) })));
+    for (const [group, found] of named) {
+      const others = commits.get(group)?.offsets.filter(({ topic }) => topics[topic] === undefined) ?? [];
+      commits.set(group, { offsets: [...others, ...found.offsets], undecided: found.undecided });
+    }
+    return commits;
   }
 
   /**
@@ -232,7 +250,11 @@ export class ClusterAdmin {
   ): Promise<Record<string, (number | undefined)[]>> {
     const result: Record<string, (number | undefined)[]> = {};
     for (const [topic, count] of Object.entries(topics)) result[topic] = new Array<undefined>(count).fill(undefined);
-    for (const { topic, partition, offset } of await this.#decidedOffsets(group, topics)) {
+    const commits = (await this.#commits([{ group, topics: wholeTopics(topics) }])).get(group);
+    if (commits !== undefined && commits.undecided.length > 0) {
+      throw new UndecidedOffsetsError(group, commits.undecided);
+    }
+    for (const { topic, partition, offset } of commits?.offsets ?? []) {
       const committed = result[topic];
       if (committed !== undefined) committed[partition] = offset;
     }
@@ -255,34 +277,23 @@ export class ClusterAdmin {
     const wanted = partitionsOf(offsets);
     if (wanted.length === 0) return;
     const untaken = await commitOffsets(this.#admin, group, wanted);
-    if (untaken.length > 0) throw await this.#refusal(group, untaken);
-    const topics: Record<string, number> = {};
-    for (const { topic, partition } of wanted) topics[topic] = Math.max(topics[topic] ?? 0, partition + 1);
-    const stored = await this.groupOffsets(group, topics);
+    if (untaken.length > 0) throw await this.#refusal(group, untaken, wanted.length);
+    // A transaction that is still open is older than what was just set: whatever becomes of it, this stands.
+    const [stored] = await fetchOffsets(this.#admin, [{ group, topics: topicsOf(wanted) }], false);
+    const answered = new Map(stored?.offsets.map((found) => [`${found.topic}/${found.partition}`, found.offset]));
     for (const { topic, partition, offset } of wanted) {
-      const answered = stored[topic]?.[partition];
-      if (answered !== offset) {
+      const found = answered.get(`${topic}/${partition}`) ?? -1;
+      if (found !== offset) {
         throw new OffsetReadBackError(
-          `Group ${group}, ${topic}/${partition}: wrote offset ${offset}, read back ${answered ?? 'none'}.`,
+          `Group ${group}, ${topic}/${partition}: wrote offset ${offset}, read back ${found < 0 ? 'none' : found}.`,
         );
       }
     }
   }
 
-  async #decidedOffsets(group: string, topics: Readonly<Record<string, number>>): Promise<CommittedOffset[]> {
-    const named = Object.entries(topics).map(([name, count]) => ({
-      name,
-      partitionIndexes: Array.from({ length: count }, (_, index) => index),
-    }));
-    const commits = (await this.#commits([{ group, topics: named }])).get(group);
-    if (commits === undefined) return [];
-    if (commits.undecided.length > 0) throw new UndecidedOffsetsError(group, commits.undecided);
-    return commits.offsets;
-  }
-
   async #commits(wanted: readonly WantedOffsets[]): Promise<Map<string, GroupCommits>> {
     const commits = new Map<string, GroupCommits>();
-    const until = performance.now() + DECIDED_WITHIN_MS;
+    const until = performance.now() + this.#decidedWithinMs;
     let open = wanted;
     for (let attempt = 0; open.length > 0; attempt += 1) {
       const last = performance.now() >= until;
@@ -314,7 +325,7 @@ export class ClusterAdmin {
     }
   }
 
-  async #refusal(group: string, untaken: readonly UntakenOffset[]): Promise<Error> {
+  async #refusal(group: string, untaken: readonly UntakenOffset[], wanted: number): Promise<Error> {
     const cause = brokerError(untaken[0]?.errorCode ?? 0);
     if (untaken.some(({ errorCode }) => IN_USE.has(errorCode))) {
       const { members } = await this.describeGroup(group);
@@ -323,9 +334,12 @@ export class ClusterAdmin {
     const partitions = untaken.map(({ topic, partition, errorCode }) => ({
       topic,
       partition,
-      reason: brokerError(errorCode).message,
+      reason:
+        errorCode === GROUP_ID_NOT_FOUND
+          ? 'the name is taken by a group of another kind, without offsets'
+          : brokerError(errorCode).message,
     }));
-    return new KafkaOffsetsNotTakenError(group, partitions, { cause });
+    return new KafkaOffsetsNotTakenError(group, partitions, untaken.length < wanted, { cause });
   }
 
   async close(): Promise<void> {
@@ -372,7 +386,20 @@ function partitionsOf(
   );
 }
 
-function someOf(names: readonly string[]): string {
-  const shown = names.slice(0, 20);
-  return names.length > shown.length ? `${shown.join(', ')} and ${names.length - shown.length} more` : shown.join(', ');
+function wholeTopics(topics: Readonly<Record<string, number>>): NonNullable<WantedOffsets['topics']> {
+  return Object.entries(topics).map(([name, count]) => ({
+    name,
+    partitionIndexes: Array.from({ length: count }, (_, index) => index),
+  }));
+}
+
+function topicsOf(partitions: readonly { topic: string; partition: number }[]): NonNullable<WantedOffsets['topics']> {
+  const indexes = new Map<string, number[]>();
+  for (const { topic, partition } of partitions) indexes.set(topic, [...(indexes.get(topic) ?? []), partition]);
+  return [...indexes].map(([name, partitionIndexes]) => ({ name, partitionIndexes }));
+}
+
+function someOf(names: readonly string[], separator = ', '): string {
+  const shown = names.slice(0, 20).join(separator);
+  return names.length > 20 ? `${shown}${separator}and ${names.length - 20} more` : shown;
 }

@@ -103,19 +103,22 @@ export async function commitOffsets(
   offsets: readonly { topic: string; partition: number; offset: number }[],
 ): Promise<UntakenOffset[]> {
   const api = await spoken(admin, OFFSET_COMMIT, offsetCommits);
-  const topics = [...new Set(offsets.map(({ topic }) => topic))].map((name) => ({
-    name,
-    partitions: offsets
-      .filter(({ topic }) => topic === name)
-      .map(({ partition, offset }) => ({
-        partitionIndex: partition,
-        committedOffset: BigInt(offset),
-        committedLeaderEpoch: -1,
-        committedMetadata: null,
-      })),
-  }));
+  const partitionsOf = new Map<string, CommitTopics[number]['partitions']>();
+  for (const { topic, partition, offset } of offsets) {
+    const partitions = partitionsOf.get(topic) ?? [];
+    partitionsOf.set(topic, partitions);
+    partitions.push({
+      partitionIndex: partition,
+      committedOffset: BigInt(offset),
+      committedLeaderEpoch: -1,
+      committedMetadata: null,
+    });
+  }
+  const topics = [...partitionsOf].map(([name, partitions]) => ({ name, partitions }));
   return await atCoordinators(admin, [group], (connection) => api.async(connection, group, -1, '', null, topics));
 }
+
+type CommitTopics = Parameters<typeof offsetCommitV9.createRequest>[4];
 
 /** The client's own parser of this answer takes a list of topics for one name. */
 const consumerGroupDescribe = createAPI<[groups: string[], authorizedOperations: boolean], DescribedGroup[]>(
