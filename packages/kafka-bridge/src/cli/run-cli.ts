@@ -8,6 +8,7 @@ import { withConfigFile } from './config-file.js';
 import { SWITCH_VALUE } from './connections.js';
 import { addDiscrepancies } from './discrepancies/command.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
+import { addGroups } from './groups/command.js';
 import { addMigrateOffsets } from './offsets/migrate.js';
 import { addVerifyOffsets } from './offsets/verify.js';
 import { addSet } from './routing/set.js';
@@ -58,6 +59,7 @@ In the life of a migration:
   kafka-bridge routing show migrate-orders                             what the fleet obeys, and who does
   kafka-bridge audit --migration migrate-orders                        does OwlMQ have every copy?
   kafka-bridge discrepancies list --migration migrate-orders           what did shadows do otherwise, and why?
+  kafka-bridge groups                                                  who consumes what, and where are they, on both sides?
   kafka-bridge migrate-offsets --groups payment-service --dry-run      where would the group go on?
   kafka-bridge migrate-offsets --groups payment-service                set it, while the group has no members
   kafka-bridge verify-offsets --groups payment-service                 does it stand there?
@@ -78,6 +80,7 @@ environment, and that before the file. Every command has --help, with its exit c
   addDiscrepancies(program, io, end);
   addCheckOwlmq(program, io, end);
   program.commandsGroup('Positions of consumer groups:');
+  addGroups(program, io, end);
   addMigrateOffsets(program, io, end);
   addVerifyOffsets(program, io, end);
   program.commandsGroup('Help:').helpCommand('help [command]', 'what a command does, its flags and exit codes');
