@@ -13,6 +13,7 @@ import { addMigrateOffsets } from './offsets/migrate.js';
 import { addVerifyOffsets } from './offsets/verify.js';
 import { addSet } from './routing/set.js';
 import { addShow } from './routing/show.js';
+import { printable } from './words.js';
 
 /**
  * Runs the command with the arguments behind its name, and resolves with its exit code. Flags that are not given are
@@ -30,7 +31,8 @@ export async function runCli(args: readonly string[], io: CliIo): Promise<ExitCo
     // Commander has said what is wrong with the arguments, or printed the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.input;
     const failure = failureOf(error);
-    io.err(`kafka-bridge: ${failure.message}\n`);
+    // Errors name groups, topics and clients as others have called them.
+    io.err(`kafka-bridge: ${failure.message.split('\n').map(printable).join('\n')}\n`);
     return failure.exitCode;
   }
 }
