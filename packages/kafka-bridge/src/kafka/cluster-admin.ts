@@ -103,6 +103,7 @@ export class OffsetReadBackError extends Error {
   override readonly name = 'OffsetReadBackError';
 }
 
+const COORDINATOR_NOT_AVAILABLE = 15;
 const GROUP_ID_NOT_FOUND = 69;
 const UNSTABLE_OFFSET_COMMIT = 88;
 
@@ -308,7 +309,8 @@ export class ClusterAdmin {
         });
       }
       open = wanted.filter(({ group }) => !commits.has(group));
-      if (last) break;
+      // An answer that leaves a group out does not say that it has committed nothing.
+      if (last && open.length > 0) throw brokerError(COORDINATOR_NOT_AVAILABLE);
       if (open.length > 0) await pause(backoffMs(attempt, 50, 500));
     }
     await this.#addUndecided(wanted, commits);

@@ -7,6 +7,9 @@ const GROUPS_A_REQUEST = 200;
 /** Two seconds in all at least: a coordinator that moves takes about one. */
 const RETRIES = 5;
 
+/** Brokers that coordinate groups, as far as they were looked up. One that is not it any more says so. */
+const coordinators = new WeakMap<Admin, Map<string, number>>();
+
 /**
  * Asks the coordinator of each group: one look-up for all, one request a broker, and again where a coordinator is not
  * there for now. Answers come in no particular order.
@@ -23,6 +26,7 @@ export async function atCoordinators<T>(
     } catch (error) {
       if (attempt === RETRIES || !isPassing(error)) throw error;
       admin.clearMetadata();
+      coordinators.delete(admin);
       await pause(backoffMs(attempt, 200, 2_000));
     }
   }
@@ -33,9 +37,12 @@ async function askOnce<T>(
   groups: readonly string[],
   ask: (connection: Connection, groups: string[]) => Promise<T[]>,
 ): Promise<T[]> {
-  const found = await admin.findCoordinator({ keyType: FindCoordinatorKeyTypes.GROUP, keys: [...groups] });
   const byNode = new Map<number, string[]>();
-  for (const { key, nodeId } of found) byNode.set(nodeId, [...(byNode.get(nodeId) ?? []), key]);
+  for (const [group, node] of await coordinatorsOf(admin, groups)) {
+    const some = byNode.get(node) ?? [];
+    byNode.set(node, some);
+    some.push(group);
+  }
   const connections = await admin.connectToBrokers([...byNode.keys()]);
   const answers = await Promise.all(
     [...byNode].map(async ([node, some]) => {
@@ -49,6 +56,21 @@ async function askOnce<T>(
     }),
   );
   return answers.flat();
+}
+
+async function coordinatorsOf(admin: Admin, groups: readonly string[]): Promise<[group: string, node: number][]> {
+  const known = coordinators.get(admin) ?? new Map<string, number>();
+  coordinators.set(admin, known);
+  const keys = groups.filter((group) => !known.has(group));
+  if (keys.length > 0) {
+    const found = await admin.findCoordinator({ keyType: FindCoordinatorKeyTypes.GROUP, keys });
+    for (const { key, nodeId } of found) known.set(key, nodeId);
+  }
+  return groups.map((group) => {
+    const node = known.get(group);
+    if (node === undefined) throw new LeaderUnknownError(`Kafka has not said who coordinates group ${group}.`);
+    return [group, node];
+  });
 }
 
 const brokerApis = new WeakMap<Admin, ReturnType<Admin['listApis']>>();
