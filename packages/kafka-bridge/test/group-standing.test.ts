@@ -13,7 +13,7 @@ import {
   UndecidedOffsetsError,
   type ListedKafkaGroup,
 } from '../src/kafka/cluster-admin.js';
-import { Legs } from './audit-legs.js';
+import { Legs, messages } from './audit-legs.js';
 import { JavaConsumers, joinClassic, joinStreams } from './group-members.js';
 
 let legs: Legs;
@@ -29,6 +29,11 @@ beforeAll(async () => {
   raw = new Admin({ clientId: 'groups-test', bootstrapBrokers: legs.connection.brokers });
   java = new JavaConsumers(legs.connection.brokers);
   topic = await legs.topic(3);
+  // A member whose position is past the end would commit another one by itself.
+  await legs.toKafka(
+    topic,
+    messages(30).map((message, index) => ({ ...message, partition: index % 3 })),
+  );
   await Promise.all([java.consumer(kip848, topic), java.shareConsumer(share, topic)]);
 });
 afterAll(async () => {
@@ -52,6 +57,20 @@ async function joinedConsumer(groupId: string, heartbeatMs = 200): Promise<Consu
   await consumer.run({ autoCommit: false, eachMessage: () => Promise.resolve() });
   await joined.promise;
   return consumer;
+}
+
+/** Resolves when a broker has next answered a question about committed offsets. */
+async function offsetsAnswered(): Promise<void> {
+  const answered = deferred<undefined>();
+  const look = (message: unknown): void => {
+    if ((message as { apiKey?: number }).apiKey === 9) answered.resolve(undefined);
+  };
+  subscribe('tracing:plt:kafka:connections:api:asyncEnd', look);
+  try {
+    await answered.promise;
+  } finally {
+    unsubscribe('tracing:plt:kafka:connections:api:asyncEnd', look);
+  }
 }
 
 describe('kinds of Kafka groups', () => {
@@ -178,10 +197,13 @@ describe('kinds of Kafka groups', () => {
     for (const { refusal } of standings) expect(refusal).toContain(`transaction that is still open, on ${topic}/0`);
     await expect(admin.groupOffsets(known, { [topic]: 3 })).rejects.toThrow(UndecidedOffsetsError);
 
-    await transaction.commit();
     const patient = new ClusterAdmin(legs.connection, { clientId: 'groups-test' });
     onTestFinished(() => patient.close());
-    const decided = await kafkaGroups(patient, [known, fresh], { topics: { [topic]: 3 } });
+    const asked = offsetsAnswered();
+    const reading = kafkaGroups(patient, [known, fresh], { topics: { [topic]: 3 } });
+    await asked;
+    await transaction.commit();
+    const decided = await reading;
     expect(decided.map(({ refusal, offsets }) => [refusal, offsets])).toEqual(
       Array.from({ length: 2 }, () => [undefined, [{ topic, partition: 0, offset: 5 }]]),
     );

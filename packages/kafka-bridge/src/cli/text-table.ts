@@ -23,5 +23,6 @@ export function nameTable(rows: readonly (readonly [string, string])[]): string[
 }
 
 function isFigure(cell: string): boolean {
-  return /^[\d,.]+( [kMG]?B)?$/.test(cell);
+  // Not the address of a host.
+  return /^[\d,]+(\.\d+)?( [kMG]?B)?$/.test(cell);
 }

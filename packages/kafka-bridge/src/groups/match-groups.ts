@@ -21,6 +21,7 @@ function matcher(pattern: string): (name: string) => boolean {
     .split(/([*?])/u)
     .map((part) => (part === '*' ? '.*' : part === '?' ? '.' : part.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')))
     .join('');
+  // A name that holds such characters is matched by itself, too.
   const glob = new RegExp(`^${text}$`, 'su');
-  return (name) => name === pattern || glob.test(name);
+  return (name) => glob.test(name);
 }
