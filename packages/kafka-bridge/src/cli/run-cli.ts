@@ -51,13 +51,8 @@ function kafkaBridge(io: CliIo, end: (exitCode: ExitCode) => void): Command {
     .addHelpText(
       'after',
       `
-Examples:
-  kafka-bridge routing show migrate-orders          what the fleet obeys, and who does
-  kafka-bridge routing set migrate-orders --help    break-glass, with Temporal down
-  kafka-bridge audit --topics orders.created        does OwlMQ have every copy?
-  kafka-bridge discrepancies list --migration …     what did shadows do otherwise, and why?
-  kafka-bridge check-owlmq --owlmq-url https://…    does this endpoint keep the OwlMQ contract?
 In the life of a migration:
+  kafka-bridge check-owlmq --owlmq-url https://…                       does this endpoint keep the OwlMQ contract?
   kafka-bridge routing show migrate-orders                             what the fleet obeys, and who does
   kafka-bridge audit --migration migrate-orders                        does OwlMQ have every copy?
   kafka-bridge discrepancies list --migration migrate-orders           what did shadows do otherwise, and why?
