@@ -35,7 +35,14 @@ describe('offset translation on both legs', () => {
 
   async function toOwlmq(group: string, topic: string, options: Partial<TranslateToOwlmqOptions> = {}) {
     const { connection, owlmq } = legs;
-    const [result] = await translateToOwlmq({ connection, owlmq, groups: [group], topics: [topic], ...options });
+    const [result] = await translateToOwlmq({
+      connection,
+      owlmq,
+      groups: [group],
+      topics: [topic],
+      graceMs: 0,
+      ...options,
+    });
     expect(result?.group).toBe(group);
     return result?.partitions ?? [];
   }
@@ -44,7 +51,7 @@ describe('offset translation on both legs', () => {
     const { connection, owlmq } = legs;
     const count = (await legs.reader.bounds(topic)).length;
     const kafkaFrom = { [topic]: new Array<number>(count).fill(0) };
-    const given = { connection, owlmq, groups: [group], topics: [topic], kafkaFrom, ...options };
+    const given = { connection, owlmq, groups: [group], topics: [topic], graceMs: 0, kafkaFrom, ...options };
     const [result] = await translateToKafka(given);
     return result?.partitions ?? [];
   }

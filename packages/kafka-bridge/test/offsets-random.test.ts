@@ -143,7 +143,7 @@ describe('offset translation of random logs on both legs', () => {
     const commits = ends.map(commit);
     await admin.setGroupOffsets(group, { [topic]: commits });
     const { connection, owlmq } = legs;
-    const [result] = await translateToOwlmq({ connection, owlmq, groups: [group], topics: [topic] });
+    const [result] = await translateToOwlmq({ connection, owlmq, groups: [group], topics: [topic], graceMs: 0 });
     const verdicts = new Set<string>();
     for (const [partition, committed] of commits.entries()) {
       const read = await logs(topic, partition);
@@ -171,7 +171,14 @@ describe('offset translation of random logs on both legs', () => {
       commits.map((offset, partition) => ({ topic, partition, offset })),
     );
     const { connection, owlmq } = legs;
-    const [result] = await translateToKafka({ connection, owlmq, groups: [group], topics: [topic], kafkaFrom });
+    const [result] = await translateToKafka({
+      connection,
+      owlmq,
+      groups: [group],
+      topics: [topic],
+      kafkaFrom,
+      graceMs: 0,
+    });
     const verdicts = new Set<string>();
     for (const [partition, committed] of commits.entries()) {
       const read = await logs(topic, partition);

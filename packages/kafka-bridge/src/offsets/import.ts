@@ -1,7 +1,6 @@
 import { OffsetReadBackError, type ClusterAdmin } from '../kafka/cluster-admin.js';
 import type { Leg } from '../message/headers.js';
 import type { GroupOffset, OwlmqApi } from '../owlmq/owlmq-api.js';
-import type { TopicOffsets } from '../routing/routing-state.js';
 import type { OffsetTranslation } from './translation.js';
 
 /** Some partitions have no translated offset: nothing was imported. */
@@ -71,10 +70,12 @@ export async function importToOwlmq(
 }
 
 /**
- * Sets the offsets of a Kafka group without members and reads them back. Doing it again changes nothing.
+ * Sets the offsets of a Kafka group without members, of the partitions that were translated, and reads them back. Doing
+ * it again changes nothing.
  *
  * @throws {OffsetsRefusedError} when a translation is refused: nothing is written.
  * @throws {KafkaGroupNotEmptyError} when the group has members.
+ * @throws {KafkaOffsetsNotTakenError} when Kafka refuses some for another reason.
  * @throws {OffsetReadBackError} when Kafka then answers others.
  */
 export async function importToKafka(
@@ -83,18 +84,9 @@ export async function importToKafka(
   translations: readonly OffsetTranslation[],
 ): Promise<ImportReport> {
   const targets = accepted(group, translations);
-  const offsets: TopicOffsets = {};
-  for (const { topic, partition, offset } of targets) {
-    const partitions = (offsets[topic] ??= []);
-    if (partitions.length !== partition) {
-      throw new RangeError(`The translation of group ${group} has a gap before partition ${partition} of ${topic}.`);
-    }
-    partitions.push(offset);
-  }
-  const counts = Object.fromEntries(Object.entries(offsets).map(([topic, { length }]) => [topic, length]));
-  const stored = await admin.groupOffsets(group, counts);
-  await admin.setGroupOffsets(group, offsets);
-  return report(group, 'kafka', targets, (topic, partition) => stored[topic]?.[partition]);
+  const before = placesOf((await admin.committedOffsets([group])).get(group)?.offsets ?? []);
+  await admin.setGroupOffsets(group, targets);
+  return report(group, 'kafka', targets, before);
 }
 
 type Target = ImportReport['partitions'][number];
@@ -116,12 +108,13 @@ function accepted(group: string, translations: readonly OffsetTranslation[]): Ta
   return targets.sort((a, b) => (a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1));
 }
 
-async function owlmqCommits(
-  owlmq: OwlmqApi,
-  group: string,
-): Promise<(topic: string, partition: number) => number | undefined> {
-  const offsets: GroupOffset[] = (await owlmq.describeGroup(group))?.offsets ?? [];
-  return (topic, partition) => offsets.find((found) => found.topic === topic && found.partition === partition)?.offset;
+async function owlmqCommits(owlmq: OwlmqApi, group: string): Promise<ReturnType<typeof placesOf>> {
+  return placesOf((await owlmq.describeGroup(group))?.offsets ?? []);
+}
+
+function placesOf(offsets: readonly GroupOffset[]): (topic: string, partition: number) => number | undefined {
+  const places = new Map(offsets.map(({ topic, partition, offset }) => [`${topic}/${partition}`, offset]));
+  return (topic, partition) => places.get(`${topic}/${partition}`);
 }
 
 function report(

@@ -1,5 +1,5 @@
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import type { OwlmqApi } from '../owlmq/owlmq-api.js';
+import type { GroupOffset, OwlmqApi } from '../owlmq/owlmq-api.js';
 import type { OffsetSyncs } from './offset-syncs.js';
 import type { OffsetReset, OffsetTranslation } from './translation.js';
 
@@ -75,6 +75,18 @@ export function refused(
   reason: string,
 ): OffsetTranslation {
   return { ...head, verdict: 'refused', reason };
+}
+
+/** The committed offset of a group on a partition; undefined when there is none. */
+export type CommitLookup = (group: string, topic: string, partition: number) => number | undefined;
+
+export function commitLookup(groups: readonly (readonly [string, readonly GroupOffset[]])[]): CommitLookup {
+  const name = (...place: [group: string, topic: string, partition: number]): string => JSON.stringify(place);
+  const commits = new Map<string, number>();
+  for (const [group, offsets] of groups) {
+    for (const { topic, partition, offset } of offsets) commits.set(name(group, topic, partition), offset);
+  }
+  return (group, topic, partition) => commits.get(name(group, topic, partition));
 }
 
 /** Why nothing is translated where the legs have other partitions: keys are elsewhere then. */

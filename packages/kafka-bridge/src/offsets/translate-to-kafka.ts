@@ -10,13 +10,14 @@ import { placeId, readMarks } from '../audit/record-marks.js';
 import type { FetchedRecord } from '../kafka/fetched-record.js';
 import { LogReader, type PartitionBounds } from '../kafka/log-reader.js';
 import { foreignMessageId, readProvenance } from '../message/headers.js';
-import type { OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
+import type { GroupOffset, OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
 import { kafkaPages, owlmqPages } from './log-pages.js';
 import type { OffsetSyncs } from './offset-syncs.js';
 import { readOffsetSyncs } from './sync-log.js';
 import {
   byGroup,
+  commitLookup,
   DEFAULT_GRACE_MS,
   DEFAULT_MAX_RECORDS,
   DEFAULT_MAX_REDELIVERED_IDS,
@@ -26,6 +27,7 @@ import {
   partitionCountsDiffer,
   refused,
   signalOf,
+  type CommitLookup,
   type GroupTranslation,
   type TranslateOptions,
 } from './translate-options.js';
@@ -105,18 +107,13 @@ interface PartitionWork {
   graceEnd: number;
 }
 
-async function commitsOf(
-  options: TranslateToKafkaOptions,
-): Promise<(group: string, topic: string, partition: number) => number | undefined> {
-  const commits = new Map<string, number>();
+async function commitsOf(options: TranslateToKafkaOptions): Promise<CommitLookup> {
+  const commits: [string, readonly GroupOffset[]][] = [];
   const errors = await eachLimited(options.groups, GROUPS_AT_ONCE, async (group) => {
-    const described = await options.owlmq.describeGroup(group, signalOf(options));
-    for (const { topic, partition, offset } of described?.offsets ?? []) {
-      commits.set(JSON.stringify([group, topic, partition]), offset);
-    }
+    commits.push([group, (await options.owlmq.describeGroup(group, signalOf(options)))?.offsets ?? []]);
   });
   throwAll(errors, 'The look-up of committed offsets');
-  return (group, topic, partition) => commits.get(JSON.stringify([group, topic, partition]));
+  return commitLookup(commits);
 }
 
 /** Translates the positions that groups have in one partition. */

@@ -13,11 +13,11 @@ import { ReadRanges, type LogPage } from './read-ranges.js';
 import { readOffsetSyncs } from './sync-log.js';
 import {
   byGroup,
+  commitLookup,
   DEFAULT_GRACE_MS,
   DEFAULT_MAX_RECORDS,
   DEFAULT_MAX_REDELIVERED_IDS,
   finished,
-  GROUPS_AT_ONCE,
   PARTITIONS_AT_ONCE,
   partitionCountsDiffer,
   refused,
@@ -51,7 +51,8 @@ export async function translateToOwlmq(options: TranslateToOwlmqOptions): Promis
     for (const topic of topics) counts[topic] = await reader.partitionCount(topic, { signal: options.signal });
     // In this order: what is consumed meanwhile comes again at worst, and every record that OwlMQ has below its end is
     // below Kafka's end, which is looked up later. The other way round a message could be skipped.
-    const commits = await commitsOf(admin, groups, counts);
+    const commits = await admin.committedOffsets(groups, counts);
+    const sourceOf = commitLookup([...commits].map(([group, { offsets }]) => [group, offsets]));
     const syncs = options.syncs ?? (await readOffsetSyncs(reader, options.owlmq, topics, { signal: options.signal }));
     const work: PartitionWork[] = [];
     for (const topic of topics) {
@@ -73,9 +74,11 @@ export async function translateToOwlmq(options: TranslateToOwlmqOptions): Promis
       const translator = owlmqEnd === undefined ? undefined : new PartitionTranslator(options, reader, one, owlmqEnd);
       for (const group of groups) {
         options.signal?.throwIfAborted();
-        const source = commits.get(group)?.[topic]?.[partition];
-        const translation = (await translator?.translate(source)) ?? refused({ topic, partition, source }, one.unlike);
-        translated.push({ group, ...translation });
+        const source = sourceOf(group, topic, partition);
+        const isUndecided = commits.get(group)?.undecided.includes(`${topic}/${partition}`) ?? false;
+        const translation = isUndecided ? undefined : await translator?.translate(source);
+        const reason = isUndecided ? UNDECIDED : one.unlike;
+        translated.push({ group, ...(translation ?? refused({ topic, partition, source }, reason)) });
       }
       options.onProgress?.({ done: ++done, of: work.length });
     };
@@ -99,25 +102,13 @@ interface PartitionWork {
   graceEnd: number;
 }
 
-async function commitsOf(
-  admin: ClusterAdmin,
-  groups: readonly string[],
-  counts: Readonly<Record<string, number>>,
-): Promise<Map<string, Record<string, (number | undefined)[]>>> {
-  const commits = new Map<string, Record<string, (number | undefined)[]>>();
-  const errors = await eachLimited(groups, GROUPS_AT_ONCE, async (group) => {
-    commits.set(group, await admin.groupOffsets(group, counts));
-  });
-  throwAll(errors, 'The look-up of committed offsets');
-  return commits;
-}
-
 /** A Kafka record, with what became of its copy. */
 interface CopiedRecord extends SourceRecord {
   /** Partition of OwlMQ that has the copy, when it is another one. */
   elsewhere: number | undefined;
 }
 
+const UNDECIDED = 'a transaction that commits here is still open. Run this again once it has ended.';
 const MAX_OPEN = 10_000;
 const POLL_MS = 100;
 
