@@ -1,5 +1,6 @@
 import {
   cutoverId,
+  furthest,
   importToKafka,
   importToOwlmq,
   mergeMirrorCheckpoints,
@@ -7,9 +8,9 @@ import {
   readLastPositions,
   translateToKafka,
   translateToOwlmq,
+  withRecordsBehind,
   type KafkaPosition,
   type MirrorCheckpoint,
-  type TopicOffsets,
 } from '@owlmq/kafka-bridge/operations';
 import { ApplicationFailure } from '@temporalio/activity';
 import type { Dependencies } from './dependencies.js';
@@ -63,32 +64,19 @@ export function offsetActivities(
       }),
 
     restoreKafkaOffsets: async ({ migration, fence, groups }) => {
+      const known = Object.entries(groups).flatMap(([group, topics]) =>
+        Object.entries(topics).flatMap(([topic, offsets]) =>
+          offsets.map((offset, partition): KafkaPosition => ({ group, topic, partition, offset })),
+        ),
+      );
       const noted = await readLastPositions(reader, migration, cutoverId(fence));
-      const furthest = furthestOf(groups, noted.positions);
-      let redeliveriesAtMost = 0;
-      for (const [group, offsets] of Object.entries(furthest)) {
-        await admin.setGroupOffsets(group, offsets);
-        for (const [topic, positions] of Object.entries(offsets)) {
-          const ends = await reader.ends(topic);
-          for (const [partition, offset] of positions.entries())
-            redeliveriesAtMost += (ends[partition] ?? offset) - offset;
-        }
+      const positions = await withRecordsBehind(reader, furthest([...known, ...noted.positions]));
+      for (const group of Object.keys(groups)) {
+        const own = positions.filter((position) => position.group === group);
+        await admin.setGroupOffsets(group, own);
       }
+      const redeliveriesAtMost = positions.reduce((sum, { behind }) => sum + behind, 0);
       return { redeliveriesAtMost, positionsAt: noted.at ?? null };
     },
   };
-}
-
-/** Neither is above what a group has consumed: the higher one loses nothing, and delivers less again. */
-function furthestOf(
-  groups: Readonly<Record<string, TopicOffsets>>,
-  noted: readonly KafkaPosition[],
-): Record<string, TopicOffsets> {
-  const furthest = structuredClone(groups);
-  for (const { group, topic, partition, offset } of noted) {
-    const offsets = furthest[group]?.[topic];
-    const known = offsets?.[partition];
-    if (offsets !== undefined && known !== undefined && offset > known) offsets[partition] = offset;
-  }
-  return furthest;
 }

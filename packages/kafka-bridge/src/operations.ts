@@ -32,8 +32,10 @@ export { parityRates, type FiguresByTopic, type LegRate, type Parity } from './a
 export { importToKafka, importToOwlmq, OffsetsRefusedError, type ImportReport } from './offsets/import.js';
 export {
   cutoverId,
+  furthest,
   PositionWriter,
   readLastPositions,
+  withRecordsBehind,
   type KafkaPosition,
   type LastPositions,
 } from './offsets/position-log.js';

@@ -10,6 +10,7 @@ import { addDiscrepancies } from './discrepancies/command.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { addGroups } from './groups/command.js';
 import { addMigrateOffsets } from './offsets/migrate.js';
+import { addRestoreOffsets } from './offsets/restore.js';
 import { addVerifyOffsets } from './offsets/verify.js';
 import { addSet } from './routing/set.js';
 import { addShow } from './routing/show.js';
@@ -62,6 +63,7 @@ In the life of a migration:
   kafka-bridge verify-offsets --groups payment-service                 does it stand there?
   kafka-bridge migrate-offsets --groups payment-service --reverse      back to Kafka
   kafka-bridge routing set migrate-orders --help                       break-glass, with Temporal down
+  kafka-bridge restore-offsets migrate-orders --dry-run                break-glass, with OwlMQ dead
 
 Connections come from flags or the environment; those of the worker are understood: KAFKA_BROKERS, KAFKA_TLS…, KAFKA_SASL_…,
 OWLMQ_URL, OWLMQ_API_KEY. Flags may stand in a file, too: --config FILE, or KAFKA_BRIDGE_CONFIG. A flag goes before the
@@ -80,6 +82,7 @@ environment, and that before the file. Every command has --help, with its exit c
   addGroups(program, io, end);
   addMigrateOffsets(program, io, end);
   addVerifyOffsets(program, io, end);
+  addRestoreOffsets(program, io, end);
   program.commandsGroup('Help:').helpCommand('help [command]', 'what a command does, its flags and exit codes');
   return program;
 }

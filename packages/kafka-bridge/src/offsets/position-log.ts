@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { rootMessages } from '../async/causes.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { sendKeyed } from '../kafka/keyed-records.js';
-import { UnknownTopicError, type LogCallOptions, type LogReader } from '../kafka/log-reader.js';
+import { UnknownTopicError, type LogCallOptions, type LogReader, type PartitionBounds } from '../kafka/log-reader.js';
 import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
 
@@ -127,18 +127,49 @@ export async function readLastPositions(
   }
   const wanted = cutover ?? records.at(-1)?.cutover;
   const last = new Map<string, PositionRecord>();
-  const highest = new Map<string, KafkaPosition>();
+  const noted: KafkaPosition[] = [];
   for (const record of records) {
     if (record.cutover !== wanted) continue;
     const { group, part } = record;
     last.set(JSON.stringify([group, part]), record);
-    for (const [topic, partition, offset] of record.positions) {
-      const key = JSON.stringify([group, topic, partition]);
-      if (offset >= (highest.get(key)?.offset ?? 0)) highest.set(key, { group, topic, partition, offset });
-    }
+    for (const [topic, partition, offset] of record.positions) noted.push({ group, topic, partition, offset });
   }
   const [oldest] = [...last.values()].map(({ at }) => at).sort();
-  return { positions: [...highest.values()], at: oldest };
+  return { positions: furthest(noted), at: oldest };
+}
+
+/**
+ * How many records of Kafka lie behind positions: no more messages come again when groups go on there. A position that
+ * retention has passed is moved to where the log begins.
+ *
+ * @throws {UnknownTopicError}
+ * @throws {LogUnavailableError}
+ */
+export async function withRecordsBehind(
+  reader: LogReader,
+  positions: readonly KafkaPosition[],
+): Promise<(KafkaPosition & { behind: number })[]> {
+  const bounds = new Map<string, PartitionBounds[]>();
+  for (const topic of new Set(positions.map((position) => position.topic)))
+    bounds.set(topic, await reader.bounds(topic));
+  return positions.map((position) => {
+    const { beginOffset, endOffset } = bounds.get(position.topic)?.[position.partition] ?? {
+      beginOffset: position.offset,
+      endOffset: position.offset,
+    };
+    const offset = Math.max(position.offset, beginOffset);
+    return { ...position, offset, behind: Math.max(0, endOffset - offset) };
+  });
+}
+
+/** Of each group and partition the highest: none of them is above what the group has consumed. */
+export function furthest(positions: readonly KafkaPosition[]): KafkaPosition[] {
+  const highest = new Map<string, KafkaPosition>();
+  for (const position of positions) {
+    const key = JSON.stringify([position.group, position.topic, position.partition]);
+    if (position.offset >= (highest.get(key)?.offset ?? 0)) highest.set(key, position);
+  }
+  return [...highest.values()];
 }
 
 function decode(value: Buffer | null): PositionRecord | undefined {
