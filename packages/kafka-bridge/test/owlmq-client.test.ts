@@ -265,6 +265,9 @@ describe('OwlmqClient against a real server', () => {
     await expect(client.setGroupOffsets(group, [{ topic: 'nothing', partition: 0, offset: 0 }])).rejects.toBeInstanceOf(
       OwlmqNotFoundError,
     );
+    // What a description tells can be set again, though it tells more than a request may.
+    await client.setGroupOffsets(group, [{ topic, partition: 0, offset: 1 }]);
+    await client.setGroupOffsets(group, (await client.describeGroup(group))?.offsets ?? []);
   });
 
   it('begins at the end with offsetReset latest, once', async () => {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { encodeRecords, RECORDS_MEDIA_TYPE } from '../../kafka-bridge/src/contract/index.js';
+import { encodeRecords, HEADS_MEDIA_TYPE, RECORDS_MEDIA_TYPE } from '../../kafka-bridge/src/contract/index.js';
 import { OwlmqClient } from '../../kafka-bridge/src/owlmq/owlmq-client.js';
 import { loadApiKeys } from '../src/api-keys.js';
 import { OwlmqLocalConfigError, startOwlmqLocal, type OwlmqLocal } from '../src/index.js';
@@ -71,6 +71,14 @@ describe('every error is a problem', () => {
     ['no body', 400, 'invalid-request', 'PUT', '/v1/topics/t', {}],
     ['a number as text', 400, 'invalid-request', 'PUT', '/v1/topics/t', { json: { partitions: '1' } }],
     ['an unknown field', 400, 'invalid-request', 'PUT', '/v1/topics/t', { json: { partitions: 1, colour: 'red' } }],
+    [
+      'an unknown field in an offset',
+      400,
+      'invalid-request',
+      'PUT',
+      '/v1/groups/g/offsets',
+      { json: { offsets: [{ topic: 't', partition: 0, offset: 0, lag: 0 }] } },
+    ],
     ['a bad topic name', 400, 'invalid-request', 'PUT', '/v1/topics/a%2Fb', { json: { partitions: 1 } }],
     ['a bad offset', 400, 'invalid-request', 'GET', '/v1/topics/t/partitions/0/records?offset=-1', {}],
     ['no offset', 400, 'invalid-request', 'GET', '/v1/topics/t/partitions/0/records', {}],
@@ -170,6 +178,20 @@ describe('the server', () => {
     const limits: unknown = JSON.parse((await call('GET', '/v1/limits')).body);
     expect(limits).toMatchObject({ maxBatchBytes: 2_000, maxBatchRecords: 3, maxLookupIds: 2 });
     expect(limits).not.toHaveProperty('maxInflightBytes');
+  });
+
+  it('answers a read with heads only where its Accept prefers them', async () => {
+    const typeFor = async (accept: string): Promise<string | null> =>
+      (await call('GET', '/v1/topics/t/partitions/0/records?offset=0', { headers: { accept } })).headers.get(
+        'content-type',
+      );
+    const [heads, records] = [HEADS_MEDIA_TYPE, RECORDS_MEDIA_TYPE];
+    for (const accept of [heads, `${heads}, ${records};q=0.1`, `${heads}, */*;q=0.5`]) {
+      expect(await typeFor(accept), accept).toBe(heads);
+    }
+    for (const accept of ['*/*', records, `${records}, ${heads};q=0.1`, `${heads};q=0`]) {
+      expect(await typeFor(accept), accept).toBe(records);
+    }
   });
 
   it('does not start without a key, or on a folder that is in use', async () => {

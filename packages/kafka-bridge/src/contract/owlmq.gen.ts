@@ -420,6 +420,7 @@ export const requestSchemas = {
         minItems: 1,
         items: {
           type: 'object',
+          additionalProperties: false,
           required: ['topic', 'partition', 'offset'],
           properties: {
             topic: { type: 'string', minLength: 1, maxLength: 249, pattern: '^(?!\\.{1,2}$)[a-zA-Z0-9._-]+$' },
@@ -481,6 +482,7 @@ export const requestSchemas = {
         type: 'array',
         items: {
           type: 'object',
+          additionalProperties: false,
           required: ['topic', 'partition', 'offset'],
           properties: {
             topic: { type: 'string', minLength: 1, maxLength: 249, pattern: '^(?!\\.{1,2}$)[a-zA-Z0-9._-]+$' },
@@ -509,6 +511,7 @@ export const requestSchemas = {
         type: 'array',
         items: {
           type: 'object',
+          additionalProperties: false,
           required: ['topic', 'partition', 'offset'],
           properties: {
             topic: { type: 'string', minLength: 1, maxLength: 249, pattern: '^(?!\\.{1,2}$)[a-zA-Z0-9._-]+$' },

@@ -164,7 +164,7 @@ export class OwlmqClient implements OwlmqApi {
   }
 
   async setGroupOffsets(group: string, offsets: GroupOffset[], options?: CallOptions): Promise<void> {
-    const body: Contract['GroupOffsets'] = { offsets };
+    const body: Contract['GroupOffsets'] = { offsets: bareOffsets(offsets) };
     await this.#send(`set offsets of group ${group}`, 'PUT', `${groupPath(group)}/offsets`, options, { body });
   }
 
@@ -190,7 +190,7 @@ export class OwlmqClient implements OwlmqApi {
     const { positions, maxRecords, maxBytes, waitMs } = options;
     const body: Contract['Fetch'] = {
       generation,
-      positions,
+      positions: bareOffsets(positions),
       ...(maxRecords === undefined ? {} : { maxRecords }),
       ...(maxBytes === undefined ? {} : { maxBytes }),
       ...(waitMs === undefined ? {} : { waitMs }),
@@ -217,7 +217,7 @@ export class OwlmqClient implements OwlmqApi {
     offsets: GroupOffset[],
     options?: CallOptions,
   ): Promise<void> {
-    const body: Contract['Commit'] = { generation, offsets };
+    const body: Contract['Commit'] = { generation, offsets: bareOffsets(offsets) };
     await this.#send(`commit in group ${group}`, 'POST', `${memberPath(group, memberId)}/commit`, options, { body });
   }
 
@@ -412,6 +412,11 @@ function decode<T>(operation: string, decoder: () => T): T {
       throw new OwlmqProtocolError(`${operation}: the answer ${error.message}`, { cause: error });
     throw error;
   }
+}
+
+/** What is told of a group has more fields than a request may have. */
+function bareOffsets(offsets: readonly GroupOffset[]): GroupOffset[] {
+  return offsets.map(({ topic, partition, offset }) => ({ topic, partition, offset }));
 }
 
 async function unlessUnknown<T>(answer: Promise<T>): Promise<T | undefined> {

@@ -59,6 +59,8 @@ export const errorChecks: readonly Check[] = [
       await trial.refused({ ...ids, body: { ids: ['an-id'], ...UNKNOWN } }, ...INVALID, 'an unknown field');
       const group = trial.name('unknown-field');
       await trial.refused(setGroupOffsets(group, [at(topic, 0, 1)], UNKNOWN), ...INVALID, 'an unknown field');
+      const inside = setGroupOffsets(group, [Object.assign(at(topic, 0, 1), UNKNOWN)]);
+      await trial.refused(inside, ...INVALID, 'an unknown field in an offset');
       await trial.refused(joinGroup(group, joinRequest(topic), UNKNOWN), ...INVALID, 'an unknown field');
       await trial.refused(describeGroup(group), 404, 'unknown-group', 'a group whose making was refused');
       const { memberId, generation } = await trial.joinStable(group, topic);
@@ -68,7 +70,7 @@ export const errorChecks: readonly Check[] = [
       const late = commit(group, memberId, generation, [at(topic, 0, 1)], UNKNOWN);
       await trial.refused(late, ...INVALID, 'an unknown field');
       same('committed offsets', await trial.committed(group), {});
-      return 'seven operations: HTTP 400 each, and nothing was done';
+      return 'seven operations, and an offset in one of them: HTTP 400 each, and nothing was done';
     },
   },
   {
