@@ -28,6 +28,7 @@ export const plantedFaults: readonly PlantedFault[] = [
   {
     what: 'lets in who sends no key',
     broken: ['auth.missing-key'],
+    only: 'auth,topics,groups',
     make: () => (request, pass) =>
       pass({ ...request, headers: { authorization: 'Bearer test-key', ...request.headers } }),
   },
@@ -99,6 +100,7 @@ export const plantedFaults: readonly PlantedFault[] = [
   {
     what: 'drops headers of the same name',
     broken: ['publish.repeated-headers'],
+    only: 'publish,read',
     make: () =>
       onPublish((records, request, pass) => {
         const unique = records.map((one) => ({ ...one, headers: [...new Map(one.headers)] }));
@@ -108,6 +110,7 @@ export const plantedFaults: readonly PlantedFault[] = [
   {
     what: 'writes what comes before a malformed record',
     broken: ['publish.malformed'],
+    only: 'publish',
     make: () => async (request, pass) => {
       const { body } = request;
       if (isPublish(request) && soundRecords(body) === undefined && body.length > 12) {
@@ -157,6 +160,7 @@ export const plantedFaults: readonly PlantedFault[] = [
   {
     what: 'answers a look-up in an order of its own',
     broken: ['lookup.places'],
+    only: 'lookup,ids,limits',
     make: () => async (request, pass) => {
       const reply = await pass(request);
       if (!request.path.endsWith('/lookup')) return reply;
@@ -176,6 +180,7 @@ export const plantedFaults: readonly PlantedFault[] = [
   {
     what: 'does not know maxRecords',
     broken: ['read.from-offset', 'read.heads'],
+    only: 'read',
     make: () => (request, pass) => {
       if (isRead(request) && request.query.get('maxRecords') !== '0') request.query.delete('maxRecords');
       return pass(request);
@@ -192,6 +197,7 @@ export const plantedFaults: readonly PlantedFault[] = [
   {
     what: 'reads one past the end',
     broken: ['read.past-end'],
+    only: 'read',
     make: () => async (request, pass) => {
       const reply = await pass(request);
       if (!isRead(request) || reply.status !== 422) return reply;
@@ -230,6 +236,7 @@ export const plantedFaults: readonly PlantedFault[] = [
   {
     what: 'sets some of the offsets when others cannot be set',
     broken: ['groups.set-all-or-none'],
+    only: 'groups,errors',
     make: () => (request, pass) =>
       request.method === 'PUT' && request.path.endsWith('/offsets') ? oneByOne(request, pass) : pass(request),
   },
