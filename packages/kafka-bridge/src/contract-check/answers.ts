@@ -72,7 +72,7 @@ export const membershipSchema = z.object({
   leaseMs: count,
 }) satisfies z.ZodType<Contract['Membership']>;
 
-export const fetchHeadSchema = z.object({
+const fetchHeadSchema = z.object({
   membership: membershipSchema,
   partitions: z.array(topicPartition.extend({ count, endOffset: offset })),
 }) satisfies z.ZodType<Contract['FetchHead']>;

@@ -45,8 +45,10 @@ export async function recogniseOwlmq(endpoint: Endpoint, withinMs: number, signa
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof NoOwlmqError) throw error;
-    const waited = `${href} took the connection, or not even that, and did not answer within ${withinMs / 1_000} s`;
-    if (ended.aborted) throw new NoOwlmqError(`${waited}. Is the address right?`, { cause: error });
+    if (ended.aborted) {
+      const message = `${href} did not answer within ${withinMs / 1_000} s. Is the address right, and the way open?`;
+      throw new NoOwlmqError(message, { cause: error });
+    }
     if (!(error instanceof NoAnswerError)) throw error;
     throw new NoOwlmqError(`Nothing that speaks HTTP answers at ${href}: ${error.message}`, { cause: error });
   }

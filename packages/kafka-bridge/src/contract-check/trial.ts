@@ -327,7 +327,7 @@ export function joinRequest(topic: string, change: Partial<Contract['Join']> = {
 }
 
 /** @throws {ContractBrokenError} unless an answer of a read says where the partition ends. */
-export function endOffsetOf({ headers }: Answer): number {
+function endOffsetOf({ headers }: Answer): number {
   const text = headers['owlmq-end-offset'];
   const value = typeof text === 'string' && /^\d+$/.test(text) ? Number(text) : Number.NaN;
   holds(Number.isSafeInteger(value), `readRecords: the header OwlMQ-End-Offset is ${String(text)}`);

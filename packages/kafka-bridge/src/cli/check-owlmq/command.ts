@@ -54,7 +54,7 @@ export function addCheckOwlmq(program: Command, io: CliIo, end: (exitCode: ExitC
     .optionsGroup('Its restart, which shows what is on disk:')
     .option('--restart-command <command>', 'run this in a shell to restart the endpoint, best by SIGKILL')
     .option('--restart', 'ask on the terminal for the restart')
-    .optionsGroup('Times:')
+    .optionsGroup('How:')
     .addOption(
       option(
         '--lease <ms>',
@@ -74,10 +74,9 @@ Examples:
   kafka-bridge check-owlmq --output json | jq '.checks[] | select(.result == "broken")'
   kafka-bridge check-owlmq --list
 
-Each check is kept, broken or skipped. One that needs a broken one is skipped: mend that one first. Do not let others use the
-endpoint up meanwhile: it is asked about 400 times in some ten seconds, and requests of as many bytes as it allows are among
-them (up to 64 MiB). Without a restart those checks are skipped, which does not count as broken. Ctrl-C ends it with what
-was found so far.
+Each check is kept, broken or skipped. One that needs a broken one is skipped: mend that one first. Not for an endpoint at
+the limit of its load: it is asked some 400 times, also with as many bytes as it allows (up to 64 MiB). The restart shows
+what it had in memory alone; without one those checks are skipped. Ctrl-C ends it with what was found so far.
 
 ${exitCodesHelp('the contract is broken somewhere')}`,
     );
