@@ -108,11 +108,13 @@ offset-reset: never
     const literal = await withConfig(`${nowhere}owlmq-api-key: ${canary}`, 'verify-offsets', '--groups', 'a');
     expect(literal.code).toBe(5);
     expect(literal.err).toMatch(/Warning: .* holds a secret, owlmq-api-key.* Write \$\{OWLMQ_API_KEY\}/);
-    const broken = await withConfig(`a: b\n"${canary}" ${canary}\n  - x`, 'audit');
+    const broken = await withConfig(`a: b\nowlmq-api-key: |${canary}\n`, 'audit');
     expect(broken).toMatchObject({ code: 2, err: expect.stringContaining('is no YAML at line 2') as string });
+    const alias = await withConfig(`owlmq-api-key: *${canary}`, 'audit');
+    expect(alias).toMatchObject({ code: 2, err: expect.stringContaining('has aliases that name nothing') as string });
     const list = await withConfig(`- ${canary}`, 'audit');
     expect(list).toMatchObject({ code: 2, err: expect.stringContaining('must have flags by their names') as string });
-    for (const { out, err } of [literal, broken, list]) expect(out + err).not.toContain(canary);
+    for (const { out, err } of [literal, broken, alias, list]) expect(out + err).not.toContain(canary);
     const away = await runHere(['audit', '--config', join(folder, 'nothing')]);
     expect(away).toMatchObject({ code: 2, err: expect.stringContaining('ENOENT') as string });
   });

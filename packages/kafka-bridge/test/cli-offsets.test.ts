@@ -83,12 +83,11 @@ async function onKafka(group: string, topic: string): Promise<(number | undefine
 
 async function joinOwlmq(group: string, topic: string): Promise<void> {
   const request = {
-    topics: [topic],
     clientId: 'still-here',
     sessionTimeoutMs: 30_000,
     offsetReset: 'earliest',
   } as const;
-  const { memberId } = await legs.owlmq.joinGroup(group, request);
+  const { memberId } = await legs.owlmq.joinGroup(group, { ...request, topics: [topic] });
   onTestFinished(() => legs.owlmq.leaveGroup(group, memberId));
 }
 
@@ -133,6 +132,40 @@ describe('migrate-offsets', () => {
         { topic, partition: 1, source: 8, target: 5, before: 5, verdict: 'exact', redeliveries: 0, lag: 5 },
       ],
     });
+  });
+
+  it('prints a document of a form that later versions and scripts can read', async () => {
+    const topic = await topicOnBoth();
+    const group = await groupAt(topic, [13, 8]);
+    const document = report(await migrate(['--groups', group, '--dry-run']));
+    expect({ ...document, startedAt: 'then', endedAt: 'then' }).toEqual({
+      ...{ version: 1, direction: 'kafka-to-owlmq', dryRun: true, startedAt: 'then', endedAt: 'then' },
+      ...{ kafka: legs.connection.brokers, owlmq: new URL(legs.server.url).origin, exitCode: 0, notes: [] },
+      groups: [
+        {
+          ...{ group, kind: 'classic', sourceMembers: 0, outcome: 'planned' },
+          partitions: [
+            { topic, partition: 0, source: 13, target: 10, verdict: 'exact', redeliveries: 0, lag: 0 },
+            { topic, partition: 1, source: 8, target: 5, verdict: 'exact', redeliveries: 0, lag: 5 },
+          ],
+        },
+      ],
+    });
+    // What is no such document is not read, and what a later version adds is no reason not to.
+    const file = join(folder, 'form.json');
+    await writeFile(file, JSON.stringify({ ...document, added: 'later' }));
+    expect((await verify('--report', file)).code).toBe(3);
+    const change = (name: string) =>
+      (document.groups as Record<string, unknown>[]).map((of) => ({ ...of, [name]: 'other' }));
+    for (const wrong of [
+      { version: 2 },
+      { direction: 'up' },
+      { groups: change('outcome') },
+      { groups: change('partitions') },
+    ]) {
+      await writeFile(file, JSON.stringify({ ...document, ...wrong }));
+      expect((await verify('--report', file)).code).toBe(2);
+    }
   });
 
   it('asks a person before messages come again, and lists them', async () => {

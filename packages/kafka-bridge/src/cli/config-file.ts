@@ -84,7 +84,17 @@ function read(file: string): Record<string, unknown> {
     // Its message may show a part of the file, and so a secret.
     throw new CliError(EXIT.input, `--config: ${file} is no YAML at line ${line}, column ${col} (${error.code}).`);
   }
-  const value: unknown = document.toJS();
+  let value: unknown;
+  try {
+    value = document.toJS();
+  } catch (thrown) {
+    // Likewise: it is of aliases, and names them.
+    throw new CliError(
+      EXIT.input,
+      `--config: ${file} has aliases that name nothing, or too many. Write texts with * in quotes.`,
+      { cause: thrown },
+    );
+  }
   if (value === null || value === undefined) return {};
   if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new CliError(
