@@ -44,7 +44,7 @@ describe('the command of the playbook', () => {
     const owlmqUrl = `http://${legs.owlmqLink.address}`;
     const { out, err, asked } = await runPlaybookCommand(root, { brokers: testBrokers(), owlmqUrl, apiKey });
     expect(out).toContain('Kafka to OwlMQ: 2 groups, 8 partitions, all exact.');
-    expect(out).toContain('Imported and read back: notification-service, payment-service.');
+    expect(out).toContain('Imported and read back: payment-service, notification-service.');
     expect(err).toContain('Warning: a key on the command line');
     expect(out + err).not.toContain(apiKey);
     expect(asked).toEqual([]);

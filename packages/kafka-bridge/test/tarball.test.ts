@@ -77,7 +77,7 @@ describe('the packed package', () => {
     await playbookGroups(testBrokers(), legs.topic, consumed);
     const owlmqUrl = env.OWLMQ_URL;
     const { out, asked } = await runPlaybookCommand(folder, { brokers: testBrokers(), owlmqUrl, apiKey: API_KEY });
-    expect(out).toContain('Imported and read back: notification-service, payment-service.');
+    expect(out).toContain('Imported and read back: payment-service, notification-service.');
     expect(asked).toEqual([]);
     const { offsets = [] } = (await legs.owlmq.describeGroup('payment-service')) ?? {};
     expect(offsets.map(({ offset }) => offset)).toEqual(consumed);
