@@ -181,11 +181,12 @@ describe('groups', () => {
     await raw.close();
     const evil = `evil-\u001b[2J\n${randomUUID()}`;
     await admin.setGroupOffsets(evil, { [topic]: [0] });
-    const { code, out, err } = await groups('--side', 'kafka', '--positions', '--groups', `${workers},evil-*`);
-    expect([code, err]).toEqual([0, '']);
+    const { code, out, err } = await groups(...owlmq(), '--positions', '--groups', `${workers},evil-*`);
+    expect([code, err]).toEqual([0, expect.stringMatching(/^Warning: a key[^\n]*\n$/)]);
     expect(out).toContain(`  - ${workers} on Kafka: it is a group of Kafka Connect workers`);
     expect(out).not.toContain('\u001b');
     expect(out).toContain('evil-\\u001b[2J\\u000a');
+    expect(out).toContain('on OwlMQ: its name is none that OwlMQ takes');
   });
 
   it('tells all that is wrong with what was given, and what cannot be reached', async () => {

@@ -295,6 +295,13 @@ it('reads groups of OwlMQ in the order given, with the ends that it tells', asyn
   await legs.owlmq.leaveGroup(used, memberId);
 });
 
+it('does not fail for a group of Kafka whose name OwlMQ does not take', async () => {
+  const standings = await owlmqGroups(legs.owlmq, ['a name\nof two lines', newGroup('unknown')]);
+  expect(standings.map(({ kind }) => kind)).toEqual(['unknown', 'unknown']);
+  expect(standings[0]?.refusal).toMatch(/its name is none that OwlMQ takes/);
+  expect(standings[1]?.refusal).toBeUndefined();
+});
+
 describe('patterns of groups', () => {
   const names = ['payment-service', 'payment', 'audit.eu', 'audit_eu', 'a*b', 'notification'];
   it.each([

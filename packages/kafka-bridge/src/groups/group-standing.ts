@@ -7,7 +7,8 @@ import {
   type KafkaGroup,
 } from '../kafka/cluster-admin.js';
 import type { Leg } from '../message/headers.js';
-import type { CallOptions, OwlmqApi } from '../owlmq/owlmq-api.js';
+import type { CallOptions, GroupDescription, OwlmqApi } from '../owlmq/owlmq-api.js';
+import { OwlmqProblemError } from '../owlmq/owlmq-errors.js';
 
 /** Where a group stands on one side: what it is, who is in it, what it has committed. Safe as JSON. */
 export interface GroupStanding {
@@ -157,10 +158,16 @@ function refusalOf(group: KafkaGroup, kind: GroupKind, commits: GroupCommits | u
 }
 
 async function owlmqStanding(owlmq: OwlmqApi, group: string, options?: CallOptions): Promise<GroupStanding> {
-  const found = await owlmq.describeGroup(group, options);
-  if (found === undefined) {
-    return { group, leg: 'owlmq', kind: 'unknown', state: 'unknown', members: [], offsets: [] };
+  const unknown: GroupStanding = { group, leg: 'owlmq', kind: 'unknown', state: 'unknown', members: [], offsets: [] };
+  let found: GroupDescription | undefined;
+  try {
+    found = await owlmq.describeGroup(group, options);
+  } catch (error) {
+    // Kafka takes any text for a name.
+    if (!(error instanceof OwlmqProblemError) || error.type !== 'invalid-request') throw error;
+    return { ...unknown, refusal: `its name is none that OwlMQ takes (${error.problem.detail})` };
   }
+  if (found === undefined) return unknown;
   return {
     group,
     leg: 'owlmq',
