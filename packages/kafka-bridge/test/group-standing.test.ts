@@ -167,15 +167,33 @@ describe('kinds of Kafka groups', () => {
     }
     const racing = new Racing(legs.connection, { clientId: 'groups-test' });
     onTestFinished(() => racing.close());
-    const standings = await kafkaGroups(racing, [removed, unknown]);
-    expect(standings).toEqual([
+    expect(await kafkaGroups(racing, [removed])).toEqual([
       {
         ...{ group: removed, leg: 'kafka', kind: 'classic', state: 'dead', members: [], offsets: [] },
         refusal: expect.stringMatching(/again in a moment/) as string,
       },
-      { group: unknown, leg: 'kafka', kind: 'unknown', state: 'unknown', members: [], offsets: [] },
     ]);
-    expect((await kafkaGroups(admin, [removed]))[0]?.kind).toBe('unknown');
+    expect(await kafkaGroups(admin, [removed, unknown])).toEqual(
+      [removed, unknown].map((group) => ({
+        ...{ group, leg: 'kafka', kind: 'unknown', state: 'unknown', members: [], offsets: [] },
+      })),
+    );
+  });
+
+  it('does not take a group for unknown that a broker which goes or comes has left out', async () => {
+    const group = newGroup('left-out');
+    await admin.setGroupOffsets(group, [{ topic, partition: 0, offset: 1 }]);
+    let lists = 0;
+    /** As a broker answers whose coordinator is just shut down. */
+    class Forgetful extends ClusterAdmin {
+      override async listGroups(): Promise<ListedKafkaGroup[]> {
+        lists += 1;
+        return lists === 1 ? [] : await super.listGroups();
+      }
+    }
+    const forgetful = new Forgetful(legs.connection, { clientId: 'groups-test' });
+    onTestFinished(() => forgetful.close());
+    expect(await kafkaGroups(forgetful, [group])).toMatchObject([{ kind: 'classic', state: 'empty' }]);
   });
 
   it('refuses a group with a commit in an open transaction, also on a partition without an earlier one', async () => {

@@ -1,5 +1,6 @@
 import { Admin, ConfigResourceTypes } from '@platformatic/kafka';
 import { backoffMs, pause } from '../async/bounded.js';
+import { persistently } from './group-coordinators.js';
 import {
   commitOffsets,
   describeClassic,
@@ -172,10 +173,14 @@ export class ClusterAdmin {
     return config;
   }
 
-  /** Every group of the cluster, of each type; but for one with an empty name, which nothing can be asked of. */
+  /**
+   * Every group of the cluster, of each type; but for one with an empty name, which nothing can be asked of. A broker
+   * that goes or comes leaves out the groups that it coordinates, without an error: whether a group is not there
+   * `describeGroups` knows.
+   */
   async listGroups(): Promise<ListedKafkaGroup[]> {
     // Without types the client asks for classic groups alone.
-    const groups = await this.#admin.listGroups({ types: [] });
+    const groups = await persistently(this.#admin, () => this.#admin.listGroups({ types: [] }));
     return [...groups.values()]
       .filter(({ id }) => id !== '')
       .map(({ id, groupType, protocolType, state }) => ({
@@ -194,7 +199,7 @@ export class ClusterAdmin {
 
   /** State and members of groups, in the order given. Costs a few requests, not one a group. */
   async describeGroups(groups: readonly string[]): Promise<KafkaGroup[]> {
-    const listed = new Map((await this.listGroups()).map((group) => [group.name, group]));
+    const listed = await this.#listed(groups);
     const ofType = (type: string): string[] => [...new Set(groups)].filter((name) => listed.get(name)?.type === type);
     const answers = await Promise.all([
       describeClassic(this.#admin, ofType('classic')),
@@ -213,6 +218,16 @@ export class ClusterAdmin {
         members: seen.members.map(({ memberId, clientId, clientHost }) => ({ memberId, clientId, clientHost })),
       };
     });
+  }
+
+  async #listed(groups: readonly string[]): Promise<Map<string, ListedKafkaGroup>> {
+    const list = async () => new Map((await this.listGroups()).map((group) => [group.name, group]));
+    const listed = await list();
+    const missing = groups.filter((group) => !listed.has(group));
+    if (missing.length === 0) return listed;
+    // Any answer proves that their coordinators are there: what is then not listed does not exist.
+    await describeClassic(this.#admin, missing);
+    return await list();
   }
 
   /**

@@ -20,9 +20,14 @@ export async function atCoordinators<T>(
   ask: (connection: Connection, groups: string[]) => Promise<T[]>,
 ): Promise<T[]> {
   if (groups.length === 0) return [];
+  return await persistently(admin, () => askOnce(admin, groups, ask));
+}
+
+/** Tries what a broker that goes or comes fails for now again, with nothing that was known of brokers before. */
+export async function persistently<T>(admin: Admin, work: () => Promise<T>): Promise<T> {
   for (let attempt = 0; ; attempt += 1) {
     try {
-      return await askOnce(admin, groups, ask);
+      return await work();
     } catch (error) {
       if (attempt === RETRIES || !isPassing(error)) throw error;
       admin.clearMetadata();
