@@ -1,9 +1,9 @@
-import { randomBytes, randomInt, randomUUID } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { Kafka, logLevel, type Producer } from 'kafkajs';
+import { execa } from 'execa';
 import { OwlmqClient } from '@owlmq/kafka-bridge';
 import {
   ClusterAdmin,
@@ -15,12 +15,14 @@ import {
 } from '@owlmq/kafka-bridge/operations';
 import { seededRandom } from '../demo/sample-data.js';
 import { positive, runProgram, untilInterrupted, whole } from '../demo/command-line.js';
+import { checkoutRoot } from '../engines/checkout.js';
 import { DiskFullError, EngineStartError, EngineUnavailableError } from '../engines/errors.js';
 import { Progress } from '../engines/fetch/progress.js';
 import { findConsoleTools, type KafkaTools } from '../engines/find/kafka-tools.js';
 import { makeOwnedFolder } from '../engines/process/owned-folder.js';
 import { parseDescribedOffsets, runConsumerGroups } from '../engines/run/kafka-tools.js';
 import { startEngines } from '../engines/start-engines.js';
+import { makeTopics, REPAIRED_ONE_IN, type Systems } from './offsets-logs.js';
 
 /**
  * What it costs to move positions of groups from Kafka to OwlMQ: drained groups whole (read, translate, import, read
@@ -44,91 +46,13 @@ interface BenchOptions {
   json?: string;
 }
 
-interface Systems {
-  brokers: string[];
-  owlmq: { url: string; apiKey: string };
-  signal: AbortSignal;
-}
-
-/** As much as a batching producer puts into a request. */
-const BATCH = 1_000;
-const VALUE = randomBytes(100);
 /** Of the lagging logs. */
 const LAGGING_PARTITIONS = 2;
-/** One copy in so many was given up by its publisher, and written by the audit later. */
-const REPAIRED_ONE_IN = 500;
+const PROCESS_WITHIN_MS = 120_000;
 
 const log = (line: string): void => {
   console.error(line);
 };
-
-/**
- * Fills a partition: Kafka in order, OwlMQ in the order in which copies come when those of `repaired` come `distance`
- * messages late. The partition is empty, so that a message's offset in Kafka is its number.
- */
-async function fill(
-  { producer, owlmq }: { producer: Producer; owlmq: OwlmqClient },
-  place: { topic: string; partition: number },
-  count: number,
-  { distance, random }: { distance: number; random: () => number } = { distance: 0, random: () => 1 },
-): Promise<void> {
-  const { topic, partition } = place;
-  const timestamp = Date.now() - 60_000;
-  const all = Array.from({ length: count }, (_, offset) => {
-    const late = distance > 0 && random() < 1 / REPAIRED_ONE_IN;
-    return { id: randomUUID(), offset, comes: late ? offset + distance + 0.5 : offset, late };
-  });
-  const key = (offset: number): Buffer => Buffer.from(`customer-${offset % 500}`);
-  const headers = (id: string): Record<string, string> => ({
-    ...{ 'owlmq-id': id, 'owlmq-epoch': '3', 'owlmq-copied': '1' },
-  });
-  for (let from = 0; from < count; from += BATCH) {
-    const messages = all.slice(from, from + BATCH).map(({ id, offset }) => ({
-      ...{ partition, key: key(offset), value: VALUE, timestamp: String(timestamp), headers: headers(id) },
-    }));
-    const [sent] = await producer.send({ topic, messages });
-    if (Number(sent?.baseOffset) !== from) throw new Error(`${topic}/${partition} was not empty.`);
-  }
-  all.sort((a, b) => a.comes - b.comes);
-  for (let from = 0; from < count; from += BATCH) {
-    const records = all.slice(from, from + BATCH).map(({ id, offset, late }) => ({
-      ...{ partition, id, key: key(offset), value: VALUE, timestamp },
-      headers: Object.entries({
-        ...headers(id),
-        'owlmq-source': `kafka/${partition}/${offset}`,
-        ...(late ? { 'owlmq-via': 'audit' } : {}),
-      }),
-    }));
-    for (const result of await owlmq.publish(topic, records)) if (!result.ok) throw new Error(result.detail);
-  }
-}
-
-/** Names of topics that are new on both legs, and filled by `fillOne`. */
-async function makeTopics(
-  systems: Systems,
-  topics: readonly string[],
-  partitions: number,
-  fillOne: (legs: { producer: Producer; owlmq: OwlmqClient }, topic: string, partition: number) => Promise<void>,
-): Promise<void> {
-  const kafka = new Kafka({ brokers: systems.brokers, logLevel: logLevel.NOTHING });
-  const [admin, producer, owlmq] = [kafka.admin(), kafka.producer(), new OwlmqClient(systems.owlmq)];
-  try {
-    await Promise.all([admin.connect(), producer.connect()]);
-    await admin.createTopics({
-      topics: topics.map((topic) => ({ topic, numPartitions: partitions })),
-      waitForLeaders: true,
-    });
-    for (const topic of topics) {
-      await owlmq.createTopic(topic, partitions);
-      for (let partition = 0; partition < partitions; partition++) {
-        systems.signal.throwIfAborted();
-        await fillOne({ producer, owlmq }, topic, partition);
-      }
-    }
-  } finally {
-    await Promise.all([admin.disconnect(), producer.disconnect(), owlmq.close()]);
-  }
-}
 
 async function commit(
   systems: Systems,
@@ -165,16 +89,29 @@ interface Subject {
   run: () => Promise<Sample>;
 }
 
-/** Our way, as the command goes it: from the first connection to the last offset read back. */
-function bridge(systems: Systems, groups: readonly string[], topics: readonly string[], partitions: number): Subject {
+/**
+ * Our way, as the command goes it: from the first connection to the last offset read back.
+ *
+ * @param audited whether what the audit has noted is used.
+ */
+function library(
+  systems: Systems,
+  groups: readonly string[],
+  topics: readonly string[],
+  partitions: number,
+  audited: boolean,
+): Subject {
   return {
-    name: 'kafka-bridge, library',
+    name: audited ? 'kafka-bridge, library' : 'kafka-bridge, library, without an audit before',
     run: async () => {
       const begun = performance.now();
       const owlmq = new OwlmqClient(systems.owlmq);
       try {
         const connection = { brokers: systems.brokers };
-        const translations = await translateToOwlmq({ connection, owlmq, groups, topics, signal: systems.signal });
+        const translations = await translateToOwlmq({
+          ...{ connection, owlmq, groups, topics, signal: systems.signal },
+          ...(audited ? {} : { syncs: {} }),
+        });
         const translated = performance.now();
         for (const { group, partitions: all } of translations) await importToOwlmq(owlmq, group, all);
         const imported = performance.now();
@@ -185,6 +122,31 @@ function bridge(systems: Systems, groups: readonly string[], topics: readonly st
       } finally {
         await owlmq.close();
       }
+    },
+  };
+}
+
+/** The same as a process, from its start to its end. */
+function command(systems: Systems, groups: readonly string[], topics: readonly string[], partitions: number): Subject {
+  const bin = join(checkoutRoot, 'packages', 'kafka-bridge', 'bin', 'kafka-bridge.js');
+  const { url, apiKey } = systems.owlmq;
+  const env = { KAFKA_BROKERS: systems.brokers.join(','), OWLMQ_URL: url, OWLMQ_API_KEY: apiKey };
+  const run = async (args: readonly string[]): Promise<{ ms: number; out: string }> => {
+    const begun = performance.now();
+    const options = { env, timeout: PROCESS_WITHIN_MS, forceKillAfterDelay: 2_000, cancelSignal: systems.signal };
+    const { stdout } = await execa(process.execPath, [bin, ...args], { ...options, stdin: 'ignore' });
+    return { ms: performance.now() - begun, out: stdout };
+  };
+  return {
+    name: 'kafka-bridge migrate-offsets',
+    run: async () => {
+      const given = ['--groups', groups.join(','), '--topics', topics.join(',')];
+      const { ms, out } = await run(['migrate-offsets', ...given, '--yes', '--output', 'json']);
+      const exact = out.match(/"verdict":\s*"exact"/g)?.length ?? 0;
+      const expected = groups.length * topics.length * partitions;
+      if (exact !== expected)
+        throw new Error(`The command says of ${exact} positions that they are exact, not of ${expected}.`);
+      return { ms: { whole: ms, start: (await run(['--version'])).ms } };
     },
   };
 }
@@ -243,7 +205,7 @@ async function drained(systems: Systems, options: BenchOptions, folder: string):
   const tools = await findConsoleTools(new Progress(log), systems.signal);
   const topics = Array.from({ length: options.topics }, (_, index) => `bench.offsets.drained.${index}`);
   log(`filling ${topics.length} topics of ${partitions} partitions, ${messages} messages each …`);
-  await makeTopics(systems, topics, partitions, (legs, topic, partition) => fill(legs, { topic, partition }, messages));
+  await makeTopics(systems, topics, partitions, { messages, distance: 0, random: () => 1 });
   console.log(`Kafka ${tools.version}'s tool; ${topics.length} topics x ${partitions} partitions, ${rounds} rounds\n`);
   console.log('| groups | subject | whole s | of the Java tool | parts, s |');
   console.log('| --- | --- | --- | --- | --- |');
@@ -253,7 +215,12 @@ async function drained(systems: Systems, options: BenchOptions, folder: string):
     const groups = Array.from({ length: count }, (_, index) => `bench-drained-${index}`);
     await commit(systems, groups, topics, partitions, messages);
     const java = await javaTool(systems, tools, join(folder, 'offsets.csv'), groups, topics, partitions, messages);
-    const subjects = [java, bridge(systems, groups, topics, partitions)];
+    const subjects = [
+      java,
+      command(systems, groups, topics, partitions),
+      library(systems, groups, topics, partitions, true),
+      library(systems, groups, topics, partitions, false),
+    ];
     const samples = new Map<string, Sample[]>(subjects.map(({ name }) => [name, []]));
     // The first round warms up.
     for (let round = 0; round <= rounds; round++) {
@@ -332,9 +299,7 @@ class Reading {
   }
 }
 
-interface LaggingFigures {
-  distance: number;
-  lag: number;
+interface Moved {
   ms: number;
   kafka: number;
   owlmq: number;
@@ -342,60 +307,75 @@ interface LaggingFigures {
   verdicts: string;
 }
 
+interface LaggingFigures extends Moved {
+  distance: number;
+  lag: number;
+  audited: boolean;
+}
+
 async function lagging(systems: Systems, options: BenchOptions): Promise<LaggingFigures[]> {
   const random = seededRandom(options.seed);
   const topicOf = (distance: number): string => `bench.offsets.lagging.${distance}`;
   for (const distance of options.distances) {
     log(`filling ${LAGGING_PARTITIONS} partitions of ${options.log} messages, disorder ${distance} …`);
-    await makeTopics(systems, [topicOf(distance)], LAGGING_PARTITIONS, (legs, topic, partition) =>
-      fill(legs, { topic, partition }, options.log, { distance, random }),
-    );
+    await makeTopics(systems, [topicOf(distance)], LAGGING_PARTITIONS, { messages: options.log, distance, random });
   }
   console.log(
     `One group, ${LAGGING_PARTITIONS} partitions of ${options.log} messages; one copy in ${REPAIRED_ONE_IN} repaired, ` +
       `seed ${options.seed}, ${options.rounds} rounds\n`,
   );
   console.log(
-    '| repaired behind | lag a partition | ms | Kafka records read | OwlMQ records read | looked up | verdict |',
+    '| repaired behind | lag a partition | audit before | ms | Kafka records read | OwlMQ records read | looked up | verdict |',
   );
-  console.log('| --- | --- | --- | --- | --- | --- | --- |');
+  console.log('| --- | --- | --- | --- | --- | --- | --- | --- |');
   const figures: LaggingFigures[] = [];
   for (const distance of options.distances) {
     for (const lag of options.lags) {
       const [topic, group] = [topicOf(distance), `bench-lagging-${distance}-${lag}`];
       await commit(systems, [group], [topic], LAGGING_PARTITIONS, Math.max(0, options.log - lag));
-      const times: number[] = [];
-      let [reading, verdicts] = [new Reading(), ''];
-      for (let round = 0; round <= options.rounds; round++) {
-        systems.signal.throwIfAborted();
-        reading = new Reading();
-        const stopWatching = reading.watchKafka();
-        const client = new OwlmqClient(systems.owlmq);
-        try {
-          const owlmq = reading.ofOwlmq(client);
-          const connection = { brokers: systems.brokers };
-          const begun = performance.now();
-          const [translated] = await translateToOwlmq({
-            ...{ connection, owlmq, groups: [group], topics: [topic], signal: systems.signal },
-          });
-          await importToOwlmq(owlmq, group, translated?.partitions ?? []);
-          if (round > 0) times.push(performance.now() - begun);
-          verdicts = (translated?.partitions ?? [])
-            .map(({ verdict, redeliveries }) => `${verdict}${redeliveries ? ` ${redeliveries}` : ''}`)
-            .join(', ');
-        } finally {
-          stopWatching();
-          await client.close();
+      for (const audited of [true, false]) {
+        const samples: Moved[] = [];
+        for (let round = 0; round <= options.rounds; round++) {
+          systems.signal.throwIfAborted();
+          const moved = await move(systems, group, topic, audited);
+          if (round > 0) samples.push(moved);
         }
+        const ms = median(samples.map((sample) => sample.ms));
+        const one = { distance, lag, audited, ...(samples[0] ?? { kafka: 0, owlmq: 0, lookups: 0, verdicts: '' }), ms };
+        figures.push(one);
+        const { kafka, owlmq, lookups, verdicts } = one;
+        const [order, before] = [distance === 0 ? 'none' : String(distance), audited ? 'yes' : 'no'];
+        console.log(
+          `| ${order} | ${lag} | ${before} | ${ms.toFixed(0)} | ${kafka} | ${owlmq} | ${lookups} | ${verdicts} |`,
+        );
       }
-      const { kafka, owlmq, lookups } = reading;
-      const ms = median(times);
-      figures.push({ distance, lag, ms, kafka, owlmq, lookups, verdicts });
-      const order = distance === 0 ? 'none' : String(distance);
-      console.log(`| ${order} | ${lag} | ${ms.toFixed(0)} | ${kafka} | ${owlmq} | ${lookups} | ${verdicts} |`);
     }
   }
   return figures;
+}
+
+/** Moves one group's positions once, and counts what is read for it. */
+async function move(systems: Systems, group: string, topic: string, audited: boolean): Promise<Moved> {
+  const reading = new Reading();
+  const stopWatching = reading.watchKafka();
+  const client = new OwlmqClient(systems.owlmq);
+  try {
+    const owlmq = reading.ofOwlmq(client);
+    const begun = performance.now();
+    const [translated] = await translateToOwlmq({
+      ...{ connection: { brokers: systems.brokers }, owlmq, groups: [group], topics: [topic] },
+      ...{ signal: systems.signal, ...(audited ? {} : { syncs: {} }) },
+    });
+    await importToOwlmq(owlmq, group, translated?.partitions ?? []);
+    const ms = performance.now() - begun;
+    const verdicts = (translated?.partitions ?? [])
+      .map(({ verdict, redeliveries }) => (redeliveries === 0 ? verdict : `${verdict} ${redeliveries ?? '?'}`))
+      .join(', ');
+    return { ms, kafka: reading.kafka, owlmq: reading.owlmq, lookups: reading.lookups, verdicts };
+  } finally {
+    stopWatching();
+    await client.close();
+  }
 }
 
 function numbers(text: string): number[] {
