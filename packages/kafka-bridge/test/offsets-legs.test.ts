@@ -3,13 +3,13 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MirrorAudit } from '../src/audit/mirror-audit.js';
 import { ClusterAdmin, KafkaGroupNotEmptyError } from '../src/kafka/cluster-admin.js';
-import { readProvenance } from '../src/message/headers.js';
 import { importToKafka, importToOwlmq, OffsetsRefusedError } from '../src/offsets/import.js';
 import { translateToKafka, type TranslateToKafkaOptions } from '../src/offsets/translate-to-kafka.js';
 import { translateToOwlmq, type TranslateToOwlmqOptions } from '../src/offsets/translate-to-owlmq.js';
 import type { OffsetTranslation } from '../src/offsets/translation.js';
 import { OwlmqGroupNotEmptyError } from '../src/owlmq/owlmq-errors.js';
 import { Legs, messages, type TestMessage } from './audit-legs.js';
+import { consumeKafka, consumeOwlmq } from './group-consumers.js';
 
 function deferred(): { promise: Promise<void>; resolve: () => void } {
   let resolve = (): void => undefined;
@@ -56,61 +56,6 @@ describe('offset translation on both legs', () => {
     return result?.partitions ?? [];
   }
 
-  /** Consumes up to `counts[partition]` messages of each partition by an ordinary consumer, commits and leaves. */
-  async function consumeKafka(group: string, topic: string, counts: number[]): Promise<string[]> {
-    const consumer = legs.kafka.consumer({ groupId: group, maxWaitTimeInMs: 100 });
-    const ids: string[] = [];
-    const next = new Map<number, number>();
-    const left = [...counts];
-    const done = deferred();
-    await consumer.connect();
-    await consumer.subscribe({ topic, fromBeginning: true });
-    try {
-      await consumer.run({
-        autoCommit: false,
-        eachMessage: (payload) => {
-          const { partition, message } = payload;
-          if ((left[partition] ?? 0) > 0) {
-            left[partition] = (left[partition] ?? 0) - 1;
-            ids.push(readProvenance(message.headers).id ?? '');
-            next.set(partition, Number(message.offset) + 1);
-          } else {
-            payload.pause();
-          }
-          if (left.every((count) => count === 0)) done.resolve();
-          return Promise.resolve();
-        },
-      });
-      await done.promise;
-      await consumer.commitOffsets(
-        [...next].map(([partition, offset]) => ({ topic, partition, offset: String(offset) })),
-      );
-    } finally {
-      await consumer.disconnect();
-    }
-    return ids;
-  }
-
-  /** Consumes all of a topic as a member of an OwlMQ group, from its commits on, up to `counts` a partition. */
-  async function consumeOwlmq(group: string, topic: string, counts?: number[]): Promise<string[]> {
-    const request = { topics: [topic], clientId: 'test', sessionTimeoutMs: 10_000, offsetReset: 'latest' as const };
-    let member = await legs.owlmq.joinGroup(group, request);
-    while (member.state !== 'stable') {
-      member = await legs.owlmq.joinGroup(group, { ...request, memberId: member.memberId });
-    }
-    const ids: string[] = [];
-    for (const { partition, offset } of member.assignment) {
-      const records = (await legs.owlmqRecords(topic, partition)).filter((record) => record.offset >= offset);
-      const taken = records.slice(0, counts?.[partition]);
-      ids.push(...taken.map(({ id }) => id));
-      const position = taken.at(-1)?.offset;
-      if (position === undefined) continue;
-      await legs.owlmq.commit(group, member.memberId, member.generation, [{ topic, partition, offset: position + 1 }]);
-    }
-    await legs.owlmq.leaveGroup(group, member.memberId);
-    return ids;
-  }
-
   function withPartitions(count: number, partitions: number): TestMessage[] {
     return messages(count).map((message, index) => ({ ...message, partition: index % partitions }));
   }
@@ -131,7 +76,7 @@ describe('offset translation on both legs', () => {
     const seed = Date.now();
     const mixed = fc.sample(fc.shuffledSubarray(all, { minLength: all.length }), { seed, numRuns: 1 })[0] ?? [];
     await legs.toOwlmq(topic, shuffle ? mixed : all);
-    const before = await consumeKafka(group, topic, [7, 0, 20]);
+    const before = await consumeKafka(legs, group, topic, [7, 0, 20]);
     // Nothing was committed on partition 1: it was not consumed, and that has to be said.
     expect((await toOwlmq(group, topic))[1]).toMatchObject({ verdict: 'refused', source: undefined });
     const translated = await toOwlmq(group, topic, { reset: 'earliest' });
@@ -147,7 +92,7 @@ describe('offset translation on both legs', () => {
     expect(again.partitions.map(({ before: earlier, offset }) => [earlier, offset])).toEqual(
       translated.map(({ target }) => [target, target]),
     );
-    const after = await consumeOwlmq(group, topic);
+    const after = await consumeOwlmq(legs, group, topic);
     expect([...new Set([...before, ...after])].toSorted(), `seed ${seed}`).toEqual(ids(all));
     expect(after.filter((id) => before.includes(id)).toSorted(), `seed ${seed}`).toEqual(reported(translated));
     expect(report.redeliveries).toBe(reported(translated).length);
@@ -169,13 +114,13 @@ describe('offset translation on both legs', () => {
     const kafkaFrom = { [topic]: [10] };
     for (const count of [4, 9, 12, 0]) {
       await legs.owlmq.setGroupOffsets(group, [{ topic, partition: 0, offset: 0 }]);
-      const before = await consumeOwlmq(group, topic, [count]);
+      const before = await consumeOwlmq(legs, group, topic, [count]);
       const translated = await toKafka(group, topic, { kafkaFrom });
       expect(translated).toMatchObject([{ source: count }]);
       const report = await importToKafka(admin, group, translated);
       expect(report).toMatchObject({ leg: 'kafka', redeliveries: reported(translated).length });
       const target = translated[0]?.target ?? -1;
-      const after = await consumeKafka(group, topic, [30 - target]);
+      const after = await consumeKafka(legs, group, topic, [30 - target]);
       expect([...new Set([...before, ...after])].toSorted()).toEqual(ids([...early, ...late]));
       expect(after.filter((id) => before.includes(id)).toSorted()).toEqual(reported(translated));
     }
