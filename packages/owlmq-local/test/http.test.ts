@@ -180,6 +180,20 @@ describe('the server', () => {
     expect(limits).not.toHaveProperty('maxInflightBytes');
   });
 
+  it('answers a client that is still sending what is too large', async () => {
+    // In a process of its own: in this one it would not answer while the client sends.
+    const child = await ServerProcess.start(join(folder, 'large'), KEY);
+    const body = Buffer.alloc(8 * 1024 * 1024 + 1);
+    const refused = async (): Promise<number> => {
+      const url = `${child.url}/v1/topics/t/records`;
+      const answer = await fetch(url, { method: 'POST', headers: { authorization, ...records }, body });
+      await answer.arrayBuffer();
+      return answer.status;
+    };
+    for (let times = 0; times < 20; times++) expect(await refused()).toBe(413);
+    await child.end('SIGTERM');
+  });
+
   it('answers a read with heads only where its Accept prefers them', async () => {
     const typeFor = async (accept: string): Promise<string | null> =>
       (await call('GET', '/v1/topics/t/partitions/0/records?offset=0', { headers: { accept } })).headers.get(

@@ -28,6 +28,8 @@ export interface AppOptions {
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
 const PUBLIC_PATHS = new Set(['/healthz', '/metrics']);
 const RETRY_AFTER_SECONDS = 1;
+/** How long a client may take to send the rest of a body that is refused. */
+const RECEIVE_REST_MS = 5_000;
 
 /** The HTTP face: routes, API keys, limits, and RFC 9457 problems for everything that goes wrong. */
 export function buildApp(options: AppOptions): FastifyInstance {
@@ -49,9 +51,11 @@ export function buildApp(options: AppOptions): FastifyInstance {
   app.addContentTypeParser(RECORDS_MEDIA_TYPE, { parseAs: 'buffer' }, (_request, body, done) => {
     done(null, body);
   });
-  app.setErrorHandler((error: FastifyError | ProblemError, request, reply) =>
-    sendProblem(reply, asProblem(error, request)),
-  );
+  app.setErrorHandler(async (error: FastifyError | ProblemError, request, reply) => {
+    const problem = asProblem(error, request);
+    if (problem.problem.type === 'too-large') await receiveRest(request);
+    return await sendProblem(reply, problem);
+  });
   app.setNotFoundHandler((request, reply) =>
     sendProblem(reply, new ProblemError('not-found', `There is no ${request.method} ${pathOf(request)}`)),
   );
@@ -120,6 +124,21 @@ function refuseOtherMethods(app: FastifyInstance, methodsOf: ReadonlyMap<string,
       },
     });
   }
+}
+
+/**
+ * Reads and drops what is still to come of a body that is too large. A connection that is closed with bytes unread is
+ * reset, and a client that is still sending would then see that instead of the answer.
+ */
+async function receiveRest({ raw }: FastifyRequest): Promise<void> {
+  if (raw.readableEnded || raw.destroyed) return;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, RECEIVE_REST_MS);
+    raw.once('close', resolve).once('end', resolve).resume();
+    raw.once('end', () => {
+      clearTimeout(timer);
+    });
+  });
 }
 
 function asProblem(error: FastifyError | ProblemError, request: FastifyRequest): ProblemError {
