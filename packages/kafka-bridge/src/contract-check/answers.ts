@@ -117,7 +117,9 @@ export const problemStatus: Readonly<Record<Contract['ProblemType'], number | un
 /** An answer in short, for what is seen. */
 export function answerShown({ status, headers, body }: Answer): string {
   const type = mediaTypeOf(headers);
-  const text = /json|text|html/.test(type) ? `: ${body.toString('utf8').slice(0, 200)}` : '';
+  // Of an unknown server, whatever a terminal would obey.
+  const said = body.toString('utf8', 0, 200).replaceAll(/\p{Cc}+/gu, ' ');
+  const text = /json|text|html/.test(type) ? `: ${said}` : '';
   return `HTTP ${status} ${type === '' ? 'without a media type' : type}${text}`.trim();
 }
 

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { Readable } from 'node:stream';
 import { Pool, type Dispatcher } from 'undici';
 import { asError, pause } from '../async/bounded.js';
 import { rootMessages } from '../async/causes.js';
@@ -25,6 +26,8 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_ATTEMPTS = 6;
 const MAX_RETRY_AFTER_MS = 5_000;
 const MAX_NOTED = 5;
+/** Enough for an answer to a head that says too much. */
+const BODY_LATER_MS = 200;
 const CLEAN_UP_MS = 2_000;
 
 /**
@@ -96,7 +99,7 @@ export class Endpoint {
     signal.throwIfAborted();
     const started = performance.now();
     try {
-      const { statusCode, headers, body } = await this.#pool.request({ ...this.#toSend(request), signal });
+      const { statusCode, headers, body } = await this.#pool.request({ ...this.#toSend(request, signal), signal });
       const bytes = Buffer.from(await body.arrayBuffer());
       const ms = performance.now() - started;
       const answer = { operation: request.operation, status: statusCode, headers, body: bytes, ms };
@@ -121,13 +124,20 @@ export class Endpoint {
     await this.#pool.destroy();
   }
 
-  #toSend({ method, path, body, mediaType, accept, apiKey }: Request): Dispatcher.RequestOptions {
+  #toSend(
+    { method, path, body, mediaType, accept, apiKey, bodyLater }: Request,
+    signal: AbortSignal,
+  ): Dispatcher.RequestOptions {
     const headers: Record<string, string> = {};
     if (apiKey !== null) headers['authorization'] = `Bearer ${apiKey ?? this.#apiKey}`;
     if (accept !== undefined) headers['accept'] = accept;
     if (body !== undefined) headers['content-type'] = mediaType ?? 'application/json';
+    const options = { method, path: this.#basePath + path, headers };
+    if (body === undefined) return options;
     const sent = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
-    return { method, path: this.#basePath + path, headers, ...(body === undefined ? {} : { body: sent }) };
+    if (bodyLater !== true) return { ...options, body: sent };
+    headers['content-length'] = String(Buffer.byteLength(sent));
+    return { ...options, body: Readable.from(later(sent, signal)) };
   }
 
   #note(request: Request, answer: Answer): void {
@@ -154,6 +164,11 @@ export class Endpoint {
     const id = memberId ?? told?.memberId;
     if (typeof id === 'string') this.#members.set(`${group}/${id}`, { group, memberId: id });
   }
+}
+
+async function* later(body: string | Buffer, signal: AbortSignal): AsyncGenerator<string | Buffer> {
+  await pause(BODY_LATER_MS, signal);
+  yield body;
 }
 
 /** What is wrong with an error in form; undefined when it is a problem of the contract. */

@@ -1,8 +1,7 @@
-import { bounded } from '../async/bounded.js';
-import type { Answer } from './answers.js';
-import { answerShown, jsonOf, mediaTypeOf } from './answers.js';
+import { z } from 'zod';
+import { answerShown, jsonOf, mediaTypeOf, type Answer } from './answers.js';
 import type { Endpoint } from './endpoint.js';
-import { limits, listGroups, listTopics } from './requests.js';
+import { limits, listGroups, listTopics, type Request } from './requests.js';
 import { NoAnswerError } from './verdicts.js';
 
 /** What is at the address cannot be examined. The message says what is there, and what to do. */
@@ -17,6 +16,12 @@ export class PrefixTakenError extends Error {
 
 const LIMIT = 'maxBatchRecords';
 const PROBES = 5;
+const LIST_WITHIN_MS = 10_000;
+/** Either list, as far as names go. */
+const listSchema = z.object({
+  topics: z.array(z.object({ name: z.string() })).optional(),
+  groups: z.array(z.string()).optional(),
+});
 /** A lease that is let end is at least as long as so many requests. */
 const LEASE_ROUND_TRIPS = 25;
 const MOST_LEASE_MS = 10_000;
@@ -46,7 +51,10 @@ export async function recogniseOwlmq(endpoint: Endpoint, withinMs: number, signa
     signal.throwIfAborted();
     if (error instanceof NoOwlmqError) throw error;
     if (ended.aborted) {
-      const message = `${href} did not answer within ${withinMs / 1_000} s. Is the address right, and the way open?`;
+      const message =
+        endpoint.refusals.count > 0
+          ? `${href} said for ${withinMs / 1_000} s that it cannot answer now (429 or 503). Try again later.`
+          : `${href} did not answer within ${withinMs / 1_000} s. Is the address right, and the way open?`;
       throw new NoOwlmqError(message, { cause: error });
     }
     if (!(error instanceof NoAnswerError)) throw error;
@@ -89,21 +97,16 @@ function refuseOthers(href: string, answer: Answer): void {
 }
 
 /** Names in a list; none where the endpoint does not answer with one: then a check says so. */
-async function namesOf(
-  endpoint: Endpoint,
-  list: ReturnType<typeof listTopics>,
-  signal: AbortSignal,
-): Promise<string[]> {
-  const json = jsonOf(await bounded(endpoint.send(list, signal), 10_000, () => new NoAnswerError('no list'))) as {
-    topics?: unknown;
-    groups?: unknown;
-  } | null;
-  const items: unknown[] = [json?.topics, json?.groups].flatMap((one) =>
-    Array.isArray(one) ? (one as unknown[]) : [],
-  );
-  return items.flatMap((item) => {
-    if (typeof item === 'string') return [item];
-    const name = (item as { name?: unknown } | null)?.name;
-    return typeof name === 'string' ? [name] : [];
-  });
+async function namesOf(endpoint: Endpoint, list: Request, signal: AbortSignal): Promise<string[]> {
+  const ended = AbortSignal.any([signal, AbortSignal.timeout(LIST_WITHIN_MS)]);
+  let json: unknown;
+  try {
+    json = jsonOf(await endpoint.send(list, ended));
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof NoAnswerError || ended.aborted) return [];
+    throw error;
+  }
+  const { topics, groups } = listSchema.safeParse(json).data ?? {};
+  return [...(topics ?? []).map(({ name }) => name), ...(groups ?? [])];
 }

@@ -16,6 +16,8 @@ export interface Request {
   body?: unknown;
   mediaType?: string;
   accept?: string;
+  /** Sends the body a little behind the head, for an answer that comes before it: it may be lost with the connection. */
+  bodyLater?: true;
   /** In place of the endpoint's key; null sends none. */
   apiKey?: string | null;
   /** What stays behind when it succeeds. */

@@ -18,7 +18,7 @@ export class NotTriedError extends Error {
 const MOST_SHOWN = 240;
 
 /** A value as it is shown in what was seen: short, whatever the endpoint sent. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   const text = inspect(value, { depth: 4, breakLength: Infinity, maxArrayLength: 20, maxStringLength: MOST_SHOWN });
   return text.length <= MOST_SHOWN ? text : `${text.slice(0, MOST_SHOWN)}…`;
 }

@@ -3,7 +3,7 @@ import type { Contract } from '../../contract/index.js';
 import type { Check } from '../check.js';
 import { commit, fetchRecords, heartbeat, joinGroup, leaveGroup, setGroupOffsets } from '../requests.js';
 import { aside, joinRequest } from '../trial.js';
-import { ContractBrokenError, holds, NotTriedError, same } from '../verdicts.js';
+import { ContractBrokenError, holds, NotTriedError, same, shown } from '../verdicts.js';
 import { at } from './groups.js';
 
 type Membership = Contract['Membership'];
@@ -11,6 +11,7 @@ type Membership = Contract['Membership'];
 /** What is to end a wait must have ended it by then. */
 const SLACK_MS = 5_000;
 const LONG_POLL_MS = 8_000;
+const MOST_FETCHES = 10;
 
 /** Life of members: assignments, generations, positions. Leases have a file of their own. */
 export const memberChecks: readonly Check[] = [
@@ -86,30 +87,28 @@ export const memberChecks: readonly Check[] = [
       const group = trial.name('fetch');
       const { memberId, generation } = await trial.joinStable(group, topic);
       const positions = [at(topic, 0, 1), at(topic, 2, 4), at(topic, 3, 5)];
-      const { head, records } = await trial.fetch(group, memberId, { generation, positions });
-      same('state and generation', [head.membership.state, head.membership.generation], ['stable', generation]);
-      const told = [...head.partitions].sort((a, b) => a.partition - b.partition);
-      const expected = [
-        [0, 4, 5],
-        [2, 1, 5],
-        [3, 0, 5],
-      ];
-      same(
-        'partition, count, end offset',
-        told.map(({ partition, count, endOffset }) => [partition, count, endOffset]),
-        expected,
-      );
-      const order = head.partitions.flatMap(({ partition, count }) => Array.from({ length: count }, () => partition));
-      same(
-        'partitions of the records',
-        records.map(({ partition }) => partition),
-        order,
-      );
-      const offsets = (wanted: number): number[] =>
-        records.filter(({ partition }) => partition === wanted).map(({ offset }) => offset);
-      same('offsets', [offsets(0), offsets(2)], [[1, 2, 3, 4], [4]]);
+      const next = new Map(positions.map(({ partition, offset }) => [partition, offset]));
+      const offsets: Record<number, number[]> = { 0: [], 2: [], 3: [] };
+      // A server need not have all that there is in one answer.
+      for (let times = 0; times < MOST_FETCHES && [...next.values()].some((offset) => offset < 5); times++) {
+        const from = [...next].map(([partition, offset]) => at(topic, partition, offset));
+        const { head, records } = await trial.fetch(group, memberId, { generation, positions: from });
+        same('state and generation', [head.membership.state, head.membership.generation], ['stable', generation]);
+        const counted = head.partitions.flatMap(({ partition, count }) => Array<number>(count).fill(partition));
+        const partitions = records.map(({ partition }) => partition);
+        same('partitions of the records, by the counts of the head', partitions, counted);
+        holds(
+          head.partitions.every(({ endOffset }) => endOffset === 5),
+          `end offsets: ${shown(head.partitions)}`,
+        );
+        for (const { partition, offset } of records) {
+          (offsets[partition] ??= []).push(offset);
+          next.set(partition, offset + 1);
+        }
+      }
+      same('offsets', offsets, { 0: [1, 2, 3, 4], 2: [4], 3: [] });
       const few = await trial.fetch(group, memberId, { generation, positions, maxRecords: 2 });
-      same('records with maxRecords 2', few.records.length, 2);
+      holds(few.records.length > 0 && few.records.length <= 2, `maxRecords 2: ${few.records.length} records`);
       const past = fetchRecords(group, memberId, { generation, positions: [at(topic, 0, 6)] });
       await trial.refused(past, 422, 'offset-out-of-range', 'a position past the end');
       const foreign = await trial.topic('not-subscribed', 1);
