@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,8 +6,6 @@ import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { kafkaFromSettings, owlmqFromSettings } from '../src/environment/connection-settings.js';
 import { CliProcess } from './cli-harness.js';
-import { playbookGroups, runPlaybookCommand } from './playbook-command.js';
-import { testBrokers, TwoLegs } from './publisher-fixture.js';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..', '..', '..');
@@ -32,23 +29,6 @@ describe('the package', () => {
     const help = await new CliProcess(['routing', 'set', '--help'], {}, bin).ended;
     expect(help).toMatchObject({ code: 0, err: '' });
     expect(help.out).toContain('--back-to-kafka');
-  });
-});
-
-describe('the command of the playbook', () => {
-  it('runs to the letter in the checkout, without a registry, and shows no key', async () => {
-    const apiKey = randomBytes(12).toString('hex');
-    const legs = await TwoLegs.open(4, apiKey);
-    onTestFinished(() => legs.close());
-    await playbookGroups(testBrokers(), legs.topic, [0, 0, 0, 0]);
-    const owlmqUrl = `http://${legs.owlmqLink.address}`;
-    const { out, err, asked } = await runPlaybookCommand(root, { brokers: testBrokers(), owlmqUrl, apiKey });
-    expect(out).toContain('Kafka to OwlMQ: 2 groups, 8 partitions, all exact.');
-    expect(out).toContain('Imported and read back: payment-service, notification-service.');
-    expect(err).toContain('Warning: a key on the command line');
-    expect(out + err).not.toContain(apiKey);
-    expect(asked).toEqual([]);
-    expect((await legs.owlmq.describeGroup('payment-service'))?.offsets).toHaveLength(4);
   });
 });
 

@@ -4,44 +4,14 @@ import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Kafka, logLevel } from 'kafkajs';
-import { onTestFinished } from 'vitest';
-import { ClusterAdmin } from '../src/kafka/cluster-admin.js';
 
 const run = promisify(execFile);
 
-/** The command of the migration playbook, to the letter. */
+/** The command of the migration playbook, to the letter. Its groups have names that others may use: give it a broker of its own. */
 const PLAYBOOK_COMMAND = `npx @owlmq/kafka-bridge migrate-offsets \\
 --kafka-brokers kafka:9092 \\
 --groups payment-service,notification-service \\
 --owlmq-api-key $OWLMQ_API_KEY`;
-
-const groups = ['payment-service', 'notification-service'];
-
-/** Makes groups of the playbook's names, which have committed these offsets by partition and nothing else, for this test. */
-export async function playbookGroups(brokers: string[], topic: string, offsets: number[]): Promise<void> {
-  await deleteGroups(brokers);
-  onTestFinished(() => deleteGroups(brokers));
-  const admin = new ClusterAdmin({ brokers }, { clientId: 'playbook-command' });
-  try {
-    for (const group of groups) await admin.setGroupOffsets(group, { [topic]: offsets });
-  } finally {
-    await admin.close();
-  }
-}
-
-/** Others may have used the names on this broker. */
-async function deleteGroups(brokers: string[]): Promise<void> {
-  const admin = new Kafka({ brokers, logLevel: logLevel.NOTHING }).admin();
-  await admin.connect();
-  try {
-    const known = (await admin.listGroups()).groups.map(({ groupId }) => groupId);
-    const standing = groups.filter((group) => known.includes(group));
-    if (standing.length > 0) await admin.deleteGroups(standing);
-  } finally {
-    await admin.disconnect();
-  }
-}
 
 /**
  * Runs it in a folder by a shell. The host `kafka` is the first of the brokers, and a registry is there that has nothing.

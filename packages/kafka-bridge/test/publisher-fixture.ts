@@ -91,10 +91,10 @@ export class TwoLegs {
     readonly owlmq: OwlmqClient,
   ) {}
 
-  static async open(partitions = 4, apiKey = API_KEY): Promise<TwoLegs> {
+  static async open(partitions = 4): Promise<TwoLegs> {
     const brokers = testBrokers();
     const folder = await mkdtemp(join(tmpdir(), 'dual-publisher-'));
-    const server = await startOwlmqLocal({ data: folder, apiKeys: [apiKey] });
+    const server = await startOwlmqLocal({ data: folder, apiKeys: [API_KEY] });
     const clientId = 'two-legs';
     const legs = new TwoLegs(
       partitions,
@@ -104,7 +104,7 @@ export class TwoLegs {
       folder,
       new ClusterAdmin({ brokers }, { clientId }),
       new LogReader({ brokers }, { clientId }),
-      new OwlmqClient({ url: server.url, apiKey }),
+      new OwlmqClient({ url: server.url, apiKey: API_KEY }),
     );
     await legs.addTopic(legs.topic);
     return legs;

@@ -3,8 +3,11 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { playbookGroups, runPlaybookCommand } from './playbook-command.js';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { ClusterAdmin } from '../src/kafka/cluster-admin.js';
+import { Legs, messages } from './audit-legs.js';
+import { runPlaybookCommand } from './playbook-command.js';
+import { PrivateBroker } from './private-broker.js';
 import { API_KEY, testBrokers, TwoLegs } from './publisher-fixture.js';
 
 const run = promisify(execFile);
@@ -45,7 +48,7 @@ describe('the packed package', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it('installs alone, without Temporal, publishes, and runs the command of the playbook to the letter', async () => {
+  it('installs alone, without Temporal, and publishes', async () => {
     const root = resolve(import.meta.dirname, '..');
     // The build is there already; it must not be made anew under the feet of other tests.
     const packed = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], {
@@ -71,15 +74,40 @@ describe('the packed package', () => {
     expect(record?.value?.toString()).toBe('{"from":"a tarball"}');
     expect(JSON.parse(stdout)).toEqual({ kafka: { partition: record?.partition, offset: 0 }, copies: 1 });
     expect((await legs.owlmqRecords()).map(({ value }) => value?.toString())).toEqual(['{"from":"a tarball"}']);
+  });
 
-    // The group has consumed the one message, wherever it is.
-    const consumed = Array.from({ length: 4 }, (_, partition) => (partition === record?.partition ? 1 : 0));
-    await playbookGroups(testBrokers(), legs.topic, consumed);
-    const owlmqUrl = env.OWLMQ_URL;
-    const { out, asked } = await runPlaybookCommand(folder, { brokers: testBrokers(), owlmqUrl, apiKey: API_KEY });
-    expect(out).toContain('Imported and read back: payment-service, notification-service.');
-    expect(asked).toEqual([]);
-    const { offsets = [] } = (await legs.owlmq.describeGroup('payment-service')) ?? {};
-    expect(offsets.map(({ offset }) => offset)).toEqual(consumed);
+  it('runs the command of the playbook to the letter, as does the checkout, without a registry', async () => {
+    const broker = await PrivateBroker.start();
+    onTestFinished(() => broker.remove());
+    const owned = await Legs.start(broker.brokers);
+    onTestFinished(() => owned.stop());
+    const topic = await owned.topic();
+    await owned.toKafka(topic, messages(3, { copied: false }));
+    const all = messages(10);
+    await owned.toKafka(topic, all);
+    await owned.toOwlmq(topic, all);
+    const admin = new ClusterAdmin(owned.connection, { clientId: 'tarball' });
+    onTestFinished(() => admin.close());
+    await admin.setGroupOffsets('payment-service', { [topic]: [13] });
+    await admin.setGroupOffsets('notification-service', { [topic]: [9] });
+
+    const systems = { brokers: broker.brokers, owlmqUrl: owned.server.url, apiKey: 'test-key' };
+    for (const where of [folder, resolve(import.meta.dirname, '..', '..', '..')]) {
+      const { out, err, asked } = await runPlaybookCommand(where, systems);
+      expect(out).toContain('Kafka to OwlMQ: 2 groups, 2 partitions, all exact.');
+      expect(out).toContain('Imported and read back: payment-service, notification-service.');
+      expect(err).toContain('Warning: a key on the command line');
+      expect(out + err).not.toContain('test-key');
+      expect(asked).toEqual([]);
+      for (const [group, offset] of [
+        ['payment-service', 10],
+        ['notification-service', 6],
+      ] as const) {
+        const { offsets = [] } = (await owned.owlmq.describeGroup(group)) ?? {};
+        expect(offsets).toMatchObject([{ topic, partition: 0, offset }]);
+        // So that the other folder's command has something to do.
+        await owned.owlmq.setGroupOffsets(group, [{ topic, partition: 0, offset: 0 }]);
+      }
+    }
   });
 });
