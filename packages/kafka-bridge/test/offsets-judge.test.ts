@@ -186,14 +186,18 @@ describe(`positions of groups that change sides, with Kafka's own tool as the ju
 
     // In Kafka.
     const share = () => 0.2 + 0.6 * random();
-    for (const { history, group, drained, delivered } of travellers) {
-      const counts = (await held(history.topic)).map(({ length }) => (drained ? length : Math.ceil(length * share())));
+    const all = async (work: (traveller: Traveller) => Promise<void>): Promise<void> => {
+      await Promise.all(travellers.map(work));
+    };
+    await all(async ({ history, group, drained, delivered }) => {
+      const part = drained ? 1 : share();
+      const counts = (await held(history.topic)).map(({ length }) => Math.ceil(length * part));
       for (const id of await consumeKafka(legs, group, history.topic, counts)) delivered.add(id);
-    }
+    });
 
     // To OwlMQ.
     const before = await judge(travellers);
-    for (const traveller of travellers) {
+    await all(async (traveller) => {
       const { group, history } = traveller;
       const topics = [history.topic];
       const [translated] = await translateToOwlmq({ connection, owlmq, groups: [group], topics });
@@ -206,7 +210,7 @@ describe(`positions of groups that change sides, with Kafka's own tool as the ju
       if (history.name === 'repaired') expect(redelivered(partitions).length > 0).toBe(!traveller.drained);
       const must = (await held(history.topic)).flat().map(({ id }) => id);
       account(traveller, await consumeOwlmq(legs, group, history.topic), redelivered(partitions), must);
-    }
+    });
 
     // On OwlMQ, with Kafka as the mirror.
     const kafkaFrom: Record<string, number[]> = {};
@@ -241,7 +245,7 @@ describe(`positions of groups that change sides, with Kafka's own tool as the ju
       back.set(traveller, translated?.partitions ?? []);
     }
     const after = await judge(travellers);
-    for (const traveller of travellers) {
+    await all(async (traveller) => {
       const { group, history, drained } = traveller;
       const partitions = back.get(traveller) ?? [];
       const ends = await legs.reader.ends(history.topic);
@@ -259,6 +263,6 @@ describe(`positions of groups that change sides, with Kafka's own tool as the ju
       );
       const must = log.flat().map(({ id }) => id);
       account(traveller, await consumeKafka(legs, group, history.topic, rest), redelivered(partitions), must);
-    }
+    });
   });
 });
