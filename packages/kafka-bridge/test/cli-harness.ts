@@ -38,6 +38,7 @@ export async function runHere(
 export class CliProcess {
   readonly ended: Promise<CliOutcome>;
   readonly #child: ChildProcess;
+  readonly #outcome: CliOutcome = { code: null, out: '', err: '' };
 
   constructor(args: string[], env: NodeJS.ProcessEnv = {}, bin = BIN) {
     if (!existsSync(join(folder, 'dist', 'cli', 'kafka-bridge.js'))) throw new Error('Run npm run build first.');
@@ -45,7 +46,7 @@ export class CliProcess {
       env: { PATH: process.env['PATH'], KAFKA_BROKERS: process.env['KAFKA_BROKERS'], ...env },
       stdio: ['pipe', 'pipe', 'pipe'],
     });
-    const outcome: CliOutcome = { code: null, out: '', err: '' };
+    const outcome = this.#outcome;
     this.#child.stdout?.on('data', (chunk: Buffer) => (outcome.out += chunk.toString()));
     this.#child.stderr?.on('data', (chunk: Buffer) => (outcome.err += chunk.toString()));
     this.ended = new Promise((resolve, reject) => {
@@ -54,6 +55,11 @@ export class CliProcess {
         resolve({ ...outcome, code });
       });
     });
+  }
+
+  /** What it has said so far beside its results. */
+  get err(): string {
+    return this.#outcome.err;
   }
 
   /** Ctrl-C. */

@@ -392,16 +392,16 @@ describe('migrate-offsets', () => {
 });
 
 describe('a migrate-offsets that ends half way', () => {
-  /** Groups, and the arguments of a command whose import of the third one hangs. */
+  /** Groups, and a command whose imports hang from the third one on: four of them, which are as many as go on at once. */
   async function hanging() {
     const topic = await topicOnBoth();
     const prefix = uniqueName('half-way');
-    const groups = [1, 2, 3, 4, 5].map((nth) => `${prefix}-${nth}`);
+    const groups = [1, 2, 3, 4, 5, 6, 7, 8].map((nth) => `${prefix}-${nth}`);
     for (const group of groups) await groupAt(topic, [13, 8], group);
     const owlmq = await FaultyOwlmq.to(legs.server.url);
     onTestFinished(() => owlmq.close());
     owlmq.concerns = (method, path) => method === 'PUT' && path.endsWith('/offsets');
-    owlmq.fault = () => (owlmq.requests.length === 3 ? 'hold' : undefined);
+    owlmq.fault = () => (owlmq.requests.length >= 3 ? 'hold' : undefined);
     const file = join(folder, `${prefix}.json`);
     const args = ['migrate-offsets', '--groups', `${prefix}-*`, '--report', file];
     return {
@@ -409,7 +409,11 @@ describe('a migrate-offsets that ends half way', () => {
       /** In a process of its own, which can be killed. */
       process: () => new CliProcess(args, { ...env(), OWLMQ_URL: owlmq.url }),
       here: () => runHere([...args, ...connections(), '--owlmq-url', owlmq.url]),
-      hangs: () => until('the third group is under way', () => owlmq.held === 1),
+      hangs: () => until('four groups are under way', () => owlmq.held === 4),
+      goesOn: () => {
+        owlmq.fault = () => undefined;
+        owlmq.dropHeld();
+      },
     };
   }
 
@@ -417,31 +421,30 @@ describe('a migrate-offsets that ends half way', () => {
     return await Promise.all(groups.map(async (group) => (await onOwlmq(group, topic))?.join() === '10,5'));
   }
 
+  /** Of eight groups the first ones. */
+  const first = (count: number) => Array.from({ length: 8 }, (_, index) => index < count);
+
   async function finish(groups: readonly string[], topic: string): Promise<void> {
     expect((await migrate(['--groups', groups.join(',')])).code).toBe(0);
-    expect(await written(groups, topic)).toEqual([true, true, true, true, true]);
+    expect(await written(groups, topic)).toEqual(first(8));
   }
 
   it('ends between two groups at Ctrl-C, says where, and goes on when it is run again', async () => {
-    const { topic, groups, owlmq, file, process, hangs } = await hanging();
+    const { topic, groups, file, process, hangs, goesOn } = await hanging();
     const command = process();
     await hangs();
     command.interrupt();
-    owlmq.dropHeld();
+    await until('Ctrl-C was heard', () => command.err.includes('Ending'));
+    goesOn();
     const { code, out, err } = await command.ended;
     expect(err).toContain('Ended by Ctrl-C');
     expect(code).toBe(130);
-    expect(out).toContain(`Imported and read back: ${groups.slice(0, 3).join(', ')}.`);
-    expect(out).toContain(`Not reached, nothing was written of: ${groups.slice(3).join(', ')}.`);
-    expect(await written(groups, topic)).toEqual([true, true, true, false, false]);
+    expect(out).toContain(`Imported and read back: ${groups.slice(0, 6).join(', ')}.`);
+    expect(out).toContain(`Not reached, nothing was written of: ${groups.slice(6).join(', ')}.`);
+    expect(await written(groups, topic)).toEqual(first(6));
     const kept = JSON.parse(await readFile(file, 'utf8')) as MigrationReport;
-    expect(kept.groups.map(({ outcome }) => outcome)).toEqual([
-      'imported',
-      'imported',
-      'imported',
-      'not-reached',
-      'not-reached',
-    ]);
+    const outcomes = kept.groups.map(({ outcome }) => outcome);
+    expect(outcomes).toEqual(first(6).map((isDone) => (isDone ? 'imported' : 'not-reached')));
     await finish(groups, topic);
   });
 
@@ -451,13 +454,13 @@ describe('a migrate-offsets that ends half way', () => {
     await hangs();
     command.kill();
     await command.ended;
-    expect(await written(groups, topic)).toEqual([true, true, false, false, false]);
+    expect(await written(groups, topic)).toEqual(first(2));
     const kept = await verify('--report', file);
     expect(kept.code).toBe(3);
     const states = (JSON.parse(kept.out) as Comparison).groups.map(({ partitions }) =>
       partitions.map(({ state }) => state).join(),
     );
-    expect(states).toEqual(['equal,equal', 'equal,equal', 'absent,absent', 'absent,absent', 'absent,absent']);
+    expect(states).toEqual(first(2).map((isDone) => (isDone ? 'equal,equal' : 'absent,absent')));
     await finish(groups, topic);
   });
 
@@ -472,21 +475,21 @@ describe('a migrate-offsets that ends half way', () => {
     expect(out).toMatch(
       new RegExp(`FAILED:\n  - Whether the offsets of group ${groups[2] ?? ''} were written is not known`),
     );
-    expect(out).toContain(`Not reached, nothing was written of: ${groups.slice(3).join(', ')}.`);
+    expect(out).toContain(`Not reached, nothing was written of: ${groups.slice(6).join(', ')}.`);
     expect(out).toMatch(/Ended by: .*ECONNREFUSED/);
     await finish(groups, topic);
   });
 
   it('refuses a group that gets members meanwhile, and imports the others', async () => {
-    const { topic, groups, owlmq, here, hangs } = await hanging();
+    const { topic, groups, here, hangs, goesOn } = await hanging();
     const command = here();
     await hangs();
-    await joinOwlmq(groups[3] ?? '', topic);
-    owlmq.dropHeld();
+    await joinOwlmq(groups[6] ?? '', topic);
+    goesOn();
     const { code, out } = await command;
     expect(code).toBe(4);
-    expect(out).toContain(`Group ${groups[3] ?? ''} is in use on OwlMQ, 1 member: still-here`);
-    expect(await written(groups, topic)).toEqual([true, true, true, false, true]);
+    expect(out).toContain(`Group ${groups[6] ?? ''} is in use on OwlMQ, 1 member: still-here`);
+    expect(await written(groups, topic)).toEqual(groups.map((_, index) => index !== 6));
   });
 });
 

@@ -1,3 +1,4 @@
+import { eachLimited } from '../../audit/each-limited.js';
 import { KafkaGroupNotEmptyError, KafkaOffsetsNotTakenError, OffsetReadBackError } from '../../kafka/cluster-admin.js';
 import { importToKafka, importToOwlmq } from '../../offsets/import.js';
 import { OwlmqGroupNotEmptyError } from '../../owlmq/owlmq-errors.js';
@@ -7,11 +8,14 @@ import type { GroupPlan, Plan } from './plan.js';
 import type { Selection } from './selection.js';
 import { standings, type Systems } from './systems.js';
 
+/** Each waits for a durable write of its own. */
+const GROUPS_AT_ONCE = 4;
+
 /**
- * Imports the planned groups, one after the other, each in full or not at all, and reads each back. A group that cannot
- * be imported is no reason to leave out the others; a leg that does not answer is. The reports say what became of each.
+ * Imports the planned groups, some at a time, each in full or not at all, and reads each back. A group that cannot be
+ * imported is no reason to leave out the others; a leg that does not answer is. The reports say what became of each.
  *
- * @param signal is looked at between two groups.
+ * @param signal is looked at before each group.
  * @returns what ended it before all was done.
  */
 export async function carryOver(
@@ -23,18 +27,20 @@ export async function carryOver(
   const planned = groups.filter(({ report }) => report.outcome === 'planned');
   // Until its turn has come nothing is written of a group.
   for (const { report } of planned) report.outcome = 'not-reached';
-  for (const [index, plan] of planned.entries()) {
-    if (signal.aborted) break;
-    onProgress({ done: index, of: planned.length });
+  let done = 0;
+  const work = async (plan: GroupPlan): Promise<void> => {
+    if (signal.aborted) return;
     try {
       await carryOverOne(systems, selection, plan);
-    } catch (failure) {
+    } catch (error) {
       plan.report.outcome = 'failed';
       plan.report.reason = `whether the offsets of group ${plan.report.group} were written is not known. Running this again writes them, or finds them.`;
-      return { failure };
+      throw error;
     }
-  }
-  return { failure: undefined };
+    onProgress({ done: ++done, of: planned.length });
+  };
+  const [failure] = await eachLimited(planned, GROUPS_AT_ONCE, work, () => true);
+  return { failure };
 }
 
 async function carryOverOne(systems: Systems, { to }: Selection, { report, translations }: GroupPlan): Promise<void> {

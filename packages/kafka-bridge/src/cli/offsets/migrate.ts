@@ -107,6 +107,7 @@ async function migrateOffsets(command: Command, io: CliIo): Promise<ExitCode> {
 
   const stop = new AbortController();
   const release = io.onInterrupt(() => {
+    if (!stop.signal.aborted) io.err('Ending: what is under way is brought to its end.\n');
     stop.abort();
   });
   try {
