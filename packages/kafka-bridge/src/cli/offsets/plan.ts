@@ -25,6 +25,8 @@ export interface GroupPlan {
 
 export interface Plan {
   groups: GroupPlan[];
+  /** Where groups stand on the target, by name. */
+  targets: ReadonlyMap<string, GroupStanding>;
   /** What a person should know, that is of no single group. */
   notes: string[];
 }
@@ -78,7 +80,7 @@ export async function findGroups(
       notes.push(`${name}: commits on ${gone.join(', ')} are passed over: ${legName(from)} does not have it any more.`);
     }
   }
-  return { groups, notes };
+  return { groups, targets: target, notes };
 }
 
 /**
@@ -89,18 +91,16 @@ export async function findGroups(
 export async function translate(
   systems: Systems,
   selection: Selection,
-  { groups, notes }: Plan,
+  { groups, targets, notes }: Plan,
   { signal, onProgress }: { signal: AbortSignal; onProgress: (progress: { done: number; of: number }) => void },
 ): Promise<void> {
   const { from, to, reset } = selection;
   const wanted = groups.filter(({ report }) => report.outcome === 'planned');
-  const names = wanted.map(({ report }) => report.group);
   const sourceBounds = new Map<string, { beginOffset: number; endOffset: number }[]>();
   for (const topic of new Set(wanted.flatMap(({ topics }) => topics))) {
     signal.throwIfAborted();
     sourceBounds.set(topic, await boundsOf(systems, from, topic));
   }
-  const before = await standings(systems, to, names);
   const partitionsOf = (topics: readonly string[]): number =>
     topics.reduce((sum, topic) => sum + (sourceBounds.get(topic)?.length ?? 0), 0);
   const positions = wanted.reduce((sum, { topics }) => sum + partitionsOf(topics), 0);
@@ -108,7 +108,7 @@ export async function translate(
     ...{ connection: systems.connection, owlmq: systems.owlmq, reset, signal },
     maxRedeliveredIds: Math.max(1, Math.min(MOST_IDS_OF_PARTITION, Math.floor(MOST_IDS / Math.max(1, positions)))),
   };
-  const found = await batches(systems, selection, wanted, before);
+  const found = await batches(systems, selection, wanted, targets);
   const of = found.reduce((sum, { topics }) => sum + partitionsOf(topics), 0);
   let done = 0;
   // What the translation reads is shared by groups that have the same topics.
@@ -122,7 +122,7 @@ export async function translate(
     const translated = to === 'owlmq' ? await translateToOwlmq(asked) : await translateToKafka({ ...asked, kafkaFrom });
     for (const plan of plans) {
       plan.translations = translated.find(({ group }) => group === plan.report.group)?.partitions ?? [];
-      fillIn(plan, before.get(plan.report.group), sourceBounds, selection);
+      fillIn(plan, targets.get(plan.report.group), sourceBounds, selection);
     }
     done += partitionsOf(topics);
   }
