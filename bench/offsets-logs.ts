@@ -1,7 +1,15 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import { Kafka, logLevel, type Producer } from 'kafkajs';
 import { OwlmqClient } from '@owlmq/kafka-bridge';
-import { ForwardAudit, OffsetSyncWriter, RoutingWriter } from '@owlmq/kafka-bridge/operations';
+import {
+  ForwardAudit,
+  LogReader,
+  OffsetSyncWriter,
+  RoutingWriter,
+  UnknownTopicError,
+  type KafkaConnection,
+} from '@owlmq/kafka-bridge/operations';
 
 /** Both systems of a bench. */
 export interface Systems {
@@ -26,6 +34,7 @@ const BATCH = 1_000;
 /** How much is written of a partition between two notes of the audit: at 2,000 messages a second, in its five seconds. */
 const NOTE_EVERY = 10_000;
 const VALUE = randomBytes(100);
+const LED_WITHIN_MS = 30_000;
 /** Longer than the bench: the audit waits for late copies, and writes none. */
 const GRACE_MS = 3_600_000;
 
@@ -118,8 +127,10 @@ export async function makeTopics(
     await Promise.all([admin.connect(), producer.connect(), routing.ensureTopics()]);
     await admin.createTopics({
       topics: topics.map((topic) => ({ topic, numPartitions: partitions })),
-      waitForLeaders: true,
+      waitForLeaders: false,
     });
+    // kafkajs's own wait for leaders gives up at a broker that does not know a topic yet.
+    for (const topic of topics) await untilLed(connection, topic);
     for (const topic of topics) await owlmq.createTopic(topic, partitions);
     const positions = Object.fromEntries(topics.map((topic) => [topic, new Array<number>(partitions).fill(0)]));
     const audit = new ForwardAudit({ connection, owlmq, topics, positions, graceMs: GRACE_MS, clientId });
@@ -145,5 +156,21 @@ export async function makeTopics(
     }
   } finally {
     await Promise.all([admin.disconnect(), producer.disconnect(), routing.close(), owlmq.close()]);
+  }
+}
+
+async function untilLed(connection: KafkaConnection, topic: string): Promise<void> {
+  const deadline = performance.now() + LED_WITHIN_MS;
+  for (;;) {
+    const reader = new LogReader(connection, { clientId: 'bench-offsets' });
+    try {
+      await reader.bounds(topic);
+      return;
+    } catch (error) {
+      if (!(error instanceof UnknownTopicError) || performance.now() > deadline) throw error;
+      await setTimeout(100);
+    } finally {
+      await reader.close();
+    }
   }
 }
