@@ -1,4 +1,10 @@
-import { isLiving, readProvenance, type LogRecord, type RoutingState } from '@owlmq/kafka-bridge/operations';
+import {
+  isLiving,
+  kafkaGroups,
+  readProvenance,
+  type LogRecord,
+  type RoutingState,
+} from '@owlmq/kafka-bridge/operations';
 import ms from 'ms';
 import type { Dependencies } from './dependencies.js';
 import type { Finding, MigrationActivities, PreflightRequest, ReadinessCheck } from './migration-activities.js';
@@ -30,7 +36,7 @@ export function preflightActivities(
       return {
         findings: [
           ...missingTopics(request, topics),
-          ...(await groupFindings(request)),
+          ...(await groupFindings(request, topics)),
           ...(await shadowGroupFindings(request, standing)),
           ...(await topicFindings(request, topics)),
           ...(await foreignFindings(request, topics)),
@@ -92,12 +98,15 @@ export function preflightActivities(
     return lag;
   }
 
-  async function groupFindings({ groups }: PreflightRequest): Promise<Finding[]> {
-    const known = await admin.listGroups();
-    return groups.flatMap((group): Finding[] => {
-      const found = known.find(({ name }) => name === group);
-      if (found === undefined) {
-        const names = known.map(({ name }) => name).slice(0, 20);
+  async function groupFindings(
+    { groups }: PreflightRequest,
+    topics: Readonly<Record<string, number>>,
+  ): Promise<Finding[]> {
+    const standings = await kafkaGroups(admin, groups, { topics });
+    const unknown = standings.some(({ kind }) => kind === 'unknown');
+    const names = unknown ? (await admin.listGroups()).map(({ name }) => name).slice(0, 20) : [];
+    return standings.flatMap(({ group, kind, refusal, offsets }): Finding[] => {
+      if (kind === 'unknown') {
         return [
           {
             kind: 'input',
@@ -106,16 +115,27 @@ export function preflightActivities(
           },
         ];
       }
-      if (found.type !== 'classic' && found.type !== '') {
+      if (refusal !== undefined) {
+        const todo = 'Mend that, or leave the group out: its positions cannot be moved.';
+        return [{ kind: 'state', what: `Group ${group} of Kafka: ${refusal}.`, todo }];
+      }
+      if (kind !== 'classic') {
         return [
           {
             kind: 'input',
-            what: `Consumer group ${group} is of the type "${found.type}", which DualConsumer does not join.`,
+            what: `Consumer group ${group} is of the type "${kind}", which DualConsumer does not join.`,
             todo: 'Move the group to the classic protocol first.',
           },
         ];
       }
-      return [];
+      if (offsets.every(({ topic, metadata }) => topics[topic] === undefined || metadata === undefined)) return [];
+      return [
+        {
+          kind: 'warning',
+          what: `Group ${group} keeps metadata with its commits, and OwlMQ keeps none.`,
+          todo: 'Make sure that its consumers can do without.',
+        },
+      ];
     });
   }
 

@@ -142,6 +142,29 @@ describe('records of a plain kafkajs producer', () => {
     }
   });
 
+  it('finds groups that there are not, and such that OwlMQ cannot keep all of', async () => {
+    const groupId = `metadata-${randomUUID()}`;
+    const kafka = new Kafka({ brokers: brokersOfTest(), logLevel: logLevel.NOTHING });
+    const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 200 });
+    await consumer.connect();
+    await consumer.subscribe({ topics: [topic] });
+    const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve));
+    try {
+      await consumer.run({ eachMessage: () => Promise.resolve() });
+      await joined;
+      await consumer.commitOffsets([{ topic, partition: 0, offset: '0', metadata: 'state of a task' }]);
+      const given = { migration, topics: [topic], forward: [], retentionNeededMs: 1_000 };
+      const { findings } = await steps.preflight({ ...given, groups: [groupId, 'nobody'] });
+      const told = findings.filter(({ what }) => what.includes(groupId) || what.includes('nobody'));
+      expect(told.map(({ kind, what }) => `${kind}: ${what}`)).toEqual([
+        `warning: Group ${groupId} keeps metadata with its commits, and OwlMQ keeps none.`,
+        'input: Consumer group nobody does not exist in Kafka.',
+      ]);
+    } finally {
+      await consumer.disconnect();
+    }
+  });
+
   it('are on OwlMQ once each, over the cutover, the time without an audit behind it, and the way back', async () => {
     // The ramp at 100%: beside the phases, and as a proof.
     const forward = { topics: [topic], ratio: 1 };
