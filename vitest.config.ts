@@ -1,12 +1,37 @@
 import { defineConfig } from 'vitest/config';
 
+/**
+ * Tests without leases, clocks and rates, which pass on a busy machine, too. Two files at a time: for the most part they
+ * wait for brokers and servers.
+ */
+const sideBySide = [
+  'packages/kafka-bridge/test/{audit,cli,offset,offsets,check-owlmq}-*.test.ts',
+  'packages/kafka-bridge/test/{check-owlmq,cluster-admin,discrepancies,log-reader,owlmq-client}.test.ts',
+  'packages/kafka-bridge/test/{canonical-output,comparator,differing-fields,observation-digest,produce-encoder}.test.ts',
+  'packages/kafka-bridge/test/{consumer-types,public-types,readme,record-frames,record-heads,tarball,verdict-record}.test.ts',
+];
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts', 'packages/*/test/**/*.test.ts'],
     globalSetup: ['test/global-setup.ts'],
-    // Real brokers, servers and workers share two cores: files run one after the other.
-    fileParallelism: false,
     testTimeout: 120_000,
     hookTimeout: 300_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          // Real brokers, servers and workers share two cores: files run one after the other.
+          name: 'alone',
+          include: ['test/**/*.test.ts', 'packages/*/test/**/*.test.ts'],
+          exclude: sideBySide,
+          maxWorkers: 1,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'side by side', include: sideBySide, maxWorkers: 2, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });
