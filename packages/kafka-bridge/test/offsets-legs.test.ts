@@ -222,6 +222,28 @@ describe('offset translation on both legs', () => {
     expect(await toOwlmq(group, uncovered)).toMatchObject([{ verdict: 'exact', target: 0 }]);
   });
 
+  it('skips nothing behind a transaction that is open', async () => {
+    const [topic, group] = [await legs.topic(), newGroup()];
+    const [first, behind] = [messages(3), messages(2)];
+    await legs.toKafka(topic, first);
+    await legs.toOwlmq(topic, first);
+    await admin.setGroupOffsets(group, { [topic]: [3] });
+    const transactionalId = `offsets-test-${randomUUID()}`;
+    const producer = legs.kafka.producer({ transactionalId, idempotent: true, maxInFlightRequests: 1 });
+    await producer.connect();
+    const transaction = await producer.transaction();
+    await transaction.send({ topic, messages: [{ value: 'of a producer without the library' }] });
+    // The group cannot read these yet, and OwlMQ has them.
+    await legs.toKafka(topic, behind);
+    await legs.toOwlmq(topic, behind);
+    const refusal = { verdict: 'refused', reason: expect.stringMatching(/transaction/) as unknown };
+    expect(await toOwlmq(group, topic)).toMatchObject([refusal]);
+    const waiting = toOwlmq(group, topic, { graceMs: 20_000 });
+    await transaction.abort();
+    expect(await waiting).toMatchObject([{ verdict: 'exact', target: 3 }]);
+    await producer.disconnect();
+  });
+
   it('refuses to go back while OwlMQ has what Kafka has not, or retention took it there', async () => {
     const [topic, group] = [await legs.topic(), newGroup()];
     const all = messages(6);

@@ -194,6 +194,21 @@ export class LogReader {
   }
 
   /**
+   * Offsets behind the last record of every partition, by index: those of open transactions, and what lies behind them,
+   * are before it, though `read` does not hand them out yet.
+   *
+   * @throws {UnknownTopicError}
+   * @throws {LogUnavailableError}
+   */
+  async highWatermarks(topic: string, call: LogCallOptions = {}): Promise<number[]> {
+    const found = await this.#persist(topic, call, async (renew) => {
+      const indexes = await this.#ledPartitions(topic, renew);
+      return await this.#listOffsets(topic, indexes, { timestamp: -1n, isolationLevel: 0 });
+    });
+    return found.map((offset) => Number(offset ?? 0n));
+  }
+
+  /**
    * Offset of each partition's first record at or after a time (Unix ms), by index; the end offset where there is none.
    *
    * @throws {UnknownTopicError}
@@ -362,7 +377,7 @@ export class LogReader {
   async #listOffsets(
     topic: string,
     indexes: number[],
-    what: { timestamp: bigint; isolationLevel?: 1 },
+    what: { timestamp: bigint; isolationLevel?: 0 | 1 },
   ): Promise<(bigint | undefined)[]> {
     try {
       const found = await this.#consumer.listOffsets({ topics: [topic], partitions: { [topic]: indexes }, ...what });

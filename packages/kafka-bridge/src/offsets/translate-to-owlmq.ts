@@ -50,20 +50,27 @@ export async function translateToOwlmq(options: TranslateToOwlmqOptions): Promis
     const counts: Record<string, number> = {};
     for (const topic of topics) counts[topic] = await reader.partitionCount(topic, { signal: options.signal });
     // In this order: what is consumed meanwhile comes again at worst, and every record that OwlMQ has below its end is
-    // below Kafka's end, which is looked up later. The other way round a message could be skipped.
+    // below Kafka's end, which is looked up later. The other way round a message could be skipped. So it could by the
+    // last stable offset: what lies behind an open transaction is copied before it can be read.
     const commits = await admin.committedOffsets(groups, counts);
     const sourceOf = commitLookup([...commits].map(([group, { offsets }]) => [group, offsets]));
     const syncs = options.syncs ?? (await readOffsetSyncs(reader, options.owlmq, topics, { signal: options.signal }));
     const work: PartitionWork[] = [];
+    const { graceMs = DEFAULT_GRACE_MS } = options;
+    const endedBy = performance.now() + graceMs;
     for (const topic of topics) {
       const owlmq = await options.owlmq.describeTopic(topic, signalOf(options));
-      const bounds = await reader.bounds(topic, { signal: options.signal });
-      const graceEnd = performance.now() + (options.graceMs ?? DEFAULT_GRACE_MS);
+      const written = await reader.highWatermarks(topic, { signal: options.signal });
+      const bounds = await boundsUpTo(written, reader, topic, endedBy, options.signal);
+      const graceEnd = performance.now() + graceMs;
       for (const bound of bounds) {
-        const found = owlmq?.partitions.find(({ partition }) => partition === bound.partition);
-        const owlmqEnd = owlmq?.partitions.length === bounds.length ? found?.endOffset : undefined;
-        const unlike = partitionCountsDiffer(owlmq?.partitions.length, bounds.length);
-        work.push({ topic, bound, owlmqEnd, unlike, syncs: syncs[topic]?.[bound.partition], graceEnd });
+        const { partition } = bound;
+        const isHidden = bound.endOffset < (written[partition] ?? 0);
+        const isAlike = owlmq?.partitions.length === bounds.length;
+        const found = owlmq?.partitions.find((one) => one.partition === partition);
+        const owlmqEnd = isAlike && !isHidden ? found?.endOffset : undefined;
+        const refusal = isAlike ? HIDDEN : partitionCountsDiffer(owlmq?.partitions.length, bounds.length);
+        work.push({ topic, bound, owlmqEnd, refusal, syncs: syncs[topic]?.[partition], graceEnd });
       }
     }
     const translated: (OffsetTranslation & { group: string })[] = [];
@@ -77,7 +84,7 @@ export async function translateToOwlmq(options: TranslateToOwlmqOptions): Promis
         const source = sourceOf(group, topic, partition);
         const isUndecided = commits.get(group)?.undecided.includes(`${topic}/${partition}`) ?? false;
         const translation = isUndecided ? undefined : await translator?.translate(source);
-        const reason = isUndecided ? UNDECIDED : one.unlike;
+        const reason = isUndecided ? UNDECIDED : one.refusal;
         translated.push({ group, ...(translation ?? refused({ topic, partition, source }, reason)) });
       }
       options.onProgress?.({ done: ++done, of: work.length });
@@ -89,14 +96,33 @@ export async function translateToOwlmq(options: TranslateToOwlmqOptions): Promis
   }
 }
 
+/**
+ * Begin and end of every partition, once its end that can be read has come to an offset. It may not have by then: no
+ * transaction is waited for any longer.
+ */
+async function boundsUpTo(
+  offsets: readonly number[],
+  reader: LogReader,
+  topic: string,
+  until: number,
+  signal: AbortSignal | undefined,
+): Promise<PartitionBounds[]> {
+  for (;;) {
+    const bounds = await reader.bounds(topic, { signal });
+    const isThere = bounds.every(({ partition, endOffset }) => endOffset >= (offsets[partition] ?? 0));
+    if (isThere || performance.now() >= until) return bounds;
+    await sleep(POLL_MS, undefined, signal === undefined ? {} : { signal });
+  }
+}
+
 /** A partition that is to be translated. */
 interface PartitionWork {
   topic: string;
   bound: PartitionBounds;
-  /** Undefined when OwlMQ does not have the topic's partitions. */
+  /** Undefined when OwlMQ does not have the topic's partitions, or Kafka's end cannot be read. */
   owlmqEnd: number | undefined;
   /** Says so. */
-  unlike: string;
+  refusal: string;
   syncs: OffsetSyncs | undefined;
   /** When a copy that is not there is missing, on the monotonic clock. */
   graceEnd: number;
@@ -109,6 +135,9 @@ interface CopiedRecord extends SourceRecord {
 }
 
 const UNDECIDED = 'a transaction that commits here is still open. Run this again once it has ended.';
+const HIDDEN =
+  'a transaction in the topic is still open, and what lies behind it cannot be read: OwlMQ may have it already. Run ' +
+  'this again once it has ended.';
 const MAX_OPEN = 10_000;
 const POLL_MS = 100;
 
@@ -215,7 +244,7 @@ class PartitionTranslator {
     const owlmqToKafka = syncs?.owlmqToKafka ?? [];
     let lowest = this.#owlmqEnd;
     let next = committed;
-    while (next < (nothingBelowFrom(owlmqToKafka, lowest) ?? endOffset)) {
+    while (next < Math.min(endOffset, nothingBelowFrom(owlmqToKafka, lowest) ?? endOffset)) {
       // No further than to where a sync may say that it is enough.
       const to = Math.min(endOffset, owlmqToKafka.find(([, within]) => within > next)?.[1] ?? endOffset);
       for await (const page of this.#kafka.pages(next, to)) {
