@@ -268,6 +268,29 @@ describe('translation by syncs', () => {
     });
   });
 
+  it('notes no end of Kafka before records that OwlMQ has, though a transaction hides them', async () => {
+    const [topic, group] = [await legs.topic(PARTITIONS), `syncs-test-${randomUUID()}`];
+    await inOrder(topic, 3);
+    const transactionalId = `syncs-test-${randomUUID()}`;
+    const producer = legs.kafka.producer({ transactionalId, idempotent: true, maxInFlightRequests: 1 });
+    await producer.connect();
+    const transaction = await producer.transaction();
+    await transaction.send({ topic, messages: [{ partition: 1, value: 'of a producer without the library' }] });
+    await inOrder(topic, 2);
+    await note(topic);
+    await transaction.abort();
+    await producer.disconnect();
+    await vi.waitFor(async () => {
+      expect((await legs.reader.ends(topic))[1]).toBe(7);
+    });
+    await note(topic);
+    const offsets = new Array<number>(PARTITIONS).fill(0).with(1, 3);
+    await admin.setGroupOffsets(group, { [topic]: offsets });
+    const { connection, owlmq } = legs;
+    const [found] = await translateToOwlmq({ connection, owlmq, groups: [group], topics: [topic] });
+    expect(found?.partitions[1]).toMatchObject({ verdict: 'exact', target: 3 });
+  });
+
   it('waits for the copies of the newest records, and no longer than it is told', async () => {
     const [topic, group] = [await legs.topic(PARTITIONS), `syncs-test-${randomUUID()}`];
     await inOrder(topic, 4);

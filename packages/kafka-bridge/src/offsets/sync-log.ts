@@ -174,7 +174,8 @@ export class OffsetSyncWriter {
     const ends: Ends[] = [];
     for (const topic of topics) {
       const described = await owlmq.describeTopic(topic, { timeoutMs: CALL_TIMEOUT_MS });
-      const kafka = await this.#reader.ends(topic);
+      // Not the last stable offsets: records behind an open transaction are copied while it hides them.
+      const kafka = await this.#reader.highWatermarks(topic);
       if (described?.partitions.length !== kafka.length) continue;
       const sorted = [...described.partitions].sort((one, other) => one.partition - other.partition);
       ends.push({ topic, kafka, owlmq: sorted.map(({ endOffset }) => endOffset) });
