@@ -202,11 +202,15 @@ describe('translation by syncs', () => {
   }
 
   async function note(topic: string): Promise<void> {
-    const audit = auditOf(topic, 3_600_000);
     const { writer, errors } = writerOf(topic);
-    await writer.forward((await audit.step()).checkpoint, { last: true });
-    await Promise.all([audit.close(), writer.close()]);
+    await writer.forward((await stepOf(topic)).checkpoint, { last: true });
+    await writer.close();
     expect(errors).toEqual([]);
+  }
+
+  async function stepOf(topic: string) {
+    const audit = auditOf(topic, 3_600_000);
+    return await audit.step().finally(() => audit.close());
   }
 
   it('believes no syncs of a topic or an OwlMQ that was made anew', async () => {
@@ -289,6 +293,27 @@ describe('translation by syncs', () => {
     const { connection, owlmq } = legs;
     const [found] = await translateToOwlmq({ connection, owlmq, groups: [group], topics: [topic] });
     expect(found?.partitions[1]).toMatchObject({ verdict: 'exact', target: 3 });
+  });
+
+  it('forget nothing of what was not copied when an older place of the audit is noted again', async () => {
+    const [topic, group] = [await legs.topic(PARTITIONS), `syncs-test-${randomUUID()}`];
+    await inOrder(topic, 3);
+    const { checkpoint: earlier } = await stepOf(topic);
+    await note(topic);
+    await legs.toKafka(topic, messages(1, { partition: 1, copied: false }));
+    await inOrder(topic, 3);
+    await note(topic);
+    // A worker that died before its heartbeat was kept, or one that was slow.
+    const { writer, errors } = writerOf(topic);
+    await writer.forward(earlier, { last: true });
+    await writer.close();
+    expect(errors).toEqual([]);
+    const offsets = new Array<number>(PARTITIONS).fill(0).with(1, 2);
+    await admin.setGroupOffsets(group, { [topic]: offsets });
+    const { connection, owlmq } = legs;
+    const [found] = await translateToOwlmq({ connection, owlmq, groups: [group], topics: [topic] });
+    expect(found?.partitions[1]).toMatchObject({ verdict: 'refused' });
+    expect(found?.partitions[1]?.reason).toMatch(/outside of coverage/);
   });
 
   it('waits for the copies of the newest records, and no longer than it is told', async () => {

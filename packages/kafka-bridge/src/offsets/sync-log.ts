@@ -222,7 +222,7 @@ export class OffsetSyncWriter {
       const syncs: OffsetSyncs = {
         owlmqToKafka: withNote(before?.syncs.owlmqToKafka, note.owlmqToKafka),
         kafkaToOwlmq: withNote(before?.syncs.kafkaToOwlmq, note.kafkaToOwlmq),
-        coveredFrom: note.coveredFrom ?? before?.syncs.coveredFrom ?? note.kafkaToOwlmq[0],
+        coveredFrom: coveredFrom(note, before?.syncs),
       };
       const record: SyncRecord = {
         version: 1,
@@ -330,6 +330,14 @@ async function headAt(
     if (error instanceof OwlmqOffsetOutOfRangeError || error instanceof OwlmqNotFoundError) return undefined;
     throw error;
   }
+}
+
+/** From where on there are copies of all up to the last place that is known, which may lie behind the note's. */
+function coveredFrom({ kafkaToOwlmq: [position], coveredFrom: noted }: Note, before: OffsetSyncs | undefined): number {
+  if (noted === undefined || before === undefined) return noted ?? before?.coveredFrom ?? position;
+  const known = before.kafkaToOwlmq.at(-1)?.[0] ?? 0;
+  // What the note is too early to tell of may not be copied.
+  return position < known ? Math.max(noted, before.coveredFrom) : noted;
 }
 
 function withNote(syncs: readonly Sync[] = [], note: Sync | undefined): Sync[] {
