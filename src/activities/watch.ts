@@ -121,7 +121,7 @@ export function watchActivities(
             try {
               // A dead Kafka must not end the watch: it is what the watch is there to tell.
               details = { ...details, audit: (await run.step({ maxMs: STEP_MS })).checkpoint };
-              await syncs.mirror(details.audit);
+              await syncs.mirror(details.audit, { from: request.from.kafka });
               if (last || performance.now() >= positionsDue) {
                 const at = new Date();
                 const { positions, refused } = await kafkaPositions(dependencies, request, details.audit);

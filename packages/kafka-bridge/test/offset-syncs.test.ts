@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startOwlmqLocal } from '../../owlmq-local/src/index.js';
 import { ForwardAudit } from '../src/audit/forward-audit.js';
+import { MirrorAudit } from '../src/audit/mirror-audit.js';
 import { ClusterAdmin } from '../src/kafka/cluster-admin.js';
 import { LogReader } from '../src/kafka/log-reader.js';
 import { readProvenance } from '../src/message/headers.js';
@@ -314,6 +315,35 @@ describe('translation by syncs', () => {
     const [found] = await translateToOwlmq({ connection, owlmq, groups: [group], topics: [topic] });
     expect(found?.partitions[1]).toMatchObject({ verdict: 'refused' });
     expect(found?.partitions[1]?.reason).toMatch(/outside of coverage/);
+  });
+
+  it('tell nothing of what lies between one audit and the next', async () => {
+    const [topic, group] = [await legs.topic(PARTITIONS), `syncs-test-${randomUUID()}`];
+    await inOrder(topic, 3);
+    await note(topic);
+    await legs.toKafka(topic, messages(1, { partition: 1, copied: false }));
+    await inOrder(topic, 3);
+    const { connection, owlmq, reader } = legs;
+    const fence = new Array<number>(PARTITIONS).fill(0);
+    const audit = new MirrorAudit({
+      ...{ connection, owlmq, topics: [topic], graceMs: 3_600_000 },
+      kafkaPositions: { [topic]: fence.with(1, 7) },
+      owlmqPositions: { [topic]: fence.with(1, 6) },
+    });
+    const { checkpoint } = await audit.step().finally(() => audit.close());
+    const { writer, errors } = writerOf(topic);
+    await writer.mirror(checkpoint, { from: { [topic]: fence.with(1, 7) }, last: true });
+    await writer.close();
+    expect(errors).toEqual([]);
+    expect((await readOffsetSyncs(reader, owlmq, [topic]))[topic]?.[1]).toMatchObject({ coveredFrom: 7 });
+    await admin.setGroupOffsets(group, { [topic]: fence.with(1, 2) });
+    const options = { connection, owlmq, groups: [group], topics: [topic] };
+    const partition = async () => (await translateToOwlmq(options))[0]?.partitions[1];
+    const refusal = { verdict: 'refused', reason: expect.stringMatching(/outside of coverage.*offsets 3/) as unknown };
+    expect(await partition()).toMatchObject(refusal);
+    // What is not known is looked at.
+    await admin.setGroupOffsets(group, { [topic]: fence.with(1, 5) });
+    expect(await partition()).toMatchObject({ verdict: 'exact', target: 4 });
   });
 
   it('waits for the copies of the newest records, and no longer than it is told', async () => {

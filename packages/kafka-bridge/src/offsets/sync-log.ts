@@ -12,6 +12,7 @@ import { HEADER } from '../message/headers.js';
 import { OwlmqNotFoundError, OwlmqOffsetOutOfRangeError } from '../owlmq/owlmq-errors.js';
 import type { CallOptions, OwlmqApi } from '../owlmq/owlmq-api.js';
 import { ensureBridgeTopics } from '../routing/bridge-topics.js';
+import type { TopicOffsets } from '../routing/routing-state.js';
 import { RoutingWriter } from '../routing/routing-writer.js';
 import { withSync, type OffsetSyncs, type Sync } from './offset-syncs.js';
 import { decodeSyncRecord, syncKey, SYNCS_TOPIC, type SyncRecord } from './sync-record.js';
@@ -50,7 +51,8 @@ interface Note {
   owlmqEnd: number;
   owlmqToKafka?: Sync;
   kafkaToOwlmq: Sync;
-  coveredFrom?: number;
+  /** Where what it tells of coverage begins: before it the audit has not looked, or not every record was copied. */
+  coveredFrom: number;
   owlmqFirst: boolean;
 }
 
@@ -119,8 +121,15 @@ export class OffsetSyncWriter {
     });
   }
 
-  /** The same of an audit both ways. */
-  async mirror(checkpoint: MirrorCheckpoint, { last = false } = {}): Promise<void> {
+  /**
+   * The same of an audit both ways.
+   *
+   * @param options `from`: Kafka offsets at which it began.
+   */
+  async mirror(
+    checkpoint: MirrorCheckpoint,
+    { from, last = false }: { from: TopicOffsets; last?: boolean },
+  ): Promise<void> {
     await this.#whenDue(last, async () =>
       (await this.#ends()).flatMap(({ topic, owlmq, kafka }) =>
         this.#owned(topic, kafka.length).flatMap((partition): Note[] => {
@@ -138,6 +147,7 @@ export class OffsetSyncWriter {
               owlmqEnd,
               owlmqToKafka: [owlmqProven, kafkaEnd],
               kafkaToOwlmq: [kafkaProven, owlmqEnd],
+              coveredFrom: from[topic]?.[partition] ?? kafkaProven,
               owlmqFirst: true,
             },
           ];
@@ -332,12 +342,13 @@ async function headAt(
   }
 }
 
-/** From where on there are copies of all up to the last place that is known, which may lie behind the note's. */
-function coveredFrom({ kafkaToOwlmq: [position], coveredFrom: noted }: Note, before: OffsetSyncs | undefined): number {
-  if (noted === undefined || before === undefined) return noted ?? before?.coveredFrom ?? position;
+/** From where on all has its copy up to the last place that is known, which may be the note's or the one before. */
+function coveredFrom({ kafkaToOwlmq: [position], coveredFrom: noted }: Note, before?: OffsetSyncs): number {
+  if (before === undefined) return noted;
   const known = before.kafkaToOwlmq.at(-1)?.[0] ?? 0;
-  // What the note is too early to tell of may not be copied.
-  return position < known ? Math.max(noted, before.coveredFrom) : noted;
+  if (noted <= known && before.coveredFrom <= position) return Math.min(noted, before.coveredFrom);
+  // Of what lies between them nothing is known.
+  return position < known ? before.coveredFrom : noted;
 }
 
 function withNote(syncs: readonly Sync[] = [], note: Sync | undefined): Sync[] {

@@ -175,23 +175,18 @@ class PartitionTranslator {
   }
 
   async #translate(source: number | undefined): Promise<OffsetTranslation> {
-    const { topic, bound, syncs } = this.#work;
+    const { topic, bound } = this.#work;
     const { partition, beginOffset, endOffset } = bound;
     const head = { topic, partition, source };
     const begin = start(source, bound, this.#options.reset);
     if (!begin.ok) return refused(head, begin.reason);
     const { committed } = begin;
     const fence = this.#options.until?.[topic]?.[partition] ?? Number.POSITIVE_INFINITY;
-    const coveredFrom = syncs?.coveredFrom ?? 0;
-    if (committed < coveredFrom && coveredFrom <= fence) {
-      return refused(
-        head,
-        `outside of coverage: not every record before offset ${coveredFrom} was copied when it was published, and the ` +
-          `group has consumed up to ${committed}. Let the group consume them first.`,
-      );
-    }
+    // Before it a record may have no copy, which only a look at it tells.
+    const isCovered = committed >= (this.#work.syncs?.coveredFrom ?? 0);
+    const syncs = isCovered ? this.#work.syncs : undefined;
 
-    const ahead = await this.#unconsumed(committed);
+    const ahead = await this.#unconsumed(committed, syncs);
     if (ahead === undefined) {
       return refused(
         head,
@@ -237,9 +232,11 @@ class PartitionTranslator {
    * The unconsumed records that decide on the place: all up to the end, or up to where a sync tells that what follows
    * lies behind it; and those that the audit has not proven to have a copy. Undefined when they are too many.
    */
-  async #unconsumed(committed: number): Promise<{ records: CopiedRecord[]; all: boolean } | undefined> {
-    const { syncs, bound } = this.#work;
-    const { endOffset } = bound;
+  async #unconsumed(
+    committed: number,
+    syncs: OffsetSyncs | undefined,
+  ): Promise<{ records: CopiedRecord[]; all: boolean } | undefined> {
+    const { endOffset } = this.#work.bound;
     const records: CopiedRecord[] = [];
     const owlmqToKafka = syncs?.owlmqToKafka ?? [];
     let lowest = this.#owlmqEnd;

@@ -97,7 +97,7 @@ export function mirrorLegs(options: LegAuditOptions): LegAudit {
         left: between(kafka, ends.kafka) + between(owlmq, ends.owlmq),
       };
     },
-    note: (syncs, last) => syncs.mirror(audit.checkpoint, { last }),
+    note: (syncs, last) => syncs.mirror(audit.checkpoint, { from: start.kafka, last }),
     close: () => audit.close(),
   };
 }
