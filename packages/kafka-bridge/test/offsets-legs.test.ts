@@ -222,6 +222,16 @@ describe('offset translation on both legs', () => {
     expect(await toOwlmq(group, uncovered)).toMatchObject([{ verdict: 'exact', target: 0 }]);
   });
 
+  it('counts a message once that Kafka has twice', async () => {
+    const [topic, group] = [await legs.topic(), newGroup()];
+    const [twice, last] = [messages(1), messages(1)];
+    await legs.toKafka(topic, [...twice, ...twice, ...last]);
+    await legs.toOwlmq(topic, [...last, ...twice]);
+    await admin.setGroupOffsets(group, { [topic]: [2] });
+    const again = { redeliveries: 1, redeliveredIds: twice.map(({ id }) => id) };
+    expect(await toOwlmq(group, topic)).toMatchObject([{ verdict: 'bounded', target: 0, ...again }]);
+  });
+
   it('skips nothing behind a transaction that is open', async () => {
     const [topic, group] = [await legs.topic(), newGroup()];
     const [first, behind] = [messages(3), messages(2)];

@@ -222,8 +222,11 @@ class PartitionTranslator {
         for (const { id } of page.records) redeliveries.next(id);
       }
     } else {
-      const again = consumed.filter((record) => record.target !== undefined && record.target >= target);
-      for (const { id } of again.sort((one, other) => (one.target ?? 0) - (other.target ?? 0))) redeliveries.again(id);
+      // By their place: records of Kafka that hold the same message have one copy.
+      const again = new Map(consumed.map((record) => [record.target ?? -1, record.id]));
+      for (const [offset, id] of [...again].sort(([one], [other]) => one - other)) {
+        if (offset >= target) redeliveries.again(id);
+      }
     }
     return finished(head, target, redeliveries.result, begin.reason, unchecked);
   }
