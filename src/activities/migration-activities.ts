@@ -56,9 +56,9 @@ export interface MigrationActivities {
   moveOffsets(request: MoveOffsetsRequest): Promise<OffsetMove[]>;
   /**
    * Sets the Kafka positions that were noted last, or the given ones where none was or these are further: the way back
-   * when OwlMQ is dead.
+   * when OwlMQ is dead. Undefined is the answer of a worker of an earlier version, also in histories.
    */
-  restoreKafkaOffsets(request: RestoreKafkaOffsetsRequest): Promise<RestoredOffsets>;
+  restoreKafkaOffsets(request: RestoreKafkaOffsetsRequest): Promise<RestoredOffsets | undefined>;
 }
 
 /** Something found before the start. `input` findings are cured by other input, `state` ones by acting on a system. */

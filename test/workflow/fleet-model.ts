@@ -40,6 +40,7 @@ export class FleetModel implements steps.MigrationActivities {
   lost: string | undefined;
   messages = 0;
   owlmqAlive = true;
+  restored: steps.RestoredOffsets | undefined = { redeliveriesAtMost: 12, positionsAt: null };
   /** Messages that every run of an audit finds; 0: there is no traffic. */
   traffic = 100;
   /** Those among them whose copy was missing. */
@@ -262,8 +263,8 @@ export class FleetModel implements steps.MigrationActivities {
     return Promise.resolve(groups.map((group) => ({ group, exact: 2, bounded: 0, redeliveries: 0 })));
   }
 
-  restoreKafkaOffsets(): Promise<steps.RestoredOffsets> {
-    return Promise.resolve({ redeliveriesAtMost: 12, positionsAt: null });
+  restoreKafkaOffsets(): Promise<steps.RestoredOffsets | undefined> {
+    return Promise.resolve(this.restored);
   }
 
   /** A slice of a watch: over when its time is, or when it is cancelled. */

@@ -159,9 +159,14 @@ async function restoreLastPositions(migration: Migration, fences: Fences): Promi
       { migration: migration.name, fence: fences.kafka, groups: positions },
     ]),
   );
-  const { redeliveriesAtMost, positionsAt } = restored;
+  const since = restored?.positionsAt ?? state.warm?.positionsAt ?? state.cutover.journaledAt ?? 'the cutover';
+  // Workers of an earlier version answer nothing.
+  if (restored === undefined) {
+    migration.note(`positions as of ${since}`);
+    return;
+  }
+  const { redeliveriesAtMost } = restored;
   if (state.rollback !== undefined) state.rollback.redeliveriesAtMost = redeliveriesAtMost;
-  const since = positionsAt ?? state.warm?.positionsAt ?? state.cutover.journaledAt ?? 'the cutover';
   migration.note(`positions as of ${since}: at most ${redeliveriesAtMost} messages come again`);
 }
 
