@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { kafkaFromSettings, owlmqFromSettings } from '../src/environment/connection-settings.js';
-import { CliProcess } from './cli-harness.js';
+import { CliProcess, runBuilt } from './cli-harness.js';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..', '..', '..');
@@ -29,6 +29,18 @@ describe('the package', () => {
     const help = await new CliProcess(['routing', 'set', '--help'], {}, bin).ended;
     expect(help).toMatchObject({ code: 0, err: '' });
     expect(help.out).toContain('--back-to-kafka');
+  });
+
+  it('helps, and checks OwlMQ, without loading the Kafka clients, which take a second', async () => {
+    const refusing = `export const resolve = (name, context, next) => {
+      if (/^(kafkajs|@platformatic\\/kafka)$/.test(name)) throw new Error('loads ' + name);
+      return next(name, context);
+    };`;
+    const hook = `import { register } from 'node:module'; register(${JSON.stringify(asUrl(refusing))});`;
+    const env = { NODE_OPTIONS: `--import=${asUrl(hook)}` };
+    for (const args of [['--help'], ['migrate-offsets', '--help'], ['check-owlmq', '--list']]) {
+      expect(await runBuilt(args, env)).toMatchObject({ code: 0, err: '' });
+    }
   });
 });
 
@@ -82,3 +94,7 @@ describe('connection settings', () => {
     ]);
   });
 });
+
+function asUrl(script: string): string {
+  return `data:text/javascript,${encodeURIComponent(script)}`;
+}

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { Option, type Command } from 'commander';
-import { LineCounter, parseDocument } from 'yaml';
 import { CliError } from './cli-error.js';
 import type { CliIo } from './cli-io.js';
 import { EXIT } from './exit-codes.js';
@@ -21,9 +20,9 @@ const problemsOf = new WeakMap<Command, string[]>();
  */
 export function withConfigFile(program: Command, io: CliIo): Command {
   const flag = new Option('--config <file>', 'flags by their long names, YAML or JSON; ${NAME} is a variable');
-  return program.addOption(flag.env('KAFKA_BRIDGE_CONFIG')).hook('preAction', (_, command) => {
+  return program.addOption(flag.env('KAFKA_BRIDGE_CONFIG')).hook('preAction', async (_, command) => {
     const { config } = program.opts<{ config?: string }>();
-    if (config !== undefined && config !== '') apply(config, program, command, io);
+    if (config !== undefined && config !== '') await apply(config, program, command, io);
   });
 }
 
@@ -34,10 +33,10 @@ export function takeConfigProblems(command: Command): string[] {
   return problems;
 }
 
-function apply(file: string, program: Command, command: Command, io: CliIo): void {
+async function apply(file: string, program: Command, command: Command, io: CliIo): Promise<void> {
   const problems: string[] = [];
   const known = new Set(program.commands.flatMap(flagsBelow));
-  for (const [key, value] of Object.entries(read(file))) {
+  for (const [key, value] of Object.entries(await read(file))) {
     const option = command.options.find(({ long }) => long === `--${key}`);
     if (option === undefined) {
       // One file may serve several commands.
@@ -67,7 +66,7 @@ function apply(file: string, program: Command, command: Command, io: CliIo): voi
 }
 
 /** @throws {CliError} when the file has no keys and values: then nothing else can be told of the input. */
-function read(file: string): Record<string, unknown> {
+async function read(file: string): Promise<Record<string, unknown>> {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -76,6 +75,7 @@ function read(file: string): Record<string, unknown> {
       cause: error,
     });
   }
+  const { LineCounter, parseDocument } = await import('yaml');
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const [error] = document.errors;

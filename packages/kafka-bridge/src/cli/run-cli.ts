@@ -2,18 +2,17 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Help } from 'commander';
 import { addAudit } from './audit/command.js';
 import { addCheckOwlmq } from './check-owlmq/command.js';
-import { failureOf } from './cli-error.js';
 import type { CliIo } from './cli-io.js';
 import { withConfigFile } from './config-file.js';
 import { SWITCH_VALUE } from './connections.js';
 import { addDiscrepancies } from './discrepancies/command.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import { addGroups } from './groups/command.js';
-import { addMigrateOffsets } from './offsets/migrate.js';
-import { addRestoreOffsets } from './offsets/restore.js';
-import { addVerifyOffsets } from './offsets/verify.js';
-import { addSet } from './routing/set.js';
-import { addShow } from './routing/show.js';
+import { addMigrateOffsets } from './offsets/migrate-command.js';
+import { addRestoreOffsets } from './offsets/restore-command.js';
+import { addVerifyOffsets } from './offsets/verify-command.js';
+import { addSet } from './routing/set-command.js';
+import { addShow } from './routing/show-command.js';
 import { printable } from './words.js';
 
 /**
@@ -31,6 +30,7 @@ export async function runCli(args: readonly string[], io: CliIo): Promise<ExitCo
   } catch (error) {
     // Commander has said what is wrong with the arguments, or printed the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.input;
+    const { failureOf } = await import('./failures.js');
     const failure = failureOf(error);
     // Errors name groups, topics and clients as others have called them.
     io.err(`kafka-bridge: ${failure.message.split('\n').map(printable).join('\n')}\n`);

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import type { CliIo } from '../cli-io.js';
 import type { ExitCode } from '../exit-codes.js';
-import { addList } from './list.js';
-import { addShowDiscrepancy } from './show.js';
+import { addList } from './list-command.js';
+import { addShowDiscrepancy } from './show-command.js';
 
 /** `discrepancies`: what the comparison of shadows with live consumers has found. */
 export function addDiscrepancies(program: Command, io: CliIo, end: (exitCode: ExitCode) => void): void {

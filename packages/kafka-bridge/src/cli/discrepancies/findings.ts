@@ -10,18 +10,10 @@ import type { KafkaConnection } from '../../kafka/kafka-connection.js';
 import { type LogReader, UnknownTopicError } from '../../kafka/log-reader.js';
 import { CliError } from '../cli-error.js';
 import type { CliIo } from '../cli-io.js';
-import { option } from '../connections.js';
 import { EXIT } from '../exit-codes.js';
 import type { Inputs } from '../inputs.js';
 import { standingStates, stateOf, withRouting } from '../routing/open-routing.js';
 import { plural } from '../words.js';
-
-/** Flags that say whose discrepancies are meant. */
-export function withMigration(command: Command): Command {
-  return command
-    .addOption(option('--migration <name>', 'the migration: its workflow id', 'KAFKA_BRIDGE_MIGRATION'))
-    .addOption(option('--group <name>', 'of this group alone', 'KAFKA_BRIDGE_GROUP'));
-}
 
 /** The migration that was named; its absence is added to the inputs. */
 export function readMigration(command: Command, inputs: Inputs): { migration: string; group: string | undefined } {

@@ -8,45 +8,20 @@ import type { KafkaConnection } from '../../kafka/kafka-connection.js';
 import { LogReader } from '../../kafka/log-reader.js';
 import { OwlmqClient } from '../../owlmq/owlmq-client.js';
 import type { CliIo } from '../cli-io.js';
-import { option, readKafka, readOutput, readOwlmqIfGiven, withKafka, withOutput, withOwlmq } from '../connections.js';
-import { EXIT, exitCodesHelp, type ExitCode } from '../exit-codes.js';
+import { readKafka, readOutput, readOwlmqIfGiven } from '../connections.js';
+import { EXIT, type ExitCode } from '../exit-codes.js';
 import { Inputs } from '../inputs.js';
 import { reachKafka } from '../reach-kafka.js';
 import { listenToFleet } from '../routing/fleet.js';
 import { withRoster, withRouting } from '../routing/open-routing.js';
 import { textTable } from '../text-table.js';
 import { ago, count, printable } from '../words.js';
-import { discrepanciesOf, readMigration, standingFindings, withMigration } from './findings.js';
+import { discrepanciesOf, readMigration, standingFindings } from './findings.js';
 
 const CLIENT_ID = 'kafka-bridge';
 
-/** `discrepancies list`: counts, samples, and what is likely behind them. */
-export function addList(discrepancies: Command, io: CliIo, end: (exitCode: ExitCode) => void): void {
-  const command = discrepancies
-    .command('list')
-    .summary('counts, samples, and what is behind them')
-    .description(
-      'Shows what the comparison has found: counts by verdict of each group, the newest samples, and a diagnosis with the next command. Needs Kafka alone; with OwlMQ the diagnosis sees more. Reads only. Listens to the members for up to three seconds.',
-    )
-    .optionsGroup('What to show:');
-  withMigration(command)
-    .addOption(option('--verdict <verdict>', `of ${discrepancyVerdicts.join(', ')}`, 'KAFKA_BRIDGE_VERDICT'))
-    .addHelpText(
-      'after',
-      `
-Examples:
-  kafka-bridge discrepancies list --migration migrate-orders
-  kafka-bridge discrepancies list --migration migrate-orders --group payment-service --verdict missing
-  kafka-bridge discrepancies list --migration migrate-orders --output json | jq .diagnoses
-
-${exitCodesHelp('discrepancies were found, or the comparison does not go on')}`,
-    );
-  withOwlmq(withKafka(withOutput(command))).action(async () => {
-    end(await list(command, io));
-  });
-}
-
-async function list(command: Command, io: CliIo): Promise<ExitCode> {
+/** What `discrepancies list` does. */
+export async function list(command: Command, io: CliIo): Promise<ExitCode> {
   const inputs = new Inputs();
   const output = readOutput(command, inputs);
   const connection = readKafka(command, inputs);

@@ -6,13 +6,13 @@ import { differingFields, unpackFields } from '../../consumer/field-digests.js';
 import { LogReader, UnknownTopicError } from '../../kafka/log-reader.js';
 import { CliError } from '../cli-error.js';
 import type { CliIo } from '../cli-io.js';
-import { readKafka, readOutput, withKafka, withOutput } from '../connections.js';
-import { EXIT, exitCodesHelp, type ExitCode } from '../exit-codes.js';
+import { readKafka, readOutput } from '../connections.js';
+import { EXIT, type ExitCode } from '../exit-codes.js';
 import { Inputs } from '../inputs.js';
 import { reachKafka } from '../reach-kafka.js';
 import { textTable } from '../text-table.js';
 import { printable } from '../words.js';
-import { readMigration, standingFindings, withMigration } from './findings.js';
+import { readMigration, standingFindings } from './findings.js';
 
 /** A sample with what each side observed; undefined where that is not in the log, or not any more. */
 interface Shown {
@@ -25,32 +25,8 @@ interface Shown {
   acknowledge: string;
 }
 
-/** `discrepancies show`: one message, both sides side by side. */
-export function addShowDiscrepancy(discrepancies: Command, io: CliIo, end: (exitCode: ExitCode) => void): void {
-  const command = discrepancies
-    .command('show <id>')
-    .summary('one message: both sides, and how to acknowledge it')
-    .description(
-      'Shows every sample of a message id with what each side observed, side by side, and the command that acknowledges exactly this kind of discrepancy. Needs Kafka alone. Reads only.',
-    )
-    .optionsGroup('What to show:');
-  withMigration(command)
-    .option('--values', 'captured outputs too, in clear, where the service captures them')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  kafka-bridge discrepancies show --migration migrate-orders 0190f3c2-7a30-7c3e-8a55-2f6d3f1f9f10
-  kafka-bridge discrepancies show --migration migrate-orders --output json 0190f3c2-… | jq '.samples[].acknowledge'
-
-${exitCodesHelp('an observation is not in the log any more')}`,
-    );
-  withKafka(withOutput(command)).action(async (id: string) => {
-    end(await show(command, id, io));
-  });
-}
-
-async function show(command: Command, id: string, io: CliIo): Promise<ExitCode> {
+/** What `discrepancies show` does. */
+export async function show(command: Command, id: string, io: CliIo): Promise<ExitCode> {
   const inputs = new Inputs();
   const output = readOutput(command, inputs);
   const connection = readKafka(command, inputs);

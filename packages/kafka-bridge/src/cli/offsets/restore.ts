@@ -7,8 +7,8 @@ import { LogReader } from '../../kafka/log-reader.js';
 import { furthest, readLastPositions, withRecordsBehind, type KafkaPosition } from '../../offsets/position-log.js';
 import { CliError } from '../cli-error.js';
 import type { CliIo } from '../cli-io.js';
-import { option, readKafka, readOutput, switchOption, withKafka, withOutput } from '../connections.js';
-import { EXIT, exitCodesHelp, type ExitCode } from '../exit-codes.js';
+import { readKafka, readOutput } from '../connections.js';
+import { EXIT, type ExitCode } from '../exit-codes.js';
 import { Inputs } from '../inputs.js';
 import { reachKafka } from '../reach-kafka.js';
 import { textTable } from '../text-table.js';
@@ -28,37 +28,8 @@ type RestoredPosition = KafkaPosition & { behind: number };
 
 const CLIENT_ID = 'kafka-bridge';
 
-/** `restore-offsets`: positions of groups in Kafka, by what was noted while OwlMQ still answered. */
-export function addRestoreOffsets(program: Command, io: CliIo, end: (exitCode: ExitCode) => void): void {
-  const command = program
-    .command('restore-offsets')
-    .summary('with OwlMQ dead: set groups on Kafka where they last were')
-    .description(
-      'Break-glass, for a way back to Kafka without OwlMQ: sets groups without members to the positions that the worker noted every ten seconds since the cutover. Nothing that a group has not consumed is skipped; what it consumed since the last note comes again. A group that has committed more on Kafka stays there. Needs Kafka alone. While OwlMQ answers, migrate-offsets --reverse is exact.',
-    )
-    .argument('<migration>', 'name of the migration: the workflow id')
-    .optionsGroup('What to restore:')
-    .addOption(
-      option('--groups <list>', 'groups, with commas; patterns with * and ? too (default: all)', 'KAFKA_BRIDGE_GROUPS'),
-    )
-    .optionsGroup('How:')
-    .addOption(switchOption('--dry-run', 'show what would be set, set nothing', 'KAFKA_BRIDGE_DRY_RUN'))
-    .addOption(switchOption('--yes', 'do not ask', 'KAFKA_BRIDGE_YES'))
-    .addHelpText(
-      'after',
-      `
-Examples:
-  kafka-bridge restore-offsets migrate-orders --dry-run
-  kafka-bridge restore-offsets migrate-orders --yes
-
-${exitCodesHelp('messages come again, no more than shown')}`,
-    );
-  withKafka(withOutput(command)).action(async (migration: string) => {
-    end(await restoreOffsets(command, migration, io));
-  });
-}
-
-async function restoreOffsets(command: Command, migration: string, io: CliIo): Promise<ExitCode> {
+/** What `restore-offsets` does. */
+export async function restoreOffsets(command: Command, migration: string, io: CliIo): Promise<ExitCode> {
   const inputs = new Inputs();
   const connection = readKafka(command, inputs);
   const request = readRequest(command, migration, inputs, io);

@@ -6,8 +6,8 @@ import type { KafkaConnection } from '../../kafka/kafka-connection.js';
 import { OwlmqClient } from '../../owlmq/owlmq-client.js';
 import { CliError } from '../cli-error.js';
 import type { CliIo } from '../cli-io.js';
-import { option, readKafka, readOutput, readOwlmq, withKafka, withOutput, withOwlmq } from '../connections.js';
-import { EXIT, exitCodesHelp, type ExitCode } from '../exit-codes.js';
+import { readKafka, readOutput, readOwlmq } from '../connections.js';
+import { EXIT, type ExitCode } from '../exit-codes.js';
 import { Inputs } from '../inputs.js';
 import { reachKafka } from '../reach-kafka.js';
 import { count, plural } from '../words.js';
@@ -15,46 +15,13 @@ import { compare, comparisonLines, type Comparison } from './comparison.js';
 import { findGroups, translate } from './plan.js';
 import { Progress } from './progress.js';
 import { readReport, type GroupReport, type MigrationReport } from './report.js';
-import { readSelection, withSelection, type Selection } from './selection.js';
+import { readSelection, type Selection } from './selection.js';
 import { standings, withSystems } from './systems.js';
 
 type OwlmqAddress = { url: string; apiKey: string };
 
-/** `verify-offsets`: do positions at the target stand where they are to? */
-export function addVerifyOffsets(program: Command, io: CliIo, end: (exitCode: ExitCode) => void): void {
-  const command = program
-    .command('verify-offsets')
-    .summary('do carried over positions stand where they are to?')
-    .description(
-      'Reads the positions of groups at the target and compares them with the report of a migrate-offsets, or without one with the positions at the source, translated anew. Reads only.',
-    );
-  withSelection(command)
-    .optionsGroup('Compare with:')
-    .addOption(option('--report <file>', 'a report of migrate-offsets; needs the target alone', 'KAFKA_BRIDGE_REPORT'))
-    .addHelpText(
-      'after',
-      `
-Examples:
-  kafka-bridge verify-offsets --report moved.json
-  kafka-bridge verify-offsets --groups payment-service,notification-service
-  kafka-bridge verify-offsets --groups payment-service --reverse --output json
-
-What is found, a partition:
-  equal    it stands where it is to
-  behind   messages come again
-  AHEAD    messages would be skipped. Where the group consumes at the target by now it is as it should be
-  absent   nothing is committed: the consumers' auto.offset.reset decides
-  unknown  where it is to stand could not be translated
-
-${exitCodesHelp('positions are behind or absent, or ahead in a group that consumes by now')}
-Here, 4 is also: a position is ahead in a group without members, or was refused.`,
-    );
-  withOwlmq(withKafka(withOutput(command))).action(async () => {
-    end(await verifyOffsets(command, io));
-  });
-}
-
-async function verifyOffsets(command: Command, io: CliIo): Promise<ExitCode> {
+/** What `verify-offsets` does. */
+export async function verifyOffsets(command: Command, io: CliIo): Promise<ExitCode> {
   const inputs = new Inputs();
   const { report: file } = command.opts<{ report?: string }>();
   const report = file === undefined ? undefined : await reportIn(file, inputs);

@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import { pause } from '../../async/bounded.js';
 import type { RoutingState } from '../../routing/routing-state.js';
 import type { CliIo } from '../cli-io.js';
-import { option, readKafka, readOutput, withKafka, withOutput } from '../connections.js';
-import { EXIT, exitCodesHelp, type ExitCode } from '../exit-codes.js';
+import { readKafka, readOutput } from '../connections.js';
+import { EXIT, type ExitCode } from '../exit-codes.js';
 import { Inputs } from '../inputs.js';
 import { LiveText } from '../live-text.js';
 import { reachKafka } from '../reach-kafka.js';
@@ -17,33 +17,8 @@ interface ShowOptions {
   watch?: string;
 }
 
-/** `routing show`: what the fleet obeys, and who it is. */
-export function addShow(routing: Command, io: CliIo, end: (exitCode: ExitCode) => void): void {
-  const command = routing
-    .command('show [migration]')
-    .summary('what the fleet obeys, who it is, and what stands out')
-    .description(
-      'Lists all migrations that have a routing state; with a name, shows its whole state, its members, and what stands out. Listens for up to three seconds, so that it can tell who is alive.',
-    )
-    .addOption(
-      option('--watch [seconds]', 'show it again at this interval, until Ctrl-C', 'KAFKA_BRIDGE_WATCH').preset('2'),
-    )
-    .addHelpText(
-      'after',
-      `
-Examples:
-  kafka-bridge routing show --kafka-brokers kafka:9092
-  kafka-bridge routing show migrate-orders --watch
-  kafka-bridge routing show migrate-orders --output json | jq .standsOut
-
-${exitCodesHelp('something stands out')}`,
-    );
-  withKafka(withOutput(command)).action(async (migration: string | undefined) => {
-    end(await show(command, migration, io));
-  });
-}
-
-async function show(command: Command, migration: string | undefined, io: CliIo): Promise<ExitCode> {
+/** What `routing show` does. */
+export async function show(command: Command, migration: string | undefined, io: CliIo): Promise<ExitCode> {
   const inputs = new Inputs();
   const output = readOutput(command, inputs);
   const connection = readKafka(command, inputs);
