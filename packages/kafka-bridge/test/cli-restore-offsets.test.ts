@@ -91,11 +91,20 @@ describe('restore-offsets', () => {
 
     const consumer = legs.kafka.consumer({ groupId: payments, maxWaitTimeInMs: 100 });
     const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve));
-    await consumer.connect();
-    await consumer.subscribe({ topic });
-    await consumer.run({ eachMessage: () => Promise.resolve() });
     try {
-      await joined;
+      // It comes while a person makes up his mind.
+      const late = await run([migration], async () => {
+        await consumer.connect();
+        await consumer.subscribe({ topic });
+        await consumer.run({ eachMessage: () => Promise.resolve() });
+        await joined;
+        return 'yes';
+      });
+      expect(late.code).toBe(4);
+      expect(late.err).toMatch(
+        new RegExp(`^kafka-bridge: Kafka group ${payments} still has members .*: stop them first`),
+      );
+      expect(late.out).toContain(`${mails}: set, and read back.`);
       const used = await run([migration, '--yes']);
       expect(used).toMatchObject({
         code: 4,

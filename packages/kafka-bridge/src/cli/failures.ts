@@ -8,6 +8,7 @@ import {
   LogReadStalledError,
 } from '../audit/audit-errors.js';
 import { NoOwlmqError, PrefixTakenError } from '../contract-check/recognise.js';
+import { KafkaGroupNotEmptyError, KafkaOffsetsNotTakenError, OffsetReadBackError } from '../kafka/cluster-admin.js';
 import { LogUnavailableError, OffsetOutOfRangeError, UnknownTopicError } from '../kafka/log-reader.js';
 import { KafkaConnectError } from '../kafka/replaceable-producer.js';
 import { RosterUnavailableError } from '../members/member-roster.js';
@@ -30,6 +31,9 @@ const known: readonly [ErrorClass, ExitCode][] = [
   [OffsetOutOfRangeError, EXIT.refused],
   [OwlmqNotFoundError, EXIT.refused],
   [PrefixTakenError, EXIT.refused],
+  [KafkaGroupNotEmptyError, EXIT.refused],
+  [KafkaOffsetsNotTakenError, EXIT.refused],
+  [OffsetReadBackError, EXIT.refused],
   [NoOwlmqError, EXIT.unreachable],
   [OwlmqConfigError, EXIT.input],
   [OwlmqError, EXIT.unreachable],
