@@ -126,3 +126,28 @@ offset-reset: never
     expect(err).toContain('takes --ratio from the command line alone');
   });
 });
+
+describe('a variable that is set to nothing', () => {
+  it.each([
+    ['migrate-offsets', '--groups', 'a'],
+    ['verify-offsets', '--groups', 'a'],
+    ['restore-offsets', 'migration', '--yes'],
+    ['groups'],
+    ['audit', '--topics', 'a'],
+    ['discrepancies', 'list', '--migration', 'a'],
+    ['routing', 'show'],
+    ['check-owlmq'],
+  ])('counts as not set: %s', async (...args) => {
+    const { out } = await runHere([...args, '--help']);
+    const variables = out.match(/\bKAFKA_BRIDGE_[A-Z_]+/g) ?? [];
+    expect(variables).toContain('KAFKA_BRIDGE_OUTPUT');
+    for (const variable of variables) vi.stubEnv(variable, '');
+    vi.stubEnv('KAFKA_BROKERS', '127.0.0.1:1');
+    vi.stubEnv('OWLMQ_URL', 'http://127.0.0.1:1');
+    vi.stubEnv('OWLMQ_API_KEY', 'key');
+    // The input is taken: only nothing is reached.
+    const { code, err } = await runHere(args, undefined, { reachWithinMs: 10 });
+    expect(err).toContain('ECONNREFUSED');
+    expect(code).toBe(5);
+  });
+});

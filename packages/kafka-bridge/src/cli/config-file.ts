@@ -56,9 +56,7 @@ async function apply(file: string, program: Command, command: Command, io: CliIo
     const taken = textOf(value, (problem) => problems.push(`${file}: ${key} ${problem}`));
     if (taken === undefined) continue;
     const given = command.getOptionValueSource(option.attributeName());
-    // A variable that is set to nothing counts as not set, here as elsewhere.
-    const open = given === undefined || given === 'default' || command.getOptionValue(option.attributeName()) === '';
-    if (!open) continue;
+    if (given !== undefined && given !== 'default') continue;
     const text = taken.join(',');
     command.setOptionValueWithSource(option.attributeName(), option.variadic ? taken : text, 'config');
   }

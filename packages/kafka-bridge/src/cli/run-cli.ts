@@ -69,6 +69,9 @@ Connections come from flags or the environment; those of the worker are understo
 OWLMQ_URL, OWLMQ_API_KEY. Flags may stand in a file, too: --config FILE, or KAFKA_BRIDGE_CONFIG. A flag goes before the
 environment, and that before the file. Every command has --help, with its exit codes.`,
     );
+  program.hook('preAction', (_, command) => {
+    forgetEmptyVariables(command);
+  });
   withConfigFile(program, io);
   program.commandsGroup('The fleet:');
   const routing = program.command('routing').description('the state that the fleet obeys: show it, or set it by hand');
@@ -85,6 +88,17 @@ environment, and that before the file. Every command has --help, with its exit c
   addRestoreOffsets(program, io, end);
   program.commandsGroup('Help:').helpCommand('help [command]', 'what a command does, its flags and exit codes');
   return program;
+}
+
+/** A variable that is set to nothing counts as not set. */
+function forgetEmptyVariables(command: Command): void {
+  for (const option of command.options) {
+    const [{ envVar }, name] = [option, option.attributeName()];
+    const value: unknown = option.defaultValue;
+    if (envVar === undefined || process.env[envVar] !== '') continue;
+    if (command.getOptionValueSource(name) !== 'env') continue;
+    command.setOptionValueWithSource(name, value, value === undefined ? undefined : 'default');
+  }
 }
 
 function version(): string {
