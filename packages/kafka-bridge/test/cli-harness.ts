@@ -20,7 +20,7 @@ export interface CliOutcome {
 export async function runHere(
   args: string[],
   ask?: CliIo['ask'],
-  io: Pick<CliIo, 'reachWithinMs'> = {},
+  io: Partial<Pick<CliIo, 'reachWithinMs' | 'onInterrupt'>> = {},
 ): Promise<CliOutcome> {
   const outcome: CliOutcome = { code: null, out: '', err: '' };
   outcome.code = await runCli(args, {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -324,6 +324,17 @@ describe('migrate-offsets', () => {
     expect(ofGroup(report(metadata), kept).reason).toMatch(/2 partitions, .*\/0: 12 bytes of what looks like base64/);
     expect(metadata.out + metadata.err).not.toContain(secret);
     expect((await migrate(['--groups', kept, '--ignore-metadata'])).code).toBe(0);
+
+    // A name that a terminal would obey.
+    const red = await groupAt(topic, [13, 13], `${uniqueName('red')}\u001b[31m`);
+    const file = join(folder, 'red.json');
+    const named = ['--groups', red, '--output', 'table'];
+    const told = [await migrate([...named, '--report', file]), await verify('--report', file, ...named)];
+    for (const { code, out } of told) {
+      expect(code).toBe(4);
+      expect(out).toContain('\\u001b[31m of OwlMQ: its name is none');
+      expect(out).not.toContain('\u001b');
+    }
   });
 
   it('tells a wrong key, a broker and an OwlMQ that do not answer, and never shows the key', async () => {
@@ -480,6 +491,28 @@ describe('a migrate-offsets that ends half way', () => {
     await finish(groups, topic);
   });
 
+  it('shows what was done when the report can be written no more', async () => {
+    const topic = await topicOnBoth();
+    const group = await groupAt(topic, [13, 13]);
+    const gone = await mkdtemp(join(folder, 'gone-'));
+    const owlmq = await FaultyOwlmq.to(legs.server.url);
+    onTestFinished(() => owlmq.close());
+    owlmq.concerns = (method, path) => {
+      if (method === 'PUT' && path.endsWith('/offsets')) rmSync(gone, { recursive: true, force: true });
+      return false;
+    };
+    const report = ['--report', join(gone, 'moved.json')];
+    const args = ['migrate-offsets', '--groups', group, ...connections(), '--owlmq-url', owlmq.url];
+    const { code, out, err } = await runHere([...args, ...report]);
+    expect(out).toContain(`Imported and read back: ${group}.`);
+    expect(err).toMatch(/The report .* cannot be written: ENOENT.*\. What was done is shown above\./);
+    expect(code).toBe(4);
+    expect(await runHere([...args, '--report', '/dev/null'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--report /dev/null is no file') as string,
+    });
+  });
+
   it('refuses a group that gets members meanwhile, and imports the others', async () => {
     const { topic, groups, here, hangs, goesOn } = await hanging();
     const command = here();
@@ -494,6 +527,32 @@ describe('a migrate-offsets that ends half way', () => {
 });
 
 describe('verify-offsets', () => {
+  it('ends at Ctrl-C, whatever it waits for', async () => {
+    const topic = await topicOnBoth();
+    const group = await groupAt(topic, [13, 13]);
+    const file = join(folder, 'waits.json');
+    expect((await migrate(['--groups', group, '--report', file])).code).toBe(0);
+    for (const args of [
+      ['--groups', group],
+      ['--report', file],
+    ]) {
+      const owlmq = await FaultyOwlmq.to(legs.server.url);
+      onTestFinished(() => owlmq.close());
+      owlmq.concerns = (method) => method === 'GET';
+      owlmq.fault = () => 'hold';
+      let interrupt: (() => void) | undefined;
+      const ended = runHere(['verify-offsets', ...connections(), '--owlmq-url', owlmq.url, ...args], undefined, {
+        onInterrupt: (listener) => {
+          interrupt = listener;
+          return () => undefined;
+        },
+      });
+      await until('OwlMQ is asked', () => owlmq.held > 0);
+      interrupt?.();
+      expect(await ended).toEqual({ code: 130, out: '', err: 'Ended by Ctrl-C.\n' });
+    }
+  });
+
   it('tells what is behind, ahead and absent', async () => {
     const topic = await topicOnBoth();
     const group = await groupAt(topic, [8, 8]);

@@ -1,4 +1,5 @@
-import { access, constants } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { access, constants, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { unlessAborted } from '../../async/bounded.js';
@@ -10,7 +11,7 @@ import { EXIT, type ExitCode } from '../exit-codes.js';
 import { failureOf } from '../failures.js';
 import { Inputs } from '../inputs.js';
 import { reachKafka } from '../reach-kafka.js';
-import { count, plural } from '../words.js';
+import { count, plural, printable } from '../words.js';
 import { carryOver } from './carry-over.js';
 import { findGroups, translate, type Plan } from './plan.js';
 import { Progress } from './progress.js';
@@ -61,13 +62,7 @@ export async function migrateOffsets(command: Command, io: CliIo): Promise<ExitC
 
 async function readRequest(command: Command, inputs: Inputs): Promise<MigrateRequest> {
   const given = command.opts<MigrateFlags>();
-  if (given.report !== undefined) {
-    await access(dirname(given.report), constants.W_OK).catch((error: unknown) => {
-      inputs.add(
-        `--report ${given.report ?? ''} cannot be written: ${error instanceof Error ? error.message : String(error)}`,
-      );
-    });
-  }
+  if (given.report !== undefined) await checkReportFile(given.report, inputs);
   return {
     selection: await readSelection(command, inputs, true),
     dryRun: inputs.on('--dry-run', given.dryRun),
@@ -76,6 +71,17 @@ async function readRequest(command: Command, inputs: Inputs): Promise<MigrateReq
     reportFile: given.report,
     output: readOutput(command, inputs),
   };
+}
+
+async function checkReportFile(file: string, inputs: Inputs): Promise<void> {
+  try {
+    await access(dirname(file), constants.W_OK);
+    const there = existsSync(file) ? await stat(file) : undefined;
+    // It is replaced as a whole: of /dev/stdout a file would be made.
+    if (there?.isFile() === false) inputs.add(`--report ${file} is no file; --output json prints the report`);
+  } catch (error) {
+    inputs.add(`--report ${file} cannot be written: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 function interruptedEarly(io: CliIo): ExitCode {
@@ -110,7 +116,7 @@ class Migration {
       leaveOut(plan, 'held-back');
     }
     const said = request.output === 'json' ? io.err : io.out;
-    if (request.output === 'table') said(`${planLines(this.#report(plan, EXIT.ok)).join('\n')}\n`);
+    if (request.output === 'table') said(`${planLines(this.#report(plan, EXIT.ok)).map(printable).join('\n')}\n`);
     if (request.dryRun || !this.#mayWrite(plan)) {
       if (!request.dryRun) leaveOut(plan, 'held-back');
       return await this.#end(plan, exitCodeOf(plan));
@@ -121,7 +127,7 @@ class Migration {
       return await this.#end(plan, EXIT.refused);
     }
     // Should this process be killed, the file says what it was about to do, and what was there before.
-    await this.#write(this.#report(plan, EXIT.ok));
+    await nothingWritten(this.#write(this.#report(plan, EXIT.ok)));
     const { failure } = await carryOver(systems, request.selection, plan, {
       signal,
       onProgress: ({ done, of }) => {
@@ -195,10 +201,15 @@ class Migration {
   async #end(plan: Plan, exitCode: ExitCode, failure?: string): Promise<ExitCode> {
     const { request, io } = this;
     const report = this.#report(plan, exitCode, failure);
-    await this.#write(report);
     if (request.output === 'json') io.out(`${JSON.stringify(report, undefined, 2)}\n`);
-    else io.out(`${outcomeLines(report).join('\n')}\n`);
+    else io.out(`${outcomeLines(report).map(printable).join('\n')}\n`);
     if (exitCode === EXIT.interrupted) io.err('Ended by Ctrl-C.\n');
+    try {
+      await this.#write(report);
+    } catch (error) {
+      // Not a wrong input any more: groups may have been imported.
+      throw new CliError(EXIT.refused, `${failureOf(error).message}. What was done is shown above.`, { cause: error });
+    }
     return exitCode;
   }
 

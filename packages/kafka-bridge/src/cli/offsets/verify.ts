@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { owlmqGroups, kafkaGroups, type GroupStanding } from '../../groups/group-standing.js';
+import { unlessAborted } from '../../async/bounded.js';
 import { matchGroups } from '../../groups/match-groups.js';
 import { ClusterAdmin } from '../../kafka/cluster-admin.js';
 import type { KafkaConnection } from '../../kafka/kafka-connection.js';
@@ -10,7 +11,7 @@ import { readKafka, readOutput, readOwlmq } from '../connections.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { Inputs } from '../inputs.js';
 import { reachKafka } from '../reach-kafka.js';
-import { count, plural } from '../words.js';
+import { count, plural, printable } from '../words.js';
 import { compare, comparisonLines, type Comparison } from './comparison.js';
 import { findGroups, translate } from './plan.js';
 import { Progress } from './progress.js';
@@ -42,10 +43,13 @@ export async function verifyOffsets(command: Command, io: CliIo): Promise<ExitCo
     const comparison =
       report === undefined
         ? await againstSource(selection, { connection, owlmq }, io, stop.signal)
-        : await againstReport(report, selection, { connection, owlmq });
-    if (comparison === undefined) return EXIT.interrupted;
+        : await againstReport(report, selection, { connection, owlmq }, stop.signal);
+    if (comparison === undefined) {
+      io.err('Ended by Ctrl-C.\n');
+      return EXIT.interrupted;
+    }
     if (output === 'json') io.out(`${JSON.stringify(comparison, undefined, 2)}\n`);
-    else io.out(`${comparisonLines(comparison).join('\n')}\n`);
+    else io.out(`${comparisonLines(comparison).map(printable).join('\n')}\n`);
     return comparison.exitCode;
   } finally {
     release();
@@ -80,7 +84,8 @@ async function againstReport(
   report: MigrationReport,
   { patterns, topics }: Selection,
   systems: { connection: KafkaConnection | undefined; owlmq: OwlmqAddress | undefined },
-): Promise<Comparison> {
+  signal: AbortSignal,
+): Promise<Comparison | undefined> {
   const names = report.groups.map(({ group }) => group);
   const wanted = patterns.length === 0 ? names : matchGroups(patterns, names).matched;
   const groups = report.groups
@@ -92,18 +97,20 @@ async function againstReport(
   const found = await targetStandings(
     groups.map(({ group }) => group),
     systems,
+    signal,
   );
-  return compare({ direction: report.direction, against: 'report', groups, standings: found });
+  return found && compare({ direction: report.direction, against: 'report', groups, standings: found });
 }
 
 async function targetStandings(
   groups: readonly string[],
   { connection, owlmq }: { connection: KafkaConnection | undefined; owlmq: OwlmqAddress | undefined },
-): Promise<GroupStanding[]> {
+  signal: AbortSignal,
+): Promise<GroupStanding[] | undefined> {
   if (owlmq !== undefined) {
     const client = new OwlmqClient(owlmq);
     try {
-      return await owlmqGroups(client, groups);
+      return await unlessAborted(owlmqGroups(client, groups), signal);
     } finally {
       await client.close();
     }
@@ -111,7 +118,7 @@ async function targetStandings(
   if (connection === undefined) return [];
   const admin = new ClusterAdmin(connection, { clientId: 'kafka-bridge' });
   try {
-    return await kafkaGroups(admin, groups);
+    return await unlessAborted(kafkaGroups(admin, groups), signal);
   } finally {
     await admin.close();
   }
@@ -126,7 +133,8 @@ async function againstSource(
   if (connection === undefined || owlmq === undefined) return undefined;
   return await withSystems(connection, owlmq, async (systems) => {
     const asked = { ...selection, ignoreMetadata: true };
-    const plan = await findGroups(systems, asked, { targetInUse: 'allowed' });
+    const plan = await unlessAborted(findGroups(systems, asked, { targetInUse: 'allowed' }), signal);
+    if (plan === undefined) return undefined;
     const progress = new Progress(io);
     try {
       await translate(systems, asked, plan, {
@@ -145,11 +153,15 @@ async function againstSource(
       .map(({ report }) => report)
       .filter(({ outcome }) => outcome !== 'passed-over');
     // Read after the translation: a group that consumes meanwhile is ahead of it, never behind.
-    const found = await standings(
-      systems,
-      selection.to,
-      groups.map(({ group }) => group),
+    const found = await unlessAborted(
+      standings(
+        systems,
+        selection.to,
+        groups.map(({ group }) => group),
+      ),
+      signal,
     );
+    if (found === undefined) return undefined;
     const direction = selection.to === 'owlmq' ? 'kafka-to-owlmq' : 'owlmq-to-kafka';
     return compare({ direction, against: 'translation', groups, standings: [...found.values()] });
   });
