@@ -1,11 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startOwlmqLocal, type OwlmqLocal } from '../../owlmq-local/src/index.js';
 import type { ContractReport } from '../src/cli/check-owlmq/report.js';
 import { BrokenOwlmq } from './broken-owlmq.js';
 import { runHere } from './cli-harness.js';
+import { otherOwlmq } from './other-owlmq.js';
 import { plantedFaults } from './owlmq-faults.js';
 
 const KEY = 'test-key';
@@ -51,6 +52,17 @@ describe('check-owlmq catches a server that', () => {
       await own?.stop();
     }
   });
+});
+
+it('check-owlmq finds nothing at a server that keeps the contract in another way', async () => {
+  const other = await BrokenOwlmq.to(server.url, otherOwlmq());
+  onTestFinished(() => other.close());
+  const connection = ['--owlmq-url', other.url, '--owlmq-api-key', KEY];
+  const { code, out } = await runHere(['check-owlmq', '--output', 'json', '--lease', '400', ...connection]);
+  const { checks, kept } = JSON.parse(out) as ContractReport;
+  expect(checks.filter(({ result }) => result === 'broken')).toEqual([]);
+  expect(kept).toBeGreaterThan(checks.length - 10);
+  expect(code).toBe(0);
 });
 
 /** A server of its own for a fault that needs a restart. */

@@ -28,34 +28,35 @@ export const readChecks: readonly Check[] = [
   {
     name: 'read.from-offset',
     section: 'readRecords',
-    expected: 'a read has the records from its offset on, in order, at most maxRecords',
+    expected: 'a read has records from its offset on, in order and without gaps, at most maxRecords and at least one',
     needs: WRITES,
     async run(trial) {
       const { topic, partition, ids } = await filled(trial, 20);
-      const offsetsFrom = (first: number, end: number): number[] =>
-        Array.from({ length: end - first }, (_, index) => first + index);
-      for (const [maxRecords, first, end] of [
-        [5, 7, 12],
-        [undefined, 7, 20],
-        [1, 19, 20],
-        [100, 0, 20],
+      for (const [maxRecords, first] of [
+        [5, 7],
+        [undefined, 7],
+        [1, 19],
+        [100, 0],
       ] as const) {
         const query = maxRecords === undefined ? {} : { maxRecords };
         const { records, endOffset } = await trial.read(topic, partition, first, query);
         const asked = `offset ${first}, maxRecords ${maxRecords ?? '(default)'}`;
+        // A server need not have all that there is in one answer.
+        holds(records.length > 0, `${asked}: no records`);
+        holds(records.length <= (maxRecords ?? Infinity), `${asked}: ${records.length} records`);
         same(
           `offsets for ${asked}`,
           records.map(({ offset }) => offset),
-          offsetsFrom(first, end),
+          records.map((_, index) => first + index),
         );
         same(
           `ids for ${asked}`,
           records.map(({ id }) => id),
-          ids.slice(first, end),
+          ids.slice(first, first + records.length),
         );
         same(`OwlMQ-End-Offset for ${asked}`, endOffset, 20);
       }
-      return 'four reads, each with exactly the records asked for, and the end offset';
+      return 'four reads, each with the records from its offset on, no more than asked for, and the end offset';
     },
   },
   {
@@ -215,12 +216,13 @@ export const readChecks: readonly Check[] = [
       const expected = (await trial.readAll(topic, partition)).map((record) => headOf(record, 'trace'));
       const all = await heads(trial, topic, partition, {});
       if (all === undefined) return 'heads are left out: answered with whole records, which the contract allows';
-      same('heads', all, expected);
-      same('heads with maxRecords 2', await heads(trial, topic, partition, { maxRecords: 2 }), expected.slice(0, 2));
+      same('heads', all, expected.slice(0, Math.max(1, all.length)));
+      const two = await heads(trial, topic, partition, { maxRecords: 2 });
+      same('heads with maxRecords 2', two, expected.slice(0, two?.length === 1 ? 1 : 2));
       const records = `${RECORDS_MEDIA_TYPE}, ${HEADS_MEDIA_TYPE};q=0.1`;
       const other = await trial.ok(readRecords(topic, partition, { offset: 0 }, records));
       same('media type where Accept prefers records', mediaTypeOf(other.headers), RECORDS_MEDIA_TYPE);
-      return `${expected.length} heads equal the records; records where Accept prefers them`;
+      return `${all.length} heads equal the records; records where Accept prefers them`;
     },
   },
   {
