@@ -34,11 +34,24 @@ export async function runHere(
   return outcome;
 }
 
+/** Ctrl-C for a command that runs in this process. */
+export class Interrupt {
+  readonly #listeners = new Set<() => void>();
+
+  readonly onInterrupt: CliIo['onInterrupt'] = (listener) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  send(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}
+
 /** A command in a process of its own, as a user runs it, without a terminal. */
 export class CliProcess {
   readonly ended: Promise<CliOutcome>;
   readonly #child: ChildProcess;
-  readonly #outcome: CliOutcome = { code: null, out: '', err: '' };
 
   constructor(args: string[], env: NodeJS.ProcessEnv = {}, bin = BIN) {
     if (!existsSync(join(folder, 'dist', 'cli', 'kafka-bridge.js'))) throw new Error('Run npm run build first.');
@@ -46,7 +59,7 @@ export class CliProcess {
       env: { PATH: process.env['PATH'], KAFKA_BROKERS: process.env['KAFKA_BROKERS'], ...env },
       stdio: ['pipe', 'pipe', 'pipe'],
     });
-    const outcome = this.#outcome;
+    const outcome: CliOutcome = { code: null, out: '', err: '' };
     this.#child.stdout?.on('data', (chunk: Buffer) => (outcome.out += chunk.toString()));
     this.#child.stderr?.on('data', (chunk: Buffer) => (outcome.err += chunk.toString()));
     this.ended = new Promise((resolve, reject) => {
@@ -55,11 +68,6 @@ export class CliProcess {
         resolve({ ...outcome, code });
       });
     });
-  }
-
-  /** What it has said so far beside its results. */
-  get err(): string {
-    return this.#outcome.err;
   }
 
   /** Ctrl-C. */

@@ -8,7 +8,7 @@ import type { Comparison } from '../src/cli/offsets/comparison.js';
 import type { GroupReport, MigrationReport } from '../src/cli/offsets/report.js';
 import { ClusterAdmin } from '../src/kafka/cluster-admin.js';
 import { Legs, messages } from './audit-legs.js';
-import { CliProcess, runBuilt, runHere, type CliOutcome } from './cli-harness.js';
+import { CliProcess, Interrupt, runBuilt, runHere, type CliOutcome } from './cli-harness.js';
 import { FaultyOwlmq } from './faulty-owlmq.js';
 import { uniqueName, until } from './publisher-fixture.js';
 
@@ -419,7 +419,8 @@ describe('a migrate-offsets that ends half way', () => {
       ...{ topic, groups, owlmq, file },
       /** In a process of its own, which can be killed. */
       process: () => new CliProcess(args, { ...env(), OWLMQ_URL: owlmq.url }),
-      here: () => runHere([...args, ...connections(), '--owlmq-url', owlmq.url]),
+      here: (io: Parameters<typeof runHere>[2] = {}) =>
+        runHere([...args, ...connections(), '--owlmq-url', owlmq.url], undefined, io),
       hangs: () => until('four groups are under way', () => owlmq.held === 4),
       goesOn: () => {
         owlmq.fault = () => undefined;
@@ -441,13 +442,14 @@ describe('a migrate-offsets that ends half way', () => {
   }
 
   it('ends between two groups at Ctrl-C, says where, and goes on when it is run again', async () => {
-    const { topic, groups, file, process, hangs, goesOn } = await hanging();
-    const command = process();
+    const { topic, groups, file, here, hangs, goesOn } = await hanging();
+    const ctrlC = new Interrupt();
+    const command = here(ctrlC);
     await hangs();
-    command.interrupt();
-    await until('Ctrl-C was heard', () => command.err.includes('Ending'));
+    ctrlC.send();
     goesOn();
-    const { code, out, err } = await command.ended;
+    const { code, out, err } = await command;
+    expect(err).toContain('Ending: what is under way');
     expect(err).toContain('Ended by Ctrl-C');
     expect(code).toBe(130);
     expect(out).toContain(`Imported and read back: ${groups.slice(0, 6).join(', ')}.`);
@@ -540,15 +542,11 @@ describe('verify-offsets', () => {
       onTestFinished(() => owlmq.close());
       owlmq.concerns = (method) => method === 'GET';
       owlmq.fault = () => 'hold';
-      let interrupt: (() => void) | undefined;
-      const ended = runHere(['verify-offsets', ...connections(), '--owlmq-url', owlmq.url, ...args], undefined, {
-        onInterrupt: (listener) => {
-          interrupt = listener;
-          return () => undefined;
-        },
-      });
+      const ctrlC = new Interrupt();
+      const asked = ['verify-offsets', ...connections(), '--owlmq-url', owlmq.url, ...args];
+      const ended = runHere(asked, undefined, ctrlC);
       await until('OwlMQ is asked', () => owlmq.held > 0);
-      interrupt?.();
+      ctrlC.send();
       expect(await ended).toEqual({ code: 130, out: '', err: 'Ended by Ctrl-C.\n' });
     }
   });

@@ -79,6 +79,7 @@ export const plantedFaults: readonly PlantedFault[] = [
   {
     what: 'takes bytes for UTF-8',
     broken: ['publish.bytes'],
+    only: 'publish,read',
     make: () =>
       onPublish((records, request, pass) => {
         const text = (bytes: Buffer | null): Buffer | null => (bytes === null ? null : Buffer.from(bytes.toString()));
@@ -124,6 +125,7 @@ export const plantedFaults: readonly PlantedFault[] = [
   {
     what: 'does not block the key of a failed entry',
     broken: ['publish.key-blocked'],
+    only: 'publish,limits',
     make: () =>
       onPublish(async (records, request, pass) => {
         const reply = await pass(request);
@@ -141,6 +143,7 @@ export const plantedFaults: readonly PlantedFault[] = [
   {
     what: 'forgets ids of batches that are under way',
     broken: ['ids.concurrent'],
+    only: 'publish,ids,lookup',
     make: () => {
       const underWay = new Set<string>();
       let copies = 0;
@@ -356,6 +359,7 @@ export const plantedFaults: readonly PlantedFault[] = [
     what: 'forgets the offsets of groups in a restart',
     broken: ['restart.group-offsets'],
     restarts: true,
+    only: 'restart',
     make: (server) => async (request, pass) => {
       const reply = await pass(request);
       if (!server.restarted || !/^\/v1\/groups\/[^/]+$/.test(request.path)) return reply;
