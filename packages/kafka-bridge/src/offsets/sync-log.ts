@@ -36,6 +36,8 @@ class SyncsNotNotedError extends Error {
 }
 
 const NOTE_EVERY_MS = 5_000;
+/** Of many partitions it is noted less often: what stands in the topic is read whole by a translation. */
+const NOTE_PARTITION_EVERY_MS = 50;
 const LONGEST_PAUSE_MS = 60_000;
 const WRITE_TIMEOUT_MS = 5_000;
 const CALL_TIMEOUT_MS = 2_000;
@@ -74,7 +76,7 @@ export class OffsetSyncWriter {
   readonly #producer: ReplaceableProducer;
   readonly #knownSince = new Map<string, number>();
   #records: Map<string, SyncRecord> | undefined;
-  #due = 0;
+  #due = performance.now() + NOTE_EVERY_MS;
   #failures = 0;
 
   constructor(options: OffsetSyncWriterOptions) {
@@ -167,9 +169,10 @@ export class OffsetSyncWriter {
       // Somebody may have deleted the topic.
       if (this.#failures > 0) await ensureBridgeTopics(connection, clientId, role);
       this.#records ??= await this.#standing();
-      await this.#write(await this.#noted(await look()));
+      const notes = await look();
+      await this.#write(await this.#noted(notes));
       this.#failures = 0;
-      this.#due = performance.now() + NOTE_EVERY_MS;
+      this.#due = performance.now() + Math.max(NOTE_EVERY_MS, notes.length * NOTE_PARTITION_EVERY_MS);
     } catch (error) {
       this.#producer.abandon();
       this.#due = performance.now() + backoffMs(this.#failures, NOTE_EVERY_MS, LONGEST_PAUSE_MS);
