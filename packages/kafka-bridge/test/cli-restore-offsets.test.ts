@@ -79,6 +79,28 @@ describe('restore-offsets', () => {
     expect((await run([migration, '--groups', 'mails-*', '--yes'])).code).toBe(0);
   });
 
+  it('sets no position that the log does not hold', async () => {
+    const other = `cut-${randomUUID()}`;
+    const writer = new PositionWriter({
+      ...{ connection: legs.connection, clientId, migration: other, cutover: 'c', part: 'all' },
+      onError: (error) => {
+        throw error;
+      },
+    });
+    const group = `cut-${randomUUID()}`;
+    const noted = [
+      { group, topic, partition: 0, offset: 11 },
+      { group, topic, partition: 1, offset: 1 },
+    ];
+    await writer.write(noted, new Date());
+    await writer.close();
+    await legs.retain(topic, 2, 1);
+    const { code, out } = await run([other, '--yes', '--output', 'json']);
+    // Of a topic that was made anew nothing is known; what retention took is gone.
+    expect([code, await committed(group)]).toEqual([3, [0, 2]]);
+    expect(JSON.parse(out)).toMatchObject({ redeliveriesAtMost: 18 });
+  });
+
   it('refuses what it cannot do, in words', async () => {
     expect(await run([migration])).toMatchObject({ code: 2, err: expect.stringContaining('give --yes') as unknown });
     const unknown = await run(['no-such-migration', '--yes']);

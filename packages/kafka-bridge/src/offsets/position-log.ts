@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { rootMessages } from '../async/causes.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { sendKeyed } from '../kafka/keyed-records.js';
-import { UnknownTopicError, type LogCallOptions, type LogReader, type PartitionBounds } from '../kafka/log-reader.js';
+import { UnknownTopicError, type LogCallOptions, type LogReader } from '../kafka/log-reader.js';
 import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
 
@@ -140,7 +140,8 @@ export async function readLastPositions(
 
 /**
  * How many records of Kafka lie behind positions: no more messages come again when groups go on there. A position that
- * retention has passed is moved to where the log begins.
+ * the log does not hold, since retention has passed it or the topic was made anew, is moved to where the log begins:
+ * consumers would go on by their `auto.offset.reset` there, and might skip.
  *
  * @throws {UnknownTopicError}
  * @throws {LogUnavailableError}
@@ -149,16 +150,18 @@ export async function withRecordsBehind(
   reader: LogReader,
   positions: readonly KafkaPosition[],
 ): Promise<(KafkaPosition & { behind: number })[]> {
-  const bounds = new Map<string, PartitionBounds[]>();
-  for (const topic of new Set(positions.map((position) => position.topic)))
-    bounds.set(topic, await reader.bounds(topic));
+  const topics = new Map<string, { begins: number[]; ends: number[] }>();
+  for (const topic of new Set(positions.map((position) => position.topic))) {
+    const begins = (await reader.bounds(topic)).map(({ beginOffset }) => beginOffset);
+    // What lies behind an open transaction comes, too.
+    topics.set(topic, { begins, ends: await reader.highWatermarks(topic) });
+  }
   return positions.map((position) => {
-    const { beginOffset, endOffset } = bounds.get(position.topic)?.[position.partition] ?? {
-      beginOffset: position.offset,
-      endOffset: position.offset,
-    };
-    const offset = Math.max(position.offset, beginOffset);
-    return { ...position, offset, behind: Math.max(0, endOffset - offset) };
+    const { topic, partition } = position;
+    const begin = topics.get(topic)?.begins[partition] ?? 0;
+    const end = topics.get(topic)?.ends[partition] ?? 0;
+    const offset = position.offset > end ? begin : Math.max(position.offset, begin);
+    return { ...position, offset, behind: end - offset };
   });
 }
 

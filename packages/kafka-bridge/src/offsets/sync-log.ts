@@ -56,6 +56,8 @@ interface Note {
   /** Where what it tells of coverage begins: before it the audit has not looked, or not every record was copied. */
   coveredFrom: number;
   owlmqFirst: boolean;
+  /** Kafka has messages twice: retention may take the first one, and then the second lies behind any place. */
+  repeats: boolean;
 }
 
 /** Offsets at which a topic ended, by partition. OwlMQ's were looked up first. */
@@ -116,6 +118,7 @@ export class OffsetSyncWriter {
               kafkaToOwlmq: [position, owlmqEnd],
               coveredFrom: checkpoint.coverage[topic]?.[partition] ?? position,
               owlmqFirst: !fromKafkaAlone,
+              repeats: (checkpoint.figures[topic]?.duplicates ?? 0) > 0,
             },
           ];
         });
@@ -151,6 +154,7 @@ export class OffsetSyncWriter {
               kafkaToOwlmq: [kafkaProven, owlmqEnd],
               coveredFrom: from[topic]?.[partition] ?? kafkaProven,
               owlmqFirst: true,
+              repeats: (checkpoint.figures[topic]?.duplicates ?? 0) > 0,
             },
           ];
         }),
@@ -233,7 +237,7 @@ export class OffsetSyncWriter {
       const before = isOfThisLog ? standing : undefined;
       const known = await this.#known(note, before);
       const syncs: OffsetSyncs = {
-        owlmqToKafka: withNote(before?.syncs.owlmqToKafka, note.owlmqToKafka),
+        owlmqToKafka: note.repeats ? [] : withNote(before?.syncs.owlmqToKafka, note.owlmqToKafka),
         kafkaToOwlmq: withNote(before?.syncs.kafkaToOwlmq, note.kafkaToOwlmq),
         coveredFrom: coveredFrom(note, before?.syncs),
       };
@@ -315,13 +319,17 @@ async function ofTheseLogs(
   call: CallOptions,
 ): Promise<SyncRecord[]> {
   const topicIds = new Map<string, string | undefined>();
+  const ends = new Map<string, number[] | undefined>();
   for (const topic of new Set(records.map((record) => record.topic))) {
     topicIds.set(topic, await reader.topicId(topic).catch(unlessUnknown));
+    ends.set(topic, await reader.highWatermarks(topic).catch(unlessUnknown));
   }
   const standing: SyncRecord[] = [];
   const errors = await eachLimited(records, AT_ONCE, async (record) => {
-    const { topic, partition, known } = record;
+    const { topic, partition, known, syncs } = record;
     if (known === undefined || topicIds.get(topic) !== record.topicId) return;
+    // A log that was cut off gives offsets anew.
+    if ((syncs.kafkaToOwlmq.at(-1)?.[0] ?? 0) > (ends.get(topic)?.[partition] ?? 0)) return;
     const head = await headAt(owlmq, topic, partition, known.offset, call);
     if (head?.id === known.id) standing.push(record);
   });
