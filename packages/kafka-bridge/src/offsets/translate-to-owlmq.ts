@@ -285,7 +285,10 @@ class PartitionTranslator {
         records: read.map(({ record, id, intended }): CopiedRecord => {
           const { offset } = record;
           const copy = found.get(offset);
-          if (copy === undefined && intended && this.#open.size < MAX_OPEN) this.#open.set(offset, { record, id });
+          if (copy === undefined && intended && this.#open.size < MAX_OPEN) {
+            // Not with all that was fetched beside it.
+            this.#open.set(offset, { record: record.detached, id });
+          }
           const isHere = copy?.partition === bound.partition;
           return {
             offset,
