@@ -1,13 +1,18 @@
 import { defineConfig } from 'vitest/config';
 
 /**
- * Tests without leases, clocks and rates, which pass on a busy machine, too. Two files at a time: for the most part they
- * wait for brokers and servers.
+ * Tests that depend on no lease, clock or rate of this machine, and pass on a busy one, too: the workflow's are on the
+ * skipped clock. Two files at a time: for the most part they wait for brokers and servers.
  */
 const sideBySide = [
   'packages/kafka-bridge/test/{audit,cli,offset,offsets,check-owlmq}-*.test.ts',
   'packages/kafka-bridge/test/{check-owlmq,cluster-admin,discrepancies,log-reader,owlmq-client}.test.ts',
   'packages/kafka-bridge/test/{canonical-output,comparator,differing-fields,observation-digest,produce-encoder}.test.ts',
+  'packages/kafka-bridge/test/{broker-restart,group-standing}.test.ts',
+  'packages/owlmq-local/test/*.test.ts',
+  'test/{compare-module,endpoint-limits,engines,exact-json,worker-config}.test.ts',
+  'test/integration/{observation-endpoint,publisher-brokers}.test.ts',
+  'test/workflow/*.test.ts',
   'packages/kafka-bridge/test/{consumer-types,public-types,readme,record-frames,record-heads,tarball,verdict-record}.test.ts',
 ];
 
