@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { parseJsonRecord } from '../kafka/json-record.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
 import { sampleSchema, type DiscrepancySample } from './samples.js';
 import { countsSchema, noCounts, type ComparisonCounts } from './verdicts.js';
@@ -55,14 +56,7 @@ export function verdictKey({ migration, group, part }: Pick<VerdictRecord, 'migr
 
 /** Undefined when the bytes are no such record, or of a later version. */
 export function decodeVerdictRecord(value: Buffer | null): VerdictRecord | undefined {
-  if (value === null) return undefined;
-  try {
-    const parsed = verdictRecordSchema.safeParse(JSON.parse(value.toString()));
-    return parsed.success ? parsed.data : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  return parseJsonRecord(verdictRecordSchema, value);
 }
 
 /** What is known of a group, over all parts of a comparison. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseJsonRecord } from '../kafka/json-record.js';
 import { packFields } from './field-digests.js';
 
 /** Kafka topic that both sides write their observations to. */
@@ -72,12 +73,5 @@ export function encodeObservation(observation: Observation): string {
 
 /** Undefined when the bytes are not an observation. */
 export function decodeObservation(value: Buffer | null): Observation | undefined {
-  if (value === null) return undefined;
-  try {
-    const parsed = observationSchema.safeParse(JSON.parse(value.toString()));
-    return parsed.success ? parsed.data : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  return parseJsonRecord(observationSchema, value);
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { rootMessages } from '../async/causes.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { parseJsonRecord } from '../kafka/json-record.js';
 import { sendKeyed } from '../kafka/keyed-records.js';
 import { UnknownTopicError, type LogCallOptions, type LogReader } from '../kafka/log-reader.js';
 import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
@@ -119,7 +120,7 @@ export async function readLastPositions(
   const records: PositionRecord[] = [];
   try {
     for await (const { value } of reader.readToEnd(POSITIONS_TOPIC, 0, 'begin', call)) {
-      const record = decode(value);
+      const record = parseJsonRecord(positionRecordSchema, value);
       if (record?.migration === migration) records.push(record);
     }
   } catch (error) {
@@ -173,13 +174,4 @@ export function furthest(positions: readonly KafkaPosition[]): KafkaPosition[] {
     if (position.offset >= (highest.get(key)?.offset ?? 0)) highest.set(key, position);
   }
   return [...highest.values()];
-}
-
-function decode(value: Buffer | null): PositionRecord | undefined {
-  if (value === null) return undefined;
-  try {
-    return positionRecordSchema.safeParse(JSON.parse(value.toString())).data;
-  } catch {
-    return undefined;
-  }
 }
