@@ -3,3 +3,8 @@ export function parsePartitionName(name: string): { topic: string; partition: nu
   const slash = name.lastIndexOf('/');
   return { topic: name.slice(0, slash), partition: Number(name.slice(slash + 1)) };
 }
+
+/** The name of a topic's partition. */
+export function partitionName(topic: string, partition: number): string {
+  return `${topic}/${partition}`;
+}

@@ -1,6 +1,7 @@
 import { OffsetReadBackError, type ClusterAdmin } from '../kafka/cluster-admin.js';
 import type { Leg } from '../message/headers.js';
-import type { GroupOffset, OwlmqApi } from '../owlmq/owlmq-api.js';
+import type { OwlmqApi } from '../owlmq/owlmq-api.js';
+import { offsetLookup } from './translate-options.js';
 import type { OffsetTranslation } from './translation.js';
 
 /** Some partitions have no translated offset: nothing was imported. */
@@ -84,7 +85,7 @@ export async function importToKafka(
   translations: readonly OffsetTranslation[],
 ): Promise<ImportReport> {
   const targets = accepted(group, translations);
-  const before = placesOf((await admin.committedOffsets([group])).get(group)?.offsets ?? []);
+  const before = offsetLookup((await admin.committedOffsets([group])).get(group)?.offsets ?? []);
   await admin.setGroupOffsets(group, targets);
   return report(group, 'kafka', targets, before);
 }
@@ -108,13 +109,8 @@ function accepted(group: string, translations: readonly OffsetTranslation[]): Ta
   return targets.sort((a, b) => (a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1));
 }
 
-async function owlmqCommits(owlmq: OwlmqApi, group: string): Promise<ReturnType<typeof placesOf>> {
-  return placesOf((await owlmq.describeGroup(group))?.offsets ?? []);
-}
-
-function placesOf(offsets: readonly GroupOffset[]): (topic: string, partition: number) => number | undefined {
-  const places = new Map(offsets.map(({ topic, partition, offset }) => [`${topic}/${partition}`, offset]));
-  return (topic, partition) => places.get(`${topic}/${partition}`);
+async function owlmqCommits(owlmq: OwlmqApi, group: string): Promise<ReturnType<typeof offsetLookup>> {
+  return offsetLookup((await owlmq.describeGroup(group))?.offsets ?? []);
 }
 
 function report(

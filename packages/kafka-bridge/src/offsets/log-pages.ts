@@ -5,6 +5,7 @@ import type { RecordHead } from '../contract/index.js';
 import { HEADER } from '../message/headers.js';
 import type { OwlmqApi, OwlmqStoredRecord } from '../owlmq/owlmq-api.js';
 import type { LogPage } from './read-ranges.js';
+import { signalOf } from './translate-options.js';
 
 const MAX_IDLE_READS = 20;
 const WAIT_MS = 250;
@@ -80,10 +81,6 @@ async function* pagesOfOwlmq<T extends { offset: number }>(
     if (last !== undefined) offset = last.offset + 1;
     yield { records: records.filter((record) => record.offset < to), next: Math.min(offset, to) };
   }
-}
-
-function signalOf(signal: AbortSignal | undefined): { signal?: AbortSignal } {
-  return signal === undefined ? {} : { signal };
 }
 
 function stalled(leg: string, topic: string, partition: number, offset: number, to: number): LogReadStalledError {

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { parseJsonRecord } from '../kafka/json-record.js';
+import { partitionName } from '../message/partition-name.js';
 import { offsetSyncsSchema } from './offset-syncs.js';
 
 /** Kafka topic (compacted, one partition) of what audits have noted of positions on both legs. */
@@ -23,15 +25,10 @@ export type SyncRecord = z.infer<typeof syncRecordSchema>;
 
 /** Key of the record of a partition. */
 export function syncKey({ topic, partition }: Pick<SyncRecord, 'topic' | 'partition'>): string {
-  return `${topic}/${partition}`;
+  return partitionName(topic, partition);
 }
 
 /** Reads a record; undefined when this version cannot. Nothing is lost by that: a translation reads more then. */
 export function decodeSyncRecord(value: Buffer | null): SyncRecord | undefined {
-  if (value === null) return undefined;
-  try {
-    return syncRecordSchema.safeParse(JSON.parse(value.toString())).data;
-  } catch {
-    return undefined;
-  }
+  return parseJsonRecord(syncRecordSchema, value);
 }

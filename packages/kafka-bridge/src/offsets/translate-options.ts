@@ -1,4 +1,5 @@
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { partitionName } from '../message/partition-name.js';
 import type { GroupOffset, OwlmqApi } from '../owlmq/owlmq-api.js';
 import type { OffsetSyncs } from './offset-syncs.js';
 import type { OffsetReset, OffsetTranslation } from './translation.js';
@@ -81,12 +82,16 @@ export function refused(
 export type CommitLookup = (group: string, topic: string, partition: number) => number | undefined;
 
 export function commitLookup(groups: readonly (readonly [string, readonly GroupOffset[]])[]): CommitLookup {
-  const name = (...place: [group: string, topic: string, partition: number]): string => JSON.stringify(place);
-  const commits = new Map<string, number>();
-  for (const [group, offsets] of groups) {
-    for (const { topic, partition, offset } of offsets) commits.set(name(group, topic, partition), offset);
-  }
-  return (group, topic, partition) => commits.get(name(group, topic, partition));
+  const commits = new Map(groups.map(([group, offsets]) => [group, offsetLookup(offsets)]));
+  return (group, topic, partition) => commits.get(group)?.(topic, partition);
+}
+
+/** The offset on a partition; undefined when there is none. */
+export function offsetLookup(
+  offsets: readonly GroupOffset[],
+): (topic: string, partition: number) => number | undefined {
+  const places = new Map(offsets.map(({ topic, partition, offset }) => [partitionName(topic, partition), offset]));
+  return (topic, partition) => places.get(partitionName(topic, partition));
 }
 
 /** Why nothing is translated where the legs have other partitions: keys are elsewhere then. */
@@ -111,6 +116,6 @@ export function byGroup(
   return groups.map((group) => ({ group, partitions: partitions.get(group) ?? [] }));
 }
 
-export function signalOf({ signal }: Pick<TranslateOptions, 'signal'>): { signal?: AbortSignal } {
+export function signalOf(signal: AbortSignal | undefined): { signal?: AbortSignal } {
   return signal === undefined ? {} : { signal };
 }

@@ -57,7 +57,7 @@ export async function translateToKafka(options: TranslateToKafkaOptions): Promis
     const work: PartitionWork[] = [];
     for (const topic of topics) {
       const kafka = await reader.bounds(topic, { signal: options.signal });
-      const owlmq = await options.owlmq.describeTopic(topic, signalOf(options));
+      const owlmq = await options.owlmq.describeTopic(topic, signalOf(options.signal));
       const graceEnd = performance.now() + (options.graceMs ?? DEFAULT_GRACE_MS);
       for (const partition of ownedPartitions(topic, kafka.length, options.partitions)) {
         const [bound, owlmqBound] = [
@@ -110,7 +110,7 @@ interface PartitionWork {
 async function commitsOf(options: TranslateToKafkaOptions): Promise<CommitLookup> {
   const commits: [string, readonly GroupOffset[]][] = [];
   const errors = await eachLimited(options.groups, GROUPS_AT_ONCE, async (group) => {
-    commits.push([group, (await options.owlmq.describeGroup(group, signalOf(options)))?.offsets ?? []]);
+    commits.push([group, (await options.owlmq.describeGroup(group, signalOf(options.signal)))?.offsets ?? []]);
   });
   throwAll(errors, 'The look-up of committed offsets');
   return commitLookup(commits);
@@ -312,7 +312,7 @@ class KafkaSearch {
     const unconsumed = [...this.records.values()].filter(({ offset }) => offset >= from);
     const isOpen = (): boolean => unconsumed.some(({ target }) => target === undefined);
     while (isOpen() && performance.now() < graceEnd) {
-      await sleep(POLL_MS, undefined, signal === undefined ? {} : { signal });
+      await sleep(POLL_MS, undefined, signalOf(signal));
       const end = (await this.reader.ends(this.topic, { signal }))[this.kafka.partition] ?? this.#end;
       await this.#scan(this.#end, end, false);
       this.#end = end;

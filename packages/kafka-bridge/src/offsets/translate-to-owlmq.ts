@@ -59,7 +59,7 @@ export async function translateToOwlmq(options: TranslateToOwlmqOptions): Promis
     const { graceMs = DEFAULT_GRACE_MS } = options;
     const endedBy = performance.now() + graceMs;
     for (const topic of topics) {
-      const owlmq = await options.owlmq.describeTopic(topic, signalOf(options));
+      const owlmq = await options.owlmq.describeTopic(topic, signalOf(options.signal));
       const written = await reader.highWatermarks(topic, { signal: options.signal });
       const bounds = await boundsUpTo(written, reader, topic, endedBy, options.signal);
       const graceEnd = performance.now() + graceMs;
@@ -111,7 +111,7 @@ async function boundsUpTo(
     const bounds = await reader.bounds(topic, { signal });
     const isThere = bounds.every(({ partition, endOffset }) => endOffset >= (offsets[partition] ?? 0));
     if (isThere || performance.now() >= until) return bounds;
-    await sleep(POLL_MS, undefined, signal === undefined ? {} : { signal });
+    await sleep(POLL_MS, undefined, signalOf(signal));
   }
 }
 
@@ -309,7 +309,7 @@ class PartitionTranslator {
     const copies = new CopyFinder(owlmq, topic, bound.partition);
     let missing = unconsumed.filter((record) => record.target === undefined && this.#open.has(record.offset));
     while (missing.length > 0 && performance.now() < graceEnd) {
-      await sleep(POLL_MS, undefined, signal === undefined ? {} : { signal });
+      await sleep(POLL_MS, undefined, signalOf(signal));
       const wanted = missing.flatMap(({ offset }) => this.#open.get(offset) ?? []);
       const found = await copies.lookUp(wanted, signal);
       for (const record of missing) {
