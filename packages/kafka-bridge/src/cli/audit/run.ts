@@ -2,6 +2,7 @@ import { pause } from '../../async/bounded.js';
 import type { LogReader } from '../../kafka/log-reader.js';
 import type { OffsetSyncWriter } from '../../offsets/sync-log.js';
 import type { OwlmqApi } from '../../owlmq/owlmq-api.js';
+import { partitionsInOrder } from '../../owlmq/partitions-in-order.js';
 import type { CliIo } from '../cli-io.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { LiveText } from '../live-text.js';
@@ -93,8 +94,8 @@ export class AuditRun {
     for (const topic of topics) {
       // Kafka first: then every copy below its end is of a record below OwlMQ's end.
       ends.kafka[topic] = await reader.ends(topic);
-      const partitions = (await owlmq.describeTopic(topic))?.partitions ?? [];
-      ends.owlmq[topic] = [...partitions].sort((a, b) => a.partition - b.partition).map(({ endOffset }) => endOffset);
+      const partitions = partitionsInOrder(await owlmq.describeTopic(topic));
+      ends.owlmq[topic] = partitions.map(({ endOffset }) => endOffset);
     }
     return ends;
   }

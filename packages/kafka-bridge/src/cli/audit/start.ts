@@ -1,6 +1,7 @@
 import { AuditPartitionsError } from '../../audit/audit-errors.js';
 import type { LogReader } from '../../kafka/log-reader.js';
 import type { OwlmqApi } from '../../owlmq/owlmq-api.js';
+import { partitionsInOrder } from '../../owlmq/partitions-in-order.js';
 import type { TopicOffsets } from '../../routing/routing-state.js';
 import { CliError } from '../cli-error.js';
 import { EXIT } from '../exit-codes.js';
@@ -52,7 +53,7 @@ export async function startPositions(
     if (described?.partitions.length !== bounds.length) {
       throw new AuditPartitionsError('owlmq', topic, bounds.length, described?.partitions.length);
     }
-    const partitions = [...described.partitions].sort((a, b) => a.partition - b.partition);
+    const partitions = partitionsInOrder(described);
     switch (start.kind) {
       case 'end':
         kafka[topic] = bounds.map(({ endOffset }) => endOffset);

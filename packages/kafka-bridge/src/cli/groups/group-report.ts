@@ -1,9 +1,6 @@
 import { eachLimited } from '../../audit/each-limited.js';
-import { kafkaGroups, owlmqGroups, type GroupStanding } from '../../groups/group-standing.js';
-import type { ClusterAdmin } from '../../kafka/cluster-admin.js';
-import { UnknownTopicError, type LogReader } from '../../kafka/log-reader.js';
-import type { Leg } from '../../message/headers.js';
-import type { OwlmqApi } from '../../owlmq/owlmq-api.js';
+import type { GroupStanding } from '../../groups/group-standing.js';
+import type { Side } from '../sides.js';
 
 /** Where a group stands on one side, with what that means for the logs. Safe as JSON. */
 export interface SideReport extends Omit<GroupStanding, 'group' | 'leg' | 'offsets'> {
@@ -27,47 +24,6 @@ export interface PartitionPosition {
   lag?: number;
   /** Size of what the committer wrote beside the offset; absent where that is nothing. It is not shown: it is the service's own. */
   metadataBytes?: number;
-}
-
-/** One side, as far as groups are asked for. */
-export interface Side {
-  readonly leg: Leg;
-  groupNames(): Promise<string[]>;
-  topicNames(): Promise<string[]>;
-  /** Where groups stand, in the order given. `topics`: by name the number of partitions of those that matter. */
-  standings(groups: readonly string[], topics: Readonly<Record<string, number>>): Promise<GroupStanding[]>;
-  /** Begin and end of each partition, by index; undefined when there is no such topic. */
-  bounds(topic: string): Promise<{ beginOffset: number; endOffset: number }[] | undefined>;
-}
-
-export function kafkaSide(admin: ClusterAdmin, reader: LogReader): Side {
-  return {
-    leg: 'kafka',
-    groupNames: async () => (await admin.listGroups()).map(({ name }) => name),
-    topicNames: () => admin.listTopics(),
-    standings: (groups, topics) => kafkaGroups(admin, groups, { topics }),
-    bounds: async (topic) => {
-      try {
-        return await reader.bounds(topic);
-      } catch (error) {
-        if (error instanceof UnknownTopicError) return undefined;
-        throw error;
-      }
-    },
-  };
-}
-
-export function owlmqSide(owlmq: OwlmqApi): Side {
-  return {
-    leg: 'owlmq',
-    groupNames: () => owlmq.listGroups(),
-    topicNames: async () => (await owlmq.listTopics()).map(({ name }) => name),
-    standings: (groups) => owlmqGroups(owlmq, groups),
-    bounds: async (topic) => {
-      const partitions = (await owlmq.describeTopic(topic))?.partitions;
-      return partitions && [...partitions].sort((a, b) => a.partition - b.partition);
-    },
-  };
 }
 
 const TOPICS_AT_ONCE = 8;

@@ -12,7 +12,7 @@ import { inUse, isInUse } from './members-in-words.js';
 import { metadataRefusal } from './metadata-in-words.js';
 import type { GroupReport, PartitionReport } from './report.js';
 import type { Selection } from './selection.js';
-import { boundsOf, groupNames, standings, topicNames, type Systems } from './systems.js';
+import { boundsOf, standings, type Systems } from './systems.js';
 
 /** A group whose positions were asked for, and what is to become of them. */
 export interface GroupPlan {
@@ -49,9 +49,9 @@ export async function findGroups(
 ): Promise<Plan> {
   const { from, to } = selection;
   const [names, sourceTopics, targetTopics] = await Promise.all([
-    groupNames(systems, from),
-    topicNames(systems, from),
-    topicNames(systems, to),
+    systems.sides[from].groupNames(),
+    systems.sides[from].topicNames(),
+    systems.sides[to].topicNames(),
   ]);
   for (const topic of selection.topics ?? []) {
     if (sourceTopics.includes(topic)) continue;

@@ -1,9 +1,11 @@
-import { kafkaGroups, owlmqGroups, type GroupStanding } from '../../groups/group-standing.js';
+import type { GroupStanding } from '../../groups/group-standing.js';
 import { ClusterAdmin } from '../../kafka/cluster-admin.js';
 import type { KafkaConnection } from '../../kafka/kafka-connection.js';
 import { LogReader } from '../../kafka/log-reader.js';
 import type { Leg } from '../../message/headers.js';
 import { OwlmqClient } from '../../owlmq/owlmq-client.js';
+import { partitionsInOrder } from '../../owlmq/partitions-in-order.js';
+import { kafkaSide, owlmqSide, type Side } from '../sides.js';
 
 const CLIENT_ID = 'kafka-bridge';
 
@@ -13,6 +15,8 @@ export interface Systems {
   admin: ClusterAdmin;
   reader: LogReader;
   owlmq: OwlmqClient;
+  /** What they tell of groups. */
+  sides: Record<Leg, Side>;
 }
 
 /** Runs with access to both legs, and closes it. */
@@ -25,31 +29,20 @@ export async function withSystems<T>(
   const admin = new ClusterAdmin(connection, { clientId: CLIENT_ID });
   const reader = new LogReader(connection, { clientId: CLIENT_ID });
   try {
-    return await work({ connection, admin, reader, owlmq });
+    const sides = { kafka: kafkaSide(admin, reader), owlmq: owlmqSide(owlmq) };
+    return await work({ connection, admin, reader, owlmq, sides });
   } finally {
     await Promise.all([admin.close(), reader.close(), owlmq.close()]);
   }
 }
 
-/** Names of all groups of a leg. */
-export async function groupNames({ admin, owlmq }: Systems, leg: Leg): Promise<string[]> {
-  if (leg === 'owlmq') return await owlmq.listGroups();
-  return (await admin.listGroups()).map(({ name }) => name);
-}
-
-/** Names of all topics of a leg. */
-export async function topicNames({ admin, owlmq }: Systems, leg: Leg): Promise<string[]> {
-  if (leg === 'kafka') return await admin.listTopics();
-  return (await owlmq.listTopics()).map(({ name }) => name);
-}
-
 /** Where groups stand on a leg, by name. */
 export async function standings(
-  { admin, owlmq }: Systems,
+  { sides }: Systems,
   leg: Leg,
   groups: readonly string[],
 ): Promise<Map<string, GroupStanding>> {
-  const found = leg === 'kafka' ? await kafkaGroups(admin, groups) : await owlmqGroups(owlmq, groups);
+  const found = await sides[leg].standings(groups);
   return new Map(found.map((standing) => [standing.group, standing]));
 }
 
@@ -60,6 +53,5 @@ export async function boundsOf(
   topic: string,
 ): Promise<{ beginOffset: number; endOffset: number }[]> {
   if (leg === 'kafka') return await reader.bounds(topic);
-  const partitions = (await owlmq.describeTopic(topic))?.partitions ?? [];
-  return [...partitions].sort((a, b) => a.partition - b.partition);
+  return partitionsInOrder(await owlmq.describeTopic(topic));
 }
