@@ -11,6 +11,7 @@ import { ReplaceableProducer } from '../kafka/replaceable-producer.js';
 import { HEADER } from '../message/headers.js';
 import { OwlmqNotFoundError, OwlmqOffsetOutOfRangeError } from '../owlmq/owlmq-errors.js';
 import type { CallOptions, OwlmqApi } from '../owlmq/owlmq-api.js';
+import { partitionsInOrder } from '../owlmq/partitions-in-order.js';
 import { ensureBridgeTopics } from '../routing/bridge-topics.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
 import { RoutingWriter } from '../routing/routing-writer.js';
@@ -46,11 +47,16 @@ const RETRY_FOR_MS = 2_000;
 const KNOWN_FOR_MS = 60_000;
 const AT_ONCE = 8;
 
-/** What an audit adds to what is known of a partition. */
-interface Note {
+/** Where a partition ends on both legs. */
+interface PartitionEnds {
   topic: string;
   partition: number;
   owlmqEnd: number;
+  kafkaEnd: number;
+}
+
+/** What an audit adds to what is known of a partition. */
+interface Note extends PartitionEnds {
   owlmqToKafka?: Sync;
   kafkaToOwlmq: Sync;
   /** Where what it tells of coverage begins: before it the audit has not looked, or not every record was copied. */
@@ -100,28 +106,20 @@ export class OffsetSyncWriter {
       const ends = await this.#ends();
       // After the ends: if nobody writes to OwlMQ first now, nobody has since they were looked up.
       const owlmqFirst = await this.#owlmqFirst();
-      return ends.flatMap(({ topic, owlmq, kafka }) => {
+      return this.#notesOf(ends, ({ topic, partition, owlmqEnd, kafkaEnd }) => {
+        const { misplaced = 0, duplicates = 0 } = checkpoint.figures[topic] ?? {};
+        const position = checkpoint.positions[topic]?.[partition];
         // Copies in another partition are in the way of any order.
-        if ((checkpoint.figures[topic]?.misplaced ?? 0) > 0) return [];
-        return this.#owned(topic, kafka.length).flatMap((partition): Note[] => {
-          const position = checkpoint.positions[topic]?.[partition];
-          const [owlmqEnd, kafkaEnd] = [owlmq[partition], kafka[partition]];
-          if (position === undefined || owlmqEnd === undefined || kafkaEnd === undefined) return [];
-          const fromKafkaAlone =
-            !owlmqFirst.has(topic) && this.#records?.get(`${topic}/${partition}`)?.owlmqFirst !== true;
-          return [
-            {
-              topic,
-              partition,
-              owlmqEnd,
-              ...(fromKafkaAlone ? { owlmqToKafka: [owlmqEnd, kafkaEnd] } : {}),
-              kafkaToOwlmq: [position, owlmqEnd],
-              coveredFrom: checkpoint.coverage[topic]?.[partition] ?? position,
-              owlmqFirst: !fromKafkaAlone,
-              repeats: (checkpoint.figures[topic]?.duplicates ?? 0) > 0,
-            },
-          ];
-        });
+        if (misplaced > 0 || position === undefined) return undefined;
+        const fromKafkaAlone =
+          !owlmqFirst.has(topic) && this.#records?.get(syncKey({ topic, partition }))?.owlmqFirst !== true;
+        return {
+          ...(fromKafkaAlone ? { owlmqToKafka: [owlmqEnd, kafkaEnd] } : {}),
+          kafkaToOwlmq: [position, owlmqEnd],
+          coveredFrom: checkpoint.coverage[topic]?.[partition] ?? position,
+          owlmqFirst: !fromKafkaAlone,
+          repeats: duplicates > 0,
+        };
       });
     });
   }
@@ -136,29 +134,18 @@ export class OffsetSyncWriter {
     { from, last = false }: { from: TopicOffsets; last?: boolean },
   ): Promise<void> {
     await this.#whenDue(last, async () =>
-      (await this.#ends()).flatMap(({ topic, owlmq, kafka }) =>
-        this.#owned(topic, kafka.length).flatMap((partition): Note[] => {
-          const [owlmqProven, kafkaProven] = [
-            checkpoint.owlmq[topic]?.[partition],
-            checkpoint.kafka[topic]?.[partition],
-          ];
-          const [owlmqEnd, kafkaEnd] = [owlmq[partition], kafka[partition]];
-          if (owlmqProven === undefined || kafkaProven === undefined) return [];
-          if (owlmqEnd === undefined || kafkaEnd === undefined) return [];
-          return [
-            {
-              topic,
-              partition,
-              owlmqEnd,
-              owlmqToKafka: [owlmqProven, kafkaEnd],
-              kafkaToOwlmq: [kafkaProven, owlmqEnd],
-              coveredFrom: from[topic]?.[partition] ?? kafkaProven,
-              owlmqFirst: true,
-              repeats: (checkpoint.figures[topic]?.duplicates ?? 0) > 0,
-            },
-          ];
-        }),
-      ),
+      this.#notesOf(await this.#ends(), ({ topic, partition, owlmqEnd, kafkaEnd }) => {
+        const owlmqProven = checkpoint.owlmq[topic]?.[partition];
+        const kafkaProven = checkpoint.kafka[topic]?.[partition];
+        if (owlmqProven === undefined || kafkaProven === undefined) return undefined;
+        return {
+          owlmqToKafka: [owlmqProven, kafkaEnd],
+          kafkaToOwlmq: [kafkaProven, owlmqEnd],
+          coveredFrom: from[topic]?.[partition] ?? kafkaProven,
+          owlmqFirst: true,
+          repeats: (checkpoint.figures[topic]?.duplicates ?? 0) > 0,
+        };
+      }),
     );
   }
 
@@ -194,14 +181,22 @@ export class OffsetSyncWriter {
       // Not the last stable offsets: records behind an open transaction are copied while it hides them.
       const kafka = await this.#reader.highWatermarks(topic);
       if (described?.partitions.length !== kafka.length) continue;
-      const sorted = [...described.partitions].sort((one, other) => one.partition - other.partition);
-      ends.push({ topic, kafka, owlmq: sorted.map(({ endOffset }) => endOffset) });
+      ends.push({ topic, kafka, owlmq: partitionsInOrder(described).map(({ endOffset }) => endOffset) });
     }
     return ends;
   }
 
-  #owned(topic: string, count: number): number[] {
-    return ownedPartitions(topic, count, this.#options.partitions);
+  /** What is to be noted of the audit's partitions. */
+  #notesOf(ends: readonly Ends[], look: (at: PartitionEnds) => Omit<Note, keyof PartitionEnds> | undefined): Note[] {
+    return ends.flatMap(({ topic, owlmq, kafka }) =>
+      ownedPartitions(topic, kafka.length, this.#options.partitions).flatMap((partition): Note[] => {
+        const [owlmqEnd, kafkaEnd] = [owlmq[partition], kafka[partition]];
+        if (owlmqEnd === undefined || kafkaEnd === undefined) return [];
+        const at = { topic, partition, owlmqEnd, kafkaEnd };
+        const note = look(at);
+        return note === undefined ? [] : [{ ...at, ...note }];
+      }),
+    );
   }
 
   /** Topics that are written to OwlMQ first now. */
@@ -261,7 +256,7 @@ export class OffsetSyncWriter {
 
   /** The last record of OwlMQ, or the one that was noted before, if that is not long ago. */
   async #known({ topic, partition, owlmqEnd }: Note, before: SyncRecord | undefined): Promise<SyncRecord['known']> {
-    const key = `${topic}/${partition}`;
+    const key = syncKey({ topic, partition });
     const since = this.#knownSince.get(key) ?? -Infinity;
     if (owlmqEnd === 0) return undefined;
     if (before?.known !== undefined && performance.now() - since < KNOWN_FOR_MS) return before.known;
