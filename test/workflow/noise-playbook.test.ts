@@ -2,7 +2,7 @@ import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { describe, expect, it } from 'vitest';
 import type { WatchSoakRequest } from '../../src/activities/migration-activities.js';
 import type { MigrationInput } from '../../src/workflows/migration-input.js';
-import type { FleetModel } from './fleet-model.js';
+import type { FleetModel } from '../../rehearsal/fleet-model.js';
 import {
   askRollback,
   defaults,

@@ -9,9 +9,9 @@ import { parseMigrationInput, type MigrationInput } from '../../src/workflows/mi
 import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
-import { FleetModel, type ModelCall } from './fleet-model.js';
+import { FleetModel, type ModelCall } from '../../rehearsal/fleet-model.js';
 import { recordHistory } from './histories.js';
-import { SkippedClock } from './skipped-clock.js';
+import { SkippedClock } from '../../rehearsal/skipped-clock.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
 
 /**
@@ -50,7 +50,9 @@ export function usePlaybook(): void {
       logger: new DefaultLogger('ERROR'),
       telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
     });
-    bundle = await bundleWorkflowSources([fileURLToPath(new URL('./without-heartbeat-timeouts.ts', import.meta.url))]);
+    bundle = await bundleWorkflowSources([
+      fileURLToPath(new URL('../../rehearsal/without-heartbeat-timeouts.ts', import.meta.url)),
+    ]);
   });
 
   beforeEach(async () => {

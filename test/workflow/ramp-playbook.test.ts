@@ -5,7 +5,7 @@ import type { FleetFigures, WatchAuditRequest, WatchSoakRequest } from '../../sr
 import { parseMigrationInput, type MigrationInput } from '../../src/workflows/migration-input.js';
 import { newMigrationState } from '../../src/workflows/migration-state.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
-import type { FleetModel, ModelCall } from './fleet-model.js';
+import type { FleetModel, ModelCall } from '../../rehearsal/fleet-model.js';
 import {
   askRollback,
   type Handle,

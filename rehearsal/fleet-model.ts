@@ -1,9 +1,9 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { RoutingState, Span, TopicOffsets } from '@owlmq/kafka-bridge/operations';
-import type * as steps from '../../src/activities/migration-activities.js';
-import { addFigures, noAuditFigures } from '../../src/workflows/audit-figures.js';
-import { noFleetFigures } from '../../src/workflows/ramp-gates.js';
+import type * as steps from '../src/activities/migration-activities.js';
+import { addFigures, noAuditFigures } from '../src/workflows/audit-figures.js';
+import { noFleetFigures } from '../src/workflows/ramp-gates.js';
 
 /** A clock that a test can skip: the time-skipping server's, or the wall's. */
 export interface ModelClock {
