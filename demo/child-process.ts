@@ -13,6 +13,8 @@ const producerSchema = z.object({
   /** Messages a second of this producer. */
   DEMO_RATE: z.coerce.number().positive(),
   DEMO_SEED: z.coerce.number().int(),
+  /** Messages that processes before this one have begun to publish: it goes on behind them. */
+  DEMO_BEGUN: z.coerce.number().int().nonnegative(),
   KAFKA_BROKERS: z.string().min(1),
 });
 

@@ -30,10 +30,22 @@ export interface FleetOptions {
   readonly signal: AbortSignal;
 }
 
-interface Child {
+type Kind = 'worker' | 'producers' | 'foreign' | 'consumers';
+
+/** A process of the fleet, and what it takes to start it anew. */
+interface Member {
   readonly name: string;
-  readonly process: GuardedProcess;
-  stopping: boolean;
+  readonly kind: Kind;
+  readonly script: string;
+  readonly readyLine: RegExp;
+  /** Environment of its next process; a further event log is the last one's successor. */
+  readonly environment: (eventLog: string) => Record<string, string>;
+  /** How many processes of it there have been. */
+  starts: number;
+  process: GuardedProcess | undefined;
+  frozen: boolean;
+  /** Its end is wanted. */
+  ending: boolean;
 }
 
 /** A process of the fleet has ended though nobody stopped it. */
@@ -55,14 +67,12 @@ export class Fleet {
   /** All that consumers have applied, by group. */
   readonly applied = new Map<string, Applied[]>();
   readonly #options: FleetOptions;
-  readonly #children: { worker: Child[]; producers: Child[]; foreign: Child[]; consumers: Child[] } = {
-    worker: [],
-    producers: [],
-    foreign: [],
-    consumers: [],
-  };
-  readonly #producedLogs: EventLogReader<Produced>[] = [];
+  readonly #members = new Map<string, Member>();
+  readonly #producedLogs: { producer: number; log: EventLogReader<Produced> }[] = [];
   readonly #appliedLogs: { group: string; log: EventLogReader<Applied> }[] = [];
+  /** Messages that each producer has begun to publish, over all its processes. */
+  readonly #begun = new Map<number, number>();
+  #reading: Promise<void> = Promise.resolve();
   #died: FleetProcessEndedError | undefined;
   #producerGeneration = 0;
 
@@ -73,8 +83,9 @@ export class Fleet {
 
   async startWorker(): Promise<void> {
     const { taskQueue, migration } = this.#options;
-    const env = { TEMPORAL_TASK_QUEUE: taskQueue, MIGRATION: migration };
-    await this.#start('worker', 'worker', join('src', 'worker.js'), env, /worker is running/);
+    const environment = () => ({ TEMPORAL_TASK_QUEUE: taskQueue, MIGRATION: migration });
+    const script = join('src', 'worker.js');
+    await this.#add({ name: 'worker', kind: 'worker', script, environment, readyLine: /worker is running/ });
   }
 
   async startConsumers(): Promise<void> {
@@ -82,16 +93,19 @@ export class Fleet {
     await Promise.all(
       groups.flatMap((group) =>
         Array.from({ length: membersPerGroup }, async (_, index) => {
-          const member = `${group}-${index + 1}`;
-          const env: Omit<ConsumerEnvironment, 'KAFKA_BROKERS'> = {
-            MIGRATION: migration,
-            DEMO_LOG: this.#eventLog(member),
-            DEMO_TOPICS: Object.values(topics).join(','),
-            DEMO_GROUP: group,
-            DEMO_MEMBER: member,
+          const name = `${group}-${index + 1}`;
+          const environment = (eventLog: string): Omit<ConsumerEnvironment, 'KAFKA_BROKERS'> => {
+            this.#appliedLogs.push({ group, log: new EventLogReader(eventLog, appliedSchema) });
+            return {
+              MIGRATION: migration,
+              DEMO_LOG: eventLog,
+              DEMO_TOPICS: Object.values(topics).join(','),
+              DEMO_GROUP: group,
+              DEMO_MEMBER: name,
+            };
           };
-          this.#appliedLogs.push({ group, log: new EventLogReader(env.DEMO_LOG, appliedSchema) });
-          await this.#start('consumers', member, join('demo', 'consumer.js'), env, READY_LINE);
+          const script = join('demo', 'consumer.js');
+          await this.#add({ name, kind: 'consumers', script, environment, readyLine: READY_LINE });
         }),
       ),
     );
@@ -102,11 +116,13 @@ export class Fleet {
     const { producers, rate } = this.#options;
     this.#producerGeneration++;
     const generation = this.#producerGeneration;
+    await this.#read();
     await Promise.all(
       Array.from({ length: producers }, async (_, index) => {
         const name = `producer-${index + 1}${generation === 1 ? '' : `-${generation}`}`;
-        const env = this.#producerEnvironment(name, index, rate / producers);
-        await this.#start('producers', name, join('demo', 'producer.js'), env, READY_LINE);
+        const environment = this.#producerEnvironment(index, rate / producers);
+        const script = join('demo', 'producer.js');
+        await this.#add({ name, kind: 'producers', script, environment, readyLine: READY_LINE });
       }),
     );
   }
@@ -115,54 +131,110 @@ export class Fleet {
   async startForeignProducer(): Promise<void> {
     const { producers, foreignRate } = this.#options;
     if (foreignRate === undefined) return;
-    const name = 'foreign-producer';
-    const env = this.#producerEnvironment(name, producers, foreignRate);
-    await this.#start('foreign', name, join('demo', 'foreign-producer.js'), env, READY_LINE);
+    const environment = this.#producerEnvironment(producers, foreignRate);
+    const script = join('demo', 'foreign-producer.js');
+    await this.#add({ name: 'foreign-producer', kind: 'foreign', script, environment, readyLine: READY_LINE });
   }
 
   /** Keys are shared between all producers, also one that is yet to come. */
-  #producerEnvironment(name: string, index: number, rate: number): Omit<ProducerEnvironment, 'KAFKA_BROKERS'> {
+  #producerEnvironment(
+    producer: number,
+    rate: number,
+  ): (eventLog: string) => Omit<ProducerEnvironment, 'KAFKA_BROKERS'> {
     const { producers, foreignRate, keys, seed, migration, topics } = this.#options;
-    const log = this.#eventLog(name);
-    this.#producedLogs.push(new EventLogReader(log, producedSchema));
-    return {
-      MIGRATION: migration,
-      DEMO_LOG: log,
-      DEMO_ORDERS_TOPIC: topics.orders,
-      DEMO_PAYMENTS_TOPIC: topics.payments,
-      DEMO_PRODUCER: String(index),
-      DEMO_PRODUCERS: String(producers + (foreignRate === undefined ? 0 : 1)),
-      DEMO_KEYS: String(keys),
-      DEMO_RATE: String(rate),
-      DEMO_SEED: String(seed),
+    return (eventLog) => {
+      this.#producedLogs.push({ producer, log: new EventLogReader(eventLog, producedSchema) });
+      return {
+        MIGRATION: migration,
+        DEMO_LOG: eventLog,
+        DEMO_ORDERS_TOPIC: topics.orders,
+        DEMO_PAYMENTS_TOPIC: topics.payments,
+        DEMO_PRODUCER: String(producer),
+        DEMO_PRODUCERS: String(producers + (foreignRate === undefined ? 0 : 1)),
+        DEMO_KEYS: String(keys),
+        DEMO_RATE: String(rate),
+        DEMO_SEED: String(seed),
+        DEMO_BEGUN: String(this.#begun.get(producer) ?? 0),
+      };
     };
+  }
+
+  /** Names of the processes that run, frozen ones among them: of the worker, the producers or the consumers. */
+  running(kind: Kind): string[] {
+    return this.#of(kind)
+      .filter(({ process }) => process !== undefined)
+      .map(({ name }) => name);
+  }
+
+  /** SIGKILL. Resolves once the process is gone; `startAgain` starts another in its place. */
+  async kill(name: string): Promise<void> {
+    const ended = this.expectEnd(name);
+    await this.#member(name).process?.signal('SIGKILL');
+    await ended;
+  }
+
+  /** Resolves once the process has ended, by whatever or whomever: from now on that is no fault. */
+  async expectEnd(name: string): Promise<void> {
+    const member = this.#member(name);
+    member.ending = true;
+    await member.process?.ended;
+    member.process = undefined;
+  }
+
+  /** SIGSTOP. */
+  async freeze(name: string): Promise<void> {
+    const member = this.#member(name);
+    member.frozen = true;
+    await member.process?.signal('SIGSTOP');
+  }
+
+  async thaw(name: string): Promise<void> {
+    const member = this.#member(name);
+    await member.process?.signal('SIGCONT');
+    member.frozen = false;
+  }
+
+  /** Starts one that was killed; a producer goes on behind the messages that it had begun to publish. */
+  async startAgain(name: string): Promise<void> {
+    const member = this.#member(name);
+    if (member.process !== undefined) throw new Error(`${name} still runs.`);
+    await this.#read();
+    await this.#start(member);
   }
 
   /** Reads what the processes wrote down since the last look. @throws FleetProcessEndedError */
   async look(): Promise<void> {
-    for (const log of this.#producedLogs) {
-      for (const event of await log.read()) {
-        this.produced.push(event);
-        if (event.event === 'settled' && event.outcome === 'acknowledged') this.acknowledged++;
-      }
-    }
-    for (const { group, log } of this.#appliedLogs) {
-      const events = this.applied.get(group);
-      for (const event of await log.read()) events?.push(event);
-    }
+    await this.#read();
     if (this.#died !== undefined) throw this.#died;
   }
 
+  async #read(): Promise<void> {
+    this.#reading = this.#reading.then(async () => {
+      for (const { producer, log } of this.#producedLogs) {
+        for (const event of await log.read()) {
+          this.produced.push(event);
+          if (event.event === 'sent') this.#begun.set(producer, (this.#begun.get(producer) ?? 0) + 1);
+          else if (event.outcome === 'acknowledged') this.acknowledged++;
+        }
+      }
+      for (const { group, log } of this.#appliedLogs) {
+        const events = this.applied.get(group);
+        for (const event of await log.read()) events?.push(event);
+      }
+    });
+    await this.#reading;
+  }
+
   async stopProducers(): Promise<void> {
-    await Promise.all(this.#children.producers.map(stop));
+    await this.#stopAll('producers');
   }
 
   async stopForeignProducer(): Promise<void> {
-    await Promise.all(this.#children.foreign.map(stop));
+    await this.#stopAll('foreign');
   }
 
   async stopConsumers(): Promise<void> {
-    await Promise.all(this.#children.consumers.map(stop));
+    await this.#stopAll('consumers');
   }
 
   /** Ends everything; safe to call more than once. */
@@ -170,30 +242,54 @@ export class Fleet {
     await this.stopProducers();
     await this.stopForeignProducer();
     await this.stopConsumers();
-    await Promise.all(this.#children.worker.map(stop));
-    for (const log of this.#producedLogs) await log.close();
-    for (const { log } of this.#appliedLogs) await log.close();
+    await this.#stopAll('worker');
+    for (const { log } of [...this.#producedLogs, ...this.#appliedLogs]) await log.close();
   }
 
-  #eventLog(name: string): string {
-    return join(this.#options.folder, `${name}.events.jsonl`);
+  #of(kind: Kind): Member[] {
+    return [...this.#members.values()].filter((member) => member.kind === kind);
   }
 
-  async #start(
-    kind: 'worker' | 'producers' | 'foreign' | 'consumers',
-    id: string,
-    script: string,
-    env: Readonly<Record<string, string>>,
-    readyLine: RegExp,
-  ): Promise<void> {
-    const { folder, log, signal } = this.#options;
-    const program = { id, script: join(checkoutRoot, 'dist', script), readyLine };
-    const plan = programPlan(program, { ...this.#options.env, ...env }, folder);
-    const { process, logFile } = await launch(plan, { ports: 'free', log, signal, temporary: false });
-    const child: Child = { name: id, process, stopping: false };
-    this.#children[kind].push(child);
+  #member(name: string): Member {
+    const member = this.#members.get(name);
+    if (member === undefined) throw new RangeError(`The fleet has no ${name}.`);
+    return member;
+  }
+
+  async #stopAll(kind: Kind): Promise<void> {
+    await Promise.all(
+      this.#of(kind).map(async (member) => {
+        member.ending = true;
+        // A frozen one would only end by the kill behind the grace.
+        if (member.frozen) await this.thaw(member.name);
+        await member.process?.stop();
+        member.process = undefined;
+      }),
+    );
+  }
+
+  async #add(member: Pick<Member, 'name' | 'kind' | 'script' | 'readyLine' | 'environment'>): Promise<void> {
+    const added: Member = { ...member, starts: 0, process: undefined, frozen: false, ending: false };
+    this.#members.set(member.name, added);
+    await this.#start(added);
+  }
+
+  async #start(member: Member): Promise<void> {
+    const { folder, log, signal, env } = this.#options;
+    member.starts++;
+    // A process that was killed may leave half a line: nothing is appended to that.
+    const id = member.starts === 1 ? member.name : `${member.name}.${member.starts}`;
+    const program = { id, script: join(checkoutRoot, 'dist', member.script), readyLine: member.readyLine };
+    const environment = { ...env, ...member.environment(join(folder, `${id}.events.jsonl`)) };
+    const { process, logFile } = await launch(programPlan(program, environment, folder), {
+      ports: 'free',
+      log,
+      signal,
+      temporary: false,
+    });
+    Object.assign(member, { process, frozen: false, ending: false });
     const ended = (how: string): void => {
-      if (child.stopping) return;
+      if (member.ending || member.process !== process) return;
       this.#died ??= new FleetProcessEndedError(`${id} has ended by itself (${how}); its log: ${logFile}`);
     };
     process.ended.then(
@@ -205,9 +301,4 @@ export class Fleet {
       },
     );
   }
-}
-
-async function stop(child: Child): Promise<void> {
-  child.stopping = true;
-  await child.process.stop();
 }

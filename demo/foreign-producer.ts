@@ -48,6 +48,7 @@ async function send(batch: readonly SampleMessage[]): Promise<void> {
   }
 }
 
+for (let begun = 0; begun < settings.DEMO_BEGUN; begun++) nextPayment();
 await producer.connect();
 console.log(READY);
 

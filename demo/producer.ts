@@ -34,6 +34,7 @@ const messages = sampleMessages({
   producer: settings.DEMO_PRODUCER,
   producers: settings.DEMO_PRODUCERS,
 });
+for (let begun = 0; begun < settings.DEMO_BEGUN; begun++) messages.next();
 const outstanding = new Set<Promise<void>>();
 
 async function publish({ topic, key, number, value }: SampleMessage): Promise<void> {
