@@ -6,13 +6,16 @@ import { fleetWatchActivities } from './fleet-watch.js';
 import type { MigrationActivities } from './migration-activities.js';
 import { offsetActivities } from './offsets.js';
 import { preflightActivities } from './preflight.js';
+import { readinessActivities } from './readiness.js';
 import { routingActivities } from './routing.js';
 import { watchActivities } from './watch.js';
+import { wayBackActivities } from './way-back.js';
 
 /** Every step of a migration, on the connections of this worker. */
 export function createActivities(dependencies: Dependencies): MigrationActivities {
   return {
     ...preflightActivities(dependencies),
+    ...readinessActivities(dependencies),
     ...routingActivities(dependencies),
     ...fleetActivities(dependencies),
     ...fleetWatchActivities(dependencies),
@@ -20,5 +23,6 @@ export function createActivities(dependencies: Dependencies): MigrationActivitie
     ...watchActivities(dependencies),
     ...offsetActivities(dependencies),
     ...canaryActivities(dependencies),
+    ...wayBackActivities(dependencies),
   };
 }

@@ -6,6 +6,7 @@ import type {
   TopicOffsets,
   WatchedSpans,
 } from '@owlmq/kafka-bridge/operations';
+import type { CutoverHours } from '../workflows/migration-input.js';
 
 export type { DiagnosisReport };
 
@@ -50,6 +51,8 @@ export interface MigrationActivities {
   watchWarm(request: WatchWarmRequest): Promise<WarmReport>;
   /** The named checks that decide whether a cutover may begin. */
   checkReadiness(request: ReadinessRequest): Promise<ReadinessCheck[]>;
+  /** Tries everything of a rollback that changes nothing, and says what it would find and cost. */
+  proveWayBack(request: WayBackRequest): Promise<WayBack>;
   /** Proves by a canary in a topic of the bridge's own that a leg takes writes and gives them back. */
   proveLeg(request: { migration: string; leg: 'kafka' | 'owlmq' }): Promise<{ roundTripMs: number }>;
   /** Translates the groups' positions from one leg to the other, imports them and reads them back. */
@@ -340,10 +343,17 @@ export interface WatchWarmRequest {
   sliceMs: number;
   checkpoint?: unknown;
   from: Fences;
+  /** Whether a rollback was blocked when the slice began: it ends early once that has changed for `alertAfterMs`. */
+  blocked?: boolean;
+  alertAfterMs?: number;
+  /** What Kafka may lack, as it was known last. */
+  mirror?: MirrorGap | undefined;
 }
 
 export interface WarmReport {
   audit: AuditOutcome;
+  /** Absent in reports of earlier versions. */
+  mirror?: MirrorGap;
   /**
    * Kafka positions of the groups on these partitions as last translated, for a rollback with OwlMQ dead; null when
    * that failed.
@@ -387,6 +397,9 @@ export interface ReadinessRequest {
   drainableLag: number;
   /** Publishers that must report. */
   minPublishers: number;
+  /** When a window of this length, ms, may begin; absent: at any time. */
+  hours?: CutoverHours | undefined;
+  windowMs?: number;
 }
 
 export interface ReadinessCheck {
@@ -394,6 +407,51 @@ export interface ReadinessCheck {
   ok: boolean;
   detail: string;
   todo: string;
+  /** ISO time before which another look finds the same; absent where that is not known. */
+  again?: string;
+}
+
+export interface WayBackRequest {
+  migration: string;
+  topics: string[];
+  groups: string[];
+  from: Fences;
+  /** Checkpoints of the two-way audit, of all its parts; empty before the first. */
+  audited: unknown[];
+  /** What Kafka may lack, as it was known last. */
+  mirror: MirrorGap;
+}
+
+/** A check of the way back. */
+export interface WayBackCheck extends ReadinessCheck {
+  /**
+   * What a rollback takes while it fails: `repair`, or it is refused; `force`, or it is refused; `attention`: it goes
+   * back another way, and says so.
+   */
+  takes: 'repair' | 'force' | 'attention';
+}
+
+/** What a rollback would find. */
+export interface WayBack {
+  checks: WayBackCheck[];
+  owlmqAnswers: boolean;
+  /**
+   * Acknowledged messages that Kafka would lack after a rollback by now, at the most, as publishers report it: 0 where
+   * OwlMQ answers, from which they are repaired first.
+   */
+  lossAtMost: number;
+  /** Messages that would come again, over all groups; null where that cannot be told, as with OwlMQ dead. */
+  redeliveries: number | null;
+}
+
+/** What Kafka, as the mirror, may lack of what OwlMQ has acknowledged. */
+export interface MirrorGap {
+  /** A publisher gave up writing to Kafka, and the audit has not repaired all of it since. */
+  incomplete: boolean;
+  /** Messages on OwlMQ that the audit had not proven yet. */
+  unproven: number;
+  /** What publishers had counted as acknowledged by OwlMQ then: what came since may be missing too. */
+  acknowledged: number;
 }
 
 export interface MoveOffsetsRequest {

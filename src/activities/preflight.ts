@@ -1,13 +1,7 @@
-import {
-  isLiving,
-  kafkaGroups,
-  readProvenance,
-  type LogRecord,
-  type RoutingState,
-} from '@owlmq/kafka-bridge/operations';
+import { kafkaGroups, readProvenance, type LogRecord, type RoutingState } from '@owlmq/kafka-bridge/operations';
 import ms from 'ms';
 import type { Dependencies } from './dependencies.js';
-import type { Finding, MigrationActivities, PreflightRequest, ReadinessCheck } from './migration-activities.js';
+import type { Finding, MigrationActivities, PreflightRequest } from './migration-activities.js';
 
 /** Search attributes that the workflow sets when the namespace has them, with their types. */
 const SEARCH_ATTRIBUTES = {
@@ -20,11 +14,9 @@ const SEARCH_ATTRIBUTES = {
 /** Records of a topic that are looked at for producers without the library. */
 const RECENT_RECORDS = 500;
 
-/** Steps that only look: before the start, and before the window. */
-export function preflightActivities(
-  dependencies: Dependencies,
-): Pick<MigrationActivities, 'preflight' | 'checkReadiness'> {
-  const { admin, reader, routing, roster, owlmq } = dependencies;
+/** The step that looks before the start. */
+export function preflightActivities(dependencies: Dependencies): Pick<MigrationActivities, 'preflight'> {
+  const { admin, reader, routing, owlmq } = dependencies;
   return {
     preflight: async (request) => {
       const [existing, known] = await Promise.all([admin.listTopics(), dependencies.searchAttributes()]);
@@ -49,54 +41,7 @@ export function preflightActivities(
         searchAttributes: Object.keys(SEARCH_ATTRIBUTES).filter((name) => known.includes(name)),
       };
     },
-
-    checkReadiness: async ({ migration, topics, groups, epoch, drainableLag, minPublishers }) => {
-      await roster.readToEnd();
-      const members = roster
-        .members(migration)
-        .filter(isLiving)
-        .map(({ report }) => report);
-      const publishers = members.filter((report) => report.role === 'publisher');
-      const behind = publishers.filter((report) => report.epoch < epoch || report.mirrorDegraded);
-      const checks: ReadinessCheck[] = [
-        {
-          name: 'publishers follow',
-          ok: publishers.length >= minPublishers && behind.length === 0,
-          detail:
-            publishers.length < minPublishers
-              ? `${publishers.length} of at least ${minPublishers} DualPublishers report to this migration`
-              : `${publishers.length - behind.length} of ${publishers.length} are on epoch ${epoch} and reach OwlMQ`,
-          todo: 'Start the publishers with this migration, and see in their logs why one does not follow.',
-        },
-      ];
-      for (const group of groups) {
-        const live = members.filter(
-          (report) => report.role === 'consumer' && report.group === group && report.state === 'live-kafka',
-        );
-        const lag = await kafkaLag(group, topics);
-        checks.push({
-          name: `group ${group}`,
-          ok: live.length > 0 && lag <= drainableLag,
-          detail: `${live.length} live members, ${lag} records behind on Kafka`,
-          todo: `Start members of ${group}, or wait until it is at most ${drainableLag} records behind.`,
-        });
-      }
-      return checks;
-    },
   };
-
-  async function kafkaLag(group: string, topics: string[]): Promise<number> {
-    const bounds = await Promise.all(topics.map(async (topic) => [topic, await reader.bounds(topic)] as const));
-    const counts = Object.fromEntries(bounds.map(([topic, partitions]) => [topic, partitions.length]));
-    const committed = await admin.groupOffsets(group, counts);
-    let lag = 0;
-    for (const [topic, partitions] of bounds) {
-      for (const { partition, beginOffset, endOffset } of partitions) {
-        lag += Math.max(0, endOffset - (committed[topic]?.[partition] ?? beginOffset));
-      }
-    }
-    return lag;
-  }
 
   async function groupFindings(
     { groups }: PreflightRequest,

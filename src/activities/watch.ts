@@ -12,16 +12,19 @@ import {
   type ComparisonCheckpoint,
   type ComparisonReport,
   type MirrorCheckpoint,
+  type TopicOffsets,
 } from '@owlmq/kafka-bridge/operations';
 import { discrepancyCount } from '../workflows/soak-clock.js';
 import { MirrorRun, offsetSyncWriter, PAUSE_MS, STEP_MS } from './audit.js';
 import type { Dependencies } from './dependencies.js';
 import { diagnose } from './diagnose.js';
 import { sliceEnd, withHeartbeat } from './heartbeat.js';
+import { MirrorWatch } from './mirror-watch.js';
 import type {
   DiscrepancySample,
   GroupPosition,
   MigrationActivities,
+  MirrorGap,
   SoakComparison,
   SoakReport,
   VerdictCounts,
@@ -32,6 +35,8 @@ import type {
 
 /** Time between two translations of positions while warm: what a rollback with OwlMQ dead may deliver again. */
 const POSITIONS_EVERY_MS = 10_000;
+/** Time between two looks at what Kafka lacks. */
+const LOOK_EVERY_MS = 1_000;
 /** Short: the warm watch tells at once that a system is away, and looks again by itself. */
 const RETRY_FOR_MS = 2_000;
 /** Unmatched observations that all parts of a comparison hold: their checkpoints together are below 1 MB. */
@@ -114,10 +119,13 @@ export function watchActivities(
         let details: WarmDetails = resumed ?? { audit: run.checkpoint, positions: null, positionsAt: null };
         let blockers: string[] = [];
         let positionsDue = 0;
+        let lookDue = 0;
+        const mirror = new MirrorWatch(resumed?.mirror ?? request.mirror);
+        const alert = new ChangedFor(request.blocked, request.alertAfterMs);
         const end = sliceEnd(request.sliceMs);
         try {
           for (;;) {
-            const last = signal.aborted || Date.now() >= end;
+            const last = signal.aborted || Date.now() >= end || alert.lasting(blockers.length > 0);
             try {
               // A dead Kafka must not end the watch: it is what the watch is there to tell.
               details = { ...details, audit: (await run.step({ maxMs: STEP_MS })).checkpoint };
@@ -137,10 +145,16 @@ export function watchActivities(
               log.warn('the warm watch could not look at both systems', { error });
               blockers = [`${UNREACHABLE} ${error instanceof Error ? error.message : String(error)}`];
             }
+            if (last || performance.now() >= lookDue) {
+              await lookAtMirror(mirror, request, details.audit);
+              details = { ...details, mirror: mirror.gap };
+              lookDue = performance.now() + LOOK_EVERY_MS;
+            }
             record(details);
             if (last) {
               return {
                 audit: run.outcome,
+                mirror: mirror.gap,
                 positions: details.positions,
                 positionsAt: details.positionsAt,
                 rollbackBlockers: [...new Set(blockers)],
@@ -153,6 +167,30 @@ export function watchActivities(
         }
       }),
   };
+
+  /** With OwlMQ away what is known of it stays; publishers are looked at all the same. */
+  async function lookAtMirror(
+    mirror: MirrorWatch,
+    { migration, topics, partitions }: WatchWarmRequest,
+    { owlmq: proven }: MirrorCheckpoint,
+  ): Promise<void> {
+    const ends: TopicOffsets = {};
+    try {
+      for (const topic of topics) {
+        const described = await dependencies.owlmq.describeTopic(topic, { timeoutMs: RETRY_FOR_MS, attempts: 1 });
+        if (described === undefined) return;
+        // Of partitions that others see to, nothing is behind here.
+        ends[topic] = described.partitions.map(({ endOffset }, partition) =>
+          partitions?.[topic]?.includes(partition) === false ? 0 : endOffset,
+        );
+      }
+    } catch (error) {
+      log.debug('the end of OwlMQ could not be read', { error });
+      mirror.lookWithoutOwlmq(dependencies.roster.members(migration));
+      return;
+    }
+    mirror.look(dependencies.roster.members(migration), ends, proven);
+  }
 
   /** Publishers that gave up writing to a dead Kafka: it lacks messages until the audit has repaired it. */
   function degradedMirrors({ migration }: WatchWarmRequest): string[] {
@@ -199,6 +237,26 @@ interface WarmDetails {
   audit: MirrorCheckpoint;
   positions: GroupPosition[] | null;
   positionsAt: string | null;
+  mirror?: MirrorGap;
+}
+
+/** Whether something has been otherwise than it was said to be for a time. */
+class ChangedFor {
+  #since: number | undefined;
+
+  constructor(
+    private readonly said: boolean | undefined,
+    private readonly forMs: number | undefined,
+  ) {}
+
+  lasting(now: boolean): boolean {
+    if (this.said === undefined || this.forMs === undefined || now === this.said) {
+      this.#since = undefined;
+      return false;
+    }
+    this.#since ??= performance.now();
+    return performance.now() - this.#since >= this.forMs;
+  }
 }
 
 function discrepancies(groups: Readonly<Record<string, { counts: VerdictCounts }>>): number {

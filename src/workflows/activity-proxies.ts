@@ -42,6 +42,16 @@ export const { awaitPublishers, awaitConsumers, awaitDrained } = proxyActivities
 });
 
 /**
+ * Tries a rollback without doing it: canaries, and positions that are translated. A Kafka member that was killed is
+ * waited for until its session is over, 45 s at the most.
+ */
+export const { proveWayBack } = proxyActivities<MigrationActivities>({
+  startToCloseTimeout: '3 minutes',
+  heartbeatTimeout: '15 seconds',
+  retry: { initialInterval: '1 second', maximumInterval: '5 seconds', maximumAttempts: 3 },
+});
+
+/**
  * Work that grows with the log: audits and offset moves. It resumes from its heartbeat, so attempts are cheap; ten of
  * them without success in a row mean that a system is down for longer than a restart.
  */

@@ -12,6 +12,8 @@ export interface AuditShard {
   rate?: LegRates;
   /** ISO time of the last translation of group positions on its partitions, while warm. */
   positionsAt?: string;
+  /** Why a rollback was not possible at the end of its last run, while warm. */
+  rollbackBlockers?: string[];
 }
 
 /** Messages and bytes a second on each leg. */

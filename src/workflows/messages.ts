@@ -2,8 +2,18 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { AcknowledgeInput, RevokeInput } from './acknowledgements.js';
 import type { MigrationStatus, PlannedStep } from './status.js';
 
-/** What signals carry. All of it is optional, and plain text is taken as the reason. */
-export type RequestInput = { reason?: string; by?: string } | string;
+/**
+ * What signals carry. All of it is optional, and plain text is taken as the reason. `force`, of a rollback: also with
+ * what Kafka lacks, and without members; the refusal says what that costs.
+ */
+export type RequestInput = { reason?: string; by?: string; force?: boolean } | string;
+
+/** What `extend` takes: how much longer Kafka is kept warm, as Temporal writes durations. */
+export interface ExtendInput {
+  duration: string | number;
+  by?: string;
+  reason?: string;
+}
 
 export const pauseSignal = defineSignal<[RequestInput?]>('pause');
 export const resumeSignal = defineSignal<[RequestInput?]>('resume');
@@ -16,6 +26,9 @@ export const resumeUpdate = defineUpdate<string, [RequestInput?]>('resumeMigrati
 export const rollbackUpdate = defineUpdate<string, [RequestInput?]>('rollbackMigration');
 export const approveUpdate = defineUpdate<string, [RequestInput?]>('approveMigration');
 export const setRatioUpdate = defineUpdate<string, [{ ratio: number; by?: string; reason?: string }]>('setRatio');
+/** Keeps Kafka warm for longer; and ends the warm period now. */
+export const extendUpdate = defineUpdate<string, [ExtendInput]>('extend');
+export const endEarlyUpdate = defineUpdate<string, [RequestInput?]>('endEarly');
 /** Excuses a known pattern of discrepancies; answers with its id. The other one ends that. */
 export const acknowledgeUpdate = defineUpdate<string, [AcknowledgeInput]>('acknowledge');
 export const revokeUpdate = defineUpdate<string, [RevokeInput]>('revokeAcknowledgement');

@@ -26,7 +26,8 @@ function duration(bounds: { min: number; max: number }) {
   });
 }
 
-function parseDuration(text: string): number | undefined {
+/** @returns ms; undefined for what is no duration. */
+export function parseDuration(text: string): number | undefined {
   try {
     // NaN, or nothing at all, for what it cannot read, whatever its types say.
     const parsed: unknown = ms(text as StringValue);
@@ -76,6 +77,34 @@ const gatesSchema = z
     inconclusiveLimit: z.number().int().min(1).default(3),
   })
   .prefault({});
+
+const timeOfDay = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time of day such as "02:00"');
+
+/** When a cutover may begin, by the clock of a place. */
+const hoursSchema = z
+  .strictObject({
+    from: timeOfDay,
+    /** Past midnight when it is before `from`. */
+    to: timeOfDay,
+    timeZone: z.string().refine(isTimeZone, 'must be an IANA time zone such as "Europe/Berlin" or "UTC"'),
+    /** Days on which the hours begin; all when absent. */
+    days: z
+      .array(z.enum(['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']))
+      .min(1, 'name at least one day, or leave days out')
+      .optional(),
+  })
+  .refine(({ from, to }) => from !== to, { path: ['to'], message: 'must be another time than from' });
+
+export type CutoverHours = z.output<typeof hoursSchema>;
+
+function isTimeZone(timeZone: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone });
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** What is done about a step that failed: first hold, then step back, then block or roll back. */
 const onFailureSchema = z
@@ -144,6 +173,8 @@ const migrationInputSchema = z
         /** One deadline over the whole window. Past it the cutover is cancelled. */
         window: duration({ min: 1_000, max: HOUR }).prefault('30 seconds'),
         trigger: z.enum(['automatic', 'approval']).default('automatic'),
+        /** Allowed hours; at any time when absent. The whole window has to fit into them. */
+        hours: hoursSchema.optional(),
         /** Wait after a cancelled attempt before the next. */
         backOff: duration({ min: 100, max: 7 * 24 * HOUR }).prefault('10 minutes'),
         /** Attempts before the workflow blocks and waits for a person. */
@@ -154,6 +185,8 @@ const migrationInputSchema = z
       .strictObject({
         /** How long Kafka is kept as a mirror after the cutover. */
         duration: duration({ min: 1_000, max: YEAR }).prefault('14 days'),
+        /** Time between two rehearsals of the way back. */
+        rehearsal: duration({ min: 500, max: YEAR }).prefault('24 hours'),
       })
       .prefault({}),
     /** Whether the end of the warm period stops Kafka writes by itself or waits for `approve`. */
@@ -181,12 +214,29 @@ const migrationInputSchema = z
     path: ['cutover', 'window'],
     message: 'must be at least twice the lease: a member that died is waited out for a lease within the window',
   })
+  .refine(({ cutover }) => cutover.hours === undefined || lengthOf(cutover.hours) >= cutover.window, {
+    path: ['cutover', 'hours'],
+    message: 'must be at least as long as the window',
+  })
   .refine(({ topics, forward }) => forward.every((topic) => topics.includes(topic)), {
     path: ['forward'],
     message: 'names a topic that is not one of topics',
     // Told together with whatever else is wrong.
     when: ({ value }) => bothAreLists(value),
   });
+
+function lengthOf({ from, to }: CutoverHours): number {
+  const minutes = (minuteOfDay(to) - minuteOfDay(from) + MINUTES_A_DAY) % MINUTES_A_DAY;
+  return minutes * 60_000;
+}
+
+export const MINUTES_A_DAY = 1_440;
+
+/** @param time as `hoursSchema` has it. */
+export function minuteOfDay(time: string): number {
+  const [hour = 0, minute = 0] = time.split(':').map(Number);
+  return hour * 60 + minute;
+}
 
 function bothAreLists(input: unknown): boolean {
   const { topics, forward } = input as { topics?: unknown; forward?: unknown };

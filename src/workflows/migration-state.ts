@@ -4,11 +4,15 @@ import type {
   DiagnosisReport,
   Fences,
   Finding,
+  MirrorGap,
   OffsetMove,
   PublisherFleet,
   ReadinessCheck,
+  WayBack,
+  WayBackCheck,
 } from '../activities/migration-activities.js';
 import type { AuditShard } from './audit-shards.js';
+import type { Leftover } from './leftovers.js';
 import type { MigrationPlan } from './migration-input.js';
 import type { Noise } from './noise.js';
 import type { RampAction, RampCounters } from './ramp.js';
@@ -47,6 +51,8 @@ export interface Request {
   by: string;
   /** ISO time at which the workflow took it. */
   at: string;
+  /** Of a rollback: also with what Kafka lacks, and without members. */
+  force?: boolean;
 }
 
 /** A step that failed for good until a person acts. */
@@ -69,7 +75,26 @@ export interface CutoverRecord {
   /** Longest time that any publisher held a `publish()` call. */
   publisherHoldMs?: number;
   windowMs?: number;
-  lastCancel?: { reason: string; at: string; errors: string[] };
+  /** `publisherHoldMs`: absent where publishers could not be asked. */
+  lastCancel?: { reason: string; at: string; errors: string[]; publisherHoldMs?: number };
+  /** What publishers had counted as acknowledged by OwlMQ while they were held. */
+  acknowledged?: number;
+  /** What was proven behind the journal before the cutover was called done. */
+  verification?: ReadinessCheck[];
+}
+
+/** A try of the way back. */
+export interface WayBackRehearsal extends WayBack {
+  at: string;
+  tookMs: number;
+}
+
+/** A rollback that was not begun, since it would have failed or lost messages. */
+export interface RefusedRollback extends Request {
+  refusedAt: string;
+  /** What has to be repaired, or accepted by force. */
+  failed: WayBackCheck[];
+  lossAtMost: number;
 }
 
 /** Where the ramp stands. */
@@ -167,13 +192,24 @@ export interface MigrationState {
     positionsAt: string | null;
     rollbackBlockers: string[];
     unavailableSince?: string;
+    mirror?: MirrorGap;
+    /** The last tries of the way back, oldest first. */
+    rehearsals?: WayBackRehearsal[];
   };
   /** Ratio that a person asked for and that is not applied yet. */
   requestedRatio?: number;
   /** Set before publishers are told to stop writing to Kafka: from there on there is no way back. */
   decommissioned?: boolean;
+  /** What may be deleted once the migration is over, and by which commands. */
+  leftovers?: Leftover[];
   paused?: Request;
+  /** The last rollback that was refused. */
+  rollbackRefused?: RefusedRollback;
   rollback?: Request & {
+    /** What was proven before anything was changed. */
+    checks?: WayBackCheck[];
+    /** Acknowledged messages that stay on OwlMQ alone, at the most; only of one that was forced. */
+    lossAtMost?: number;
     redeliveries?: number;
     /** Where OwlMQ was dead: no more messages than these come again, over all groups. */
     redeliveriesAtMost?: number;

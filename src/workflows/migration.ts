@@ -16,8 +16,8 @@ import { applyRouting } from './activity-proxies.js';
 import { acknowledge, patternWords, revoke, type AcknowledgeInput, type RevokeInput } from './acknowledgements.js';
 import { ContinuousAudit } from './continuous-audit.js';
 import { causeOf, failedClosed, supersedingEpoch } from './failures.js';
-import type { RequestInput } from './messages.js';
-import type { MigrationPlan } from './migration-input.js';
+import type { ExtendInput, RequestInput } from './messages.js';
+import { parseDuration, type MigrationPlan } from './migration-input.js';
 import {
   NOISE_STEP,
   PHASES,
@@ -28,7 +28,7 @@ import {
   type RoutingChange,
   type RoutingContent,
 } from './migration-state.js';
-import { statusMarkdown } from './status.js';
+import { statusMarkdown, words } from './status.js';
 
 const phaseKey = defineSearchAttributeKey('MigrationPhase', SearchAttributeType.KEYWORD);
 const ratioKey = defineSearchAttributeKey('MigrationRatio', SearchAttributeType.DOUBLE);
@@ -40,6 +40,9 @@ const KEYWORD_LENGTH = 200;
 
 const LOG_ENTRIES = 60;
 
+/** As the input's bound on the warm period. */
+const LONGEST_WARM_MS = 365 * 24 * 3_600_000;
+
 /** Pause between tries of a step that fails while publishers are held. */
 const RETRY_UNDER_FENCE_MS = 10_000;
 
@@ -48,7 +51,7 @@ const RETRY_UNDER_FENCE_MS = 10_000;
  * phases are in `phases/`, their order in `playbook.ts`.
  */
 export class Migration {
-  readonly #scope = new CancellationScope();
+  #scope = new CancellationScope();
   /** The audit to OwlMQ that runs beside the phases. */
   readonly audit = new ContinuousAudit(this);
 
@@ -66,6 +69,8 @@ export class Migration {
     try {
       // One that came in the last moments of the run before this one.
       if (this.state.rollback !== undefined) return 'rollback';
+      // After a rollback that was refused the playbook goes on.
+      if (this.#scope.consideredCancelled) this.#scope = new CancellationScope();
       await this.#scope.run(playbook);
       return 'completed';
     } catch (error) {
@@ -138,6 +143,49 @@ export class Migration {
     return 'noise is being measured, and nothing holds that up: wait for what it finds.';
   }
 
+  /** Why the warm period cannot be made longer now; undefined when it can. */
+  extendRefusal(input: unknown): string | undefined {
+    const { phase, warm, decommissioned } = this.state;
+    if (warm === undefined || (phase !== 'warm' && phase !== 'decommission') || decommissioned === true) {
+      return `Kafka is not kept warm in phase ${phase}.`;
+    }
+    const byMs = durationOf(input);
+    if (byMs === undefined || byMs < 1_000 || warm.remainingMs + byMs > LONGEST_WARM_MS) {
+      return 'duration must be a time such as "3 days", from a second on, and no more than a year may be left.';
+    }
+    return undefined;
+  }
+
+  /** @returns what the one who asked is told. */
+  extend(input: ExtendInput): string {
+    const { warm, approved } = this.state;
+    if (warm === undefined) return 'nothing is kept warm';
+    warm.remainingMs += durationOf(input) ?? 0;
+    // What was approved was a decommission by then.
+    approved.decommission = false;
+    const { by, reason } = toRequest(input);
+    this.note(`warm period made longer by ${by}, ${words(warm.remainingMs)} to go: ${reason}`);
+    return `taken; ${words(warm.remainingMs)} to go. See that Kafka keeps its records for as long.`;
+  }
+
+  /** Why the warm period cannot be ended now; undefined when it can. */
+  endEarlyRefusal(): string | undefined {
+    const { phase, warm } = this.state;
+    if (warm === undefined || phase !== 'warm' || warm.remainingMs === 0) {
+      return `there is no warm period to end in phase ${phase}.`;
+    }
+    return undefined;
+  }
+
+  /** @returns what the one who asked is told. */
+  endEarly(input: RequestInput | undefined): string {
+    const { warm } = this.state;
+    const { by, reason } = toRequest(input);
+    this.note(`warm period ended by ${by}, with ${words(warm?.remainingMs ?? 0)} to go: ${reason}`);
+    if (warm !== undefined) warm.remainingMs = 0;
+    return `taken; the decommission is next${this.plan.decommission === 'approval' ? ', once it is approved' : ''}`;
+  }
+
   /** Why nothing can be acknowledged now; undefined when it can. */
   acknowledgeRefusal(): string | undefined {
     if (!this.isPast('ready') && this.state.rollback === undefined) return undefined;
@@ -167,16 +215,25 @@ export class Migration {
     return undefined;
   }
 
-  /** Takes the first request; later ones change nothing. */
+  /** Takes the first request; later ones change nothing, but that one of them may allow force. */
   rollback(input: RequestInput | undefined): void {
     const refusal = this.rollbackRefusal();
     if (refusal !== undefined) {
       this.note(`rollback refused: ${refusal}`);
       return;
     }
-    if (this.state.rollback !== undefined) return;
-    this.state.rollback = toRequest(input);
-    this.note(`rollback asked by ${this.state.rollback.by}: ${this.state.rollback.reason}`);
+    const request = toRequest(input);
+    if (this.state.rollback !== undefined) {
+      if (request.force !== true || this.state.rollback.force === true) return;
+      this.state.rollback.force = true;
+      // What it waits for may not be needed any more.
+      delete this.state.blocked;
+      this.note(`rollback by force, allowed by ${request.by}: ${request.reason}`);
+      return;
+    }
+    this.state.rollback = request;
+    delete this.state.rollbackRefused;
+    this.note(`rollback asked by ${request.by}${request.force === true ? ', by force' : ''}: ${request.reason}`);
     this.#scope.cancel();
   }
 
@@ -421,13 +478,20 @@ export function now(): string {
   return new Date().toISOString();
 }
 
-function toRequest(input: RequestInput | undefined): Request {
+function durationOf(input: unknown): number | undefined {
+  const { duration } = (typeof input === 'object' && input !== null ? input : {}) as { duration?: unknown };
+  if (typeof duration === 'number') return Number.isFinite(duration) ? duration : undefined;
+  return typeof duration === 'string' ? parseDuration(duration) : undefined;
+}
+
+function toRequest(input: RequestInput | ExtendInput | undefined): Request {
   // Anybody can send anything: only text is taken.
   const given: unknown = typeof input === 'string' ? { reason: input } : input;
-  const { reason, by } = (typeof given === 'object' && given !== null ? given : {}) as Record<string, unknown>;
+  const { reason, by, force } = (typeof given === 'object' && given !== null ? given : {}) as Record<string, unknown>;
   return {
     reason: typeof reason === 'string' ? reason : 'no reason given',
     by: typeof by === 'string' ? by : 'signal',
     at: now(),
+    ...(force === true ? { force } : {}),
   };
 }

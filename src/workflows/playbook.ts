@@ -39,16 +39,21 @@ export async function migrateKafkaToOwlmq(input: MigrationInput, carried?: Carri
         new Migration(validated(carried.plan), carried.state);
   listen(migration);
 
-  const end = await migration.untilRollback(async () => {
-    await preflightChecks(migration);
-    await measureNoise(migration);
-    await dualWrite(migration);
-    await shadowSoak(migration);
-    await cutOver(migration);
-    await keepWarm(migration);
-    await decommission(migration);
-  });
-  if (end === 'rollback') await CancellationScope.nonCancellable(() => rollBack(migration));
+  for (;;) {
+    const end = await migration.untilRollback(async () => {
+      await preflightChecks(migration);
+      await measureNoise(migration);
+      await dualWrite(migration);
+      await shadowSoak(migration);
+      await cutOver(migration);
+      await keepWarm(migration);
+      await decommission(migration);
+    });
+    if (end === 'completed') break;
+    // Cancelled, it cannot go on where it was: it waits until it can go back.
+    const wait = CancellationScope.current().consideredCancelled;
+    if ((await CancellationScope.nonCancellable(() => rollBack(migration, { wait }))) === 'rolled-back') break;
+  }
 
   await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
   if (CancellationScope.current().consideredCancelled)
@@ -121,7 +126,8 @@ function listen(migration: Migration): void {
       signal: messages.rollbackSignal,
       update: messages.rollbackUpdate,
       act: migration.rollback.bind(migration),
-      description: 'Goes back to Kafka, from any phase before the decommission. Comes before everything else.',
+      description:
+        'Goes back to Kafka, from any phase before the decommission. Comes before everything else. Refused, with what to repair, where Kafka cannot be returned to; with "force": true where that would only lose messages.',
       refusal: () => migration.rollbackRefusal(),
     },
   ];
@@ -132,8 +138,7 @@ function listen(migration: Migration): void {
       return `taken; phase ${migration.state.phase}`;
     };
     const validator = (): void => {
-      const reason = refusal();
-      if (reason !== undefined) throw new Error(`Refused: ${reason}`);
+      refuse(refusal());
     };
     setHandler<string, RequestArguments, RequestUpdate>(update, respond, { description, validator });
   }
@@ -152,6 +157,19 @@ function listen(migration: Migration): void {
       if (migration.state.phase !== 'dual-write') {
         throw new Error(`Refused: the ratio can be set during the ramp, not in phase ${migration.state.phase}.`);
       }
+    },
+  });
+
+  setHandler(messages.extendUpdate, (input) => migration.extend(input), {
+    description: 'Keeps Kafka warm for longer, by a duration such as "3 days"; also while the decommission waits.',
+    validator: (input) => {
+      refuse(migration.extendRefusal(input as unknown));
+    },
+  });
+  setHandler<string, RequestArguments, RequestUpdate>(messages.endEarlyUpdate, (input) => migration.endEarly(input), {
+    description: 'Ends the warm period now. The decommission still asks for approval where it does, and proves parity.',
+    validator: () => {
+      refuse(migration.endEarlyRefusal());
     },
   });
 

@@ -1,6 +1,7 @@
-import type { AuditFigures, Finding, ReadinessCheck } from '../activities/migration-activities.js';
+import type { AuditFigures, Finding, MirrorGap, ReadinessCheck } from '../activities/migration-activities.js';
 import type { MigrationPlan } from './migration-input.js';
 import { totalRates, type LegRates } from './audit-shards.js';
+import type { Leftover } from './leftovers.js';
 import { patternWords } from './acknowledgements.js';
 import type {
   Acknowledgement,
@@ -11,7 +12,9 @@ import type {
   MigrationState,
   Phase,
   RampState,
+  RefusedRollback,
   Request,
+  WayBackRehearsal,
 } from './migration-state.js';
 import { rampRatios, type Verdict } from './ramp.js';
 import { counted, judgeStep, type MetricVerdict } from './ramp-gates.js';
@@ -28,6 +31,8 @@ export interface MigrationStatus {
   epoch: number;
   paused: Request | null;
   rollback: MigrationState['rollback'] | null;
+  /** The last rollback that was refused, and what has to be repaired for it; nothing was changed. */
+  rollbackRefused: RefusedRollback | null;
   ratio: { wanted: number; acknowledged: number };
   primary: 'kafka' | 'owlmq';
   live: 'kafka' | 'owlmq';
@@ -62,7 +67,18 @@ export interface MigrationStatus {
   };
   readiness: ReadinessCheck[];
   cutover: CutoverRecord;
-  warm: { remainingMs: number; rollbackBlockers: string[]; unavailableSince: string | null } | null;
+  warm: {
+    remainingMs: number;
+    /** Why a rollback would not be possible now, and since when. */
+    rollbackBlockers: string[];
+    unavailableSince: string | null;
+    /** What Kafka may lack. */
+    mirror: MirrorGap | null;
+    /** The last tries of the way back, oldest first. */
+    rehearsals: WayBackRehearsal[];
+  } | null;
+  /** What may be deleted once the migration is over, and by which commands. */
+  leftovers: Leftover[];
   /** What comes next, and what it waits for. */
   next: string;
   waiting: { for: string; until?: string } | null;
@@ -152,7 +168,7 @@ export function planSteps(plan: MigrationPlan): PlannedStep[] {
       : []),
     {
       phase: 'cutover',
-      step: `hold publishers, drain groups, move offsets, switch to OwlMQ, within ${words(plan.cutover.window)}`,
+      step: `${hoursWords(plan)}hold publishers, drain groups, move offsets, switch to OwlMQ, within ${words(plan.cutover.window)}`,
       atLeastMs: 0,
     },
     { phase: 'warm', step: `keep Kafka as a mirror for ${words(plan.warm.duration)}`, atLeastMs: plan.warm.duration },
@@ -161,6 +177,12 @@ export function planSteps(plan: MigrationPlan): PlannedStep[] {
       : []),
     { phase: 'decommission', step: 'prove parity a last time and stop writing to Kafka', atLeastMs: 0 },
   ];
+}
+
+function hoursWords({ cutover: { hours } }: MigrationPlan): string {
+  if (hours === undefined) return '';
+  const { from, to, timeZone, days } = hours;
+  return `between ${from} and ${to} ${timeZone}${days === undefined ? '' : ` on ${days.join(', ')}`}: `;
 }
 
 export function percent(ratio: number): string {
@@ -210,6 +232,7 @@ export function buildStatus(plan: MigrationPlan, state: MigrationState): Migrati
     epoch: state.epoch,
     paused: state.paused ?? null,
     rollback: state.rollback ?? null,
+    rollbackRefused: state.rollbackRefused ?? null,
     ratio: { wanted: state.ratio.wanted, acknowledged: state.ratio.acknowledged },
     primary: state.routing.primary,
     live: state.routing.live,
@@ -245,7 +268,10 @@ export function buildStatus(plan: MigrationPlan, state: MigrationState): Migrati
             remainingMs: state.warm.remainingMs,
             rollbackBlockers: state.warm.rollbackBlockers,
             unavailableSince: state.warm.unavailableSince ?? null,
+            mirror: state.warm.mirror ?? null,
+            rehearsals: state.warm.rehearsals ?? [],
           },
+    leftovers: state.leftovers ?? [],
     next: nextSteps[state.phase],
     waiting: state.waiting ?? null,
     blocked: state.blocked ?? null,
@@ -348,12 +374,36 @@ export function statusMarkdown(plan: MigrationPlan, state: MigrationState): stri
       `- to do: ${state.blocked.todo}`,
     );
   }
+  lines.push(...wayBackLines(state), ...leftoverLines(state));
   if (state.waiting !== undefined) {
     const until = state.waiting.until === undefined ? '' : ` until ${state.waiting.until}`;
     lines.push(`- waits for ${state.waiting.for}${until}`);
   }
   lines.push(`- next: ${nextSteps[state.phase]}`);
   return lines.join('\n');
+}
+
+/** Whether there is a way back, and what stands in it. */
+function wayBackLines({ warm, rollbackRefused, decommissioned }: MigrationState): string[] {
+  const lines: string[] = [];
+  if (rollbackRefused !== undefined) {
+    const { by, refusedAt, failed } = rollbackRefused;
+    lines.push(`- **a rollback was refused** at ${refusedAt}, asked by ${by}; nothing was changed`);
+    lines.push(...failed.map(({ name, detail, todo }) => `- to do: ${name}: ${detail}. ${todo}`));
+  }
+  if (warm === undefined || decommissioned === true) return lines;
+  const { rollbackBlockers, unavailableSince, rehearsals = [] } = warm;
+  const last = rehearsals.at(-1);
+  if (unavailableSince !== undefined) {
+    lines.push(`- **no rollback is possible** since ${unavailableSince}: ${rollbackBlockers.join('; ')}`);
+  } else if (last !== undefined) {
+    lines.push(`- a rollback is possible; the way back was rehearsed at ${last.at} in ${words(last.tookMs)}`);
+  }
+  return lines;
+}
+
+function leftoverLines({ leftovers = [] }: MigrationState): string[] {
+  return leftovers.map(({ what, command }) => `- may be deleted: ${what}: \`${command}\``);
 }
 
 /** Shown of the diagnosis; the rest is in the status. */

@@ -39,7 +39,7 @@ export {
   type KafkaPosition,
   type LastPositions,
 } from './offsets/position-log.js';
-export { kafkaGroups, type GroupStanding } from './groups/group-standing.js';
+export { kafkaGroups, owlmqGroups, type GroupStanding } from './groups/group-standing.js';
 export { OffsetSyncWriter, readOffsetSyncs, type OffsetSyncWriterOptions } from './offsets/sync-log.js';
 export type { OffsetSyncs } from './offsets/offset-syncs.js';
 export type { GroupTranslation, TranslateOptions } from './offsets/translate-options.js';

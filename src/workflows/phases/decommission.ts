@@ -2,9 +2,10 @@ import { CancellationScope } from '@temporalio/workflow';
 import { AUDIT_TODO, proveMirror } from '../audit-steps.js';
 import { publishersToFollow } from '../fleet-steps.js';
 import { quietMs, recentForeign } from '../foreign-producers.js';
+import { leftoversOf } from '../leftovers.js';
 import type { Migration } from '../migration.js';
 import { words } from '../status.js';
-import { warmSlice } from './keep-warm.js';
+import { keepWarm, warmSlice } from './keep-warm.js';
 
 /** The end: publishers stop writing to Kafka. No topic and no group is ever deleted. */
 export async function decommission(migration: Migration): Promise<void> {
@@ -12,6 +13,11 @@ export async function decommission(migration: Migration): Promise<void> {
   migration.enter('decommission');
   const approved = () => plan.decommission === 'automatic' || state.approved.decommission;
   for (;;) {
+    if (isExtended(migration)) {
+      migration.enter('warm');
+      await keepWarm(migration);
+      migration.enter('decommission');
+    }
     const { paused } = state;
     const waitsForApproval = !approved();
     const obstacle =
@@ -21,7 +27,7 @@ export async function decommission(migration: Migration): Promise<void> {
           ? 'the approve signal'
           : await whoStillWritesToKafka(migration);
     if (obstacle === undefined) break;
-    const changed = () => state.paused !== paused || (waitsForApproval && approved());
+    const changed = () => state.paused !== paused || (waitsForApproval && approved()) || isExtended(migration);
     await migration.waitingFor(obstacle, () => warmSlice(migration, 'decommission: Kafka is kept warm', changed));
     await migration.continueAsNewWhenLong();
   }
@@ -31,8 +37,16 @@ export async function decommission(migration: Migration): Promise<void> {
   await CancellationScope.nonCancellable(async () => {
     await migration.route({ mirror: false, ratio: 1 }, 'decommission: publishers stop writing to Kafka');
     await publishersToFollow(migration, 'publishers to stop writing to Kafka');
+    state.leftovers = leftoversOf(plan);
+    const list = state.leftovers.map(({ what, command }) => `${what}: ${command}`).join('; ');
+    migration.note(`nothing is deleted; once nobody needs it, this may be: ${list}`);
     migration.enter('completed');
   });
+}
+
+/** Somebody wants Kafka kept warm for longer after all. */
+function isExtended({ state }: Migration): boolean {
+  return (state.warm?.remainingMs ?? 0) > 0;
 }
 
 /**

@@ -3,10 +3,14 @@ import { watchWarm } from '../activity-proxies.js';
 import { mergePositions } from '../audit-shards.js';
 import { AUDIT_TODO, mirrorRequest, mirrorShards, partOf, partsFactor, takeMirrorOutcome } from '../audit-steps.js';
 import { now, type Migration } from '../migration.js';
+import { does } from '../patches.js';
 import { words } from '../status.js';
 import { together } from '../together.js';
+import { rehearseWayBack } from '../way-back.js';
 
 const HOUR = 3_600_000;
+/** How long a rollback has not been possible, or has been again, before the watch tells it. */
+const ALERT_AFTER_MS = 30_000;
 
 /** After the cutover: Kafka stays a complete mirror, so that a rollback loses nothing. */
 export async function keepWarm(migration: Migration): Promise<void> {
@@ -16,22 +20,39 @@ export async function keepWarm(migration: Migration): Promise<void> {
   // The audit beside the phases has ended for good.
   delete state.auditFailure;
   state.warm ??= { remainingMs: plan.warm.duration, positions: null, positionsAt: null, rollbackBlockers: [] };
-  while (state.warm.remainingMs > 0) {
+  const { warm } = state;
+  while (warm.remainingMs > 0) {
+    await rehearseWhenDue(migration);
     // A pause stops the clock, not the mirror: the audit goes on, and a rollback stays quick.
     const { paused } = state;
-    const left = `${words(state.warm.remainingMs)} to go`;
+    const { remainingMs } = warm;
+    const left = `${words(remainingMs)} to go`;
     const watchedMs = await warmSlice(
       migration,
       paused === undefined ? `warm: ${left}` : `warm, paused: ${left}`,
-      () => state.paused !== paused,
+      // Also when somebody makes the time longer or ends it.
+      () => state.paused !== paused || warm.remainingMs !== remainingMs,
     );
-    if (paused === undefined) state.warm.remainingMs -= watchedMs;
+    if (paused === undefined) warm.remainingMs = Math.max(0, warm.remainingMs - watchedMs);
     await migration.continueAsNewWhenLong();
   }
 }
 
+/** Tries the way back on a schedule, and soon again after a try that failed. */
+async function rehearseWhenDue(migration: Migration): Promise<void> {
+  const { plan, state } = migration;
+  const { fences } = state.cutover;
+  const last = state.warm?.rehearsals?.at(-1);
+  if (fences === undefined || !does('way-back-rehearsed')) return;
+  const everyMs = last?.checks.every(({ ok }) => ok) === false ? sliceMs(migration) : plan.warm.rehearsal;
+  if (last !== undefined && Date.now() - Date.parse(last.at) < Math.min(everyMs, plan.warm.rehearsal)) return;
+  await rehearseWayBack(migration, fences);
+  tellWhetherRollbackIsPossible(migration);
+}
+
 /**
- * Audits both ways and checkpoints positions for a slice of time, ended early by `until`.
+ * Audits both ways and checkpoints positions for a slice of time, ended early by `until`, and once a rollback is not
+ * possible any more, or again.
  *
  * @returns how long it watched, ms: time in which the run was blocked is not part of it.
  */
@@ -40,35 +61,79 @@ export async function warmSlice(migration: Migration, summary: string, until: ()
   const { warm } = state;
   const { fences } = state.cutover;
   if (warm === undefined || fences === undefined) throw new TypeError('a warm slice needs a cutover before it');
-  const longest = Math.max(500, Math.min(6 * HOUR * partsFactor(plan), Math.round(plan.warm.duration / 10)));
-  const sliceMs = warm.remainingMs > 0 ? Math.min(longest, Math.max(500, warm.remainingMs)) : longest;
+  const longestMs = sliceMs(migration);
+  const ownMs = warm.remainingMs > 0 ? Math.min(longestMs, Math.max(500, warm.remainingMs)) : longestMs;
   let started = Date.now();
-  let blockers: string[] = [];
+  let changed = false;
+  let reports: WarmReport[] = [];
   const shards = mirrorShards(migration);
   const watchShard = async (index: number): Promise<void> => {
-    const part = partOf(index, shards);
-    const report = await watchWarm.executeWithOptions({ summary: `${summary}${part}` }, [
-      { ...mirrorRequest(migration, index, fences), groups: plan.groups, sliceMs },
+    const blocked = (shards[index]?.rollbackBlockers ?? []).length > 0;
+    const report = await watchWarm.executeWithOptions({ summary: `${summary}${partOf(index, shards)}` }, [
+      {
+        ...mirrorRequest(migration, index, fences),
+        ...{ groups: plan.groups, sliceMs: ownMs, blocked, alertAfterMs: ALERT_AFTER_MS },
+        ...(warm.mirror === undefined ? {} : { mirror: warm.mirror }),
+      },
     ]);
     takeMirrorOutcome(migration, index, report.audit, Date.now() - started);
-    blockers.push(...report.rollbackBlockers);
+    const { rollbackBlockers } = report;
+    const shard = shards[index];
+    if (shard !== undefined) shards[index] = { ...shard, rollbackBlockers };
+    changed ||= rollbackBlockers.length > 0 !== blocked;
+    reports.push(report);
     takePositions(migration, fences, index, report);
   };
   const watched = await migration.step('the warm period', AUDIT_TODO, () => {
     // What an attempt before saw may be mended by now.
-    [started, blockers] = [Date.now(), []];
-    return migration.watchUntil(() => together(shards.map((_, index) => () => watchShard(index))), until);
+    [started, reports, changed] = [Date.now(), [], false];
+    const watch = () => together(shards.map((_, index) => () => watchShard(index)));
+    return migration.watchUntil(watch, () => until() || (changed && shards.length > 1));
   });
   // Ended between two attempts: what is known stays, and the time does not count.
   if (watched === undefined) return 0;
-  warm.rollbackBlockers = [...new Set(blockers)];
-  if (blockers.length === 0) delete warm.unavailableSince;
-  else if (warm.unavailableSince === undefined) {
-    warm.unavailableSince = now();
-    migration.note(`a rollback would not be possible: ${warm.rollbackBlockers.join('; ')}`);
+  takeMirrorGap(migration, reports);
+  tellWhetherRollbackIsPossible(migration);
+  return Math.min(ownMs, Date.now() - started);
+}
+
+/** Longest slice of the warm watch. */
+function sliceMs({ plan }: Migration): number {
+  return Math.max(500, Math.min(6 * HOUR * partsFactor(plan), Math.round(plan.warm.duration / 10)));
+}
+
+/** Each part saw all publishers, and of the logs its own partitions. */
+function takeMirrorGap({ state }: Migration, reports: readonly WarmReport[]): void {
+  const gaps = reports.flatMap(({ mirror }) => (mirror === undefined ? [] : [mirror]));
+  if (state.warm === undefined || gaps.length === 0) return;
+  state.warm.mirror = {
+    incomplete: gaps.some(({ incomplete }) => incomplete),
+    unproven: gaps.reduce((sum, { unproven }) => sum + unproven, 0),
+    acknowledged: Math.min(...gaps.map(({ acknowledged }) => acknowledged)),
+  };
+}
+
+/** What the watch and the last rehearsal found in the way of a rollback, and since when. */
+function tellWhetherRollbackIsPossible(migration: Migration): void {
+  const { warm } = migration.state;
+  if (warm === undefined) return;
+  const watched = mirrorShards(migration).flatMap(({ rollbackBlockers = [] }) => rollbackBlockers);
+  const rehearsed = (warm.rehearsals?.at(-1)?.checks ?? []).flatMap(({ ok, takes, name, detail }) =>
+    ok || takes === 'attention' ? [] : [`${name}: ${detail}`],
+  );
+  warm.rollbackBlockers = [...new Set([...watched, ...rehearsed])];
+  const alarm = 'a rollback would not be possible: ';
+  if (warm.rollbackBlockers.length === 0) {
+    if (warm.unavailableSince !== undefined) migration.note('a rollback is possible again');
+    delete warm.unavailableSince;
+    if (migration.state.attention?.what.startsWith(alarm) === true) migration.endAttention();
+  } else {
+    warm.unavailableSince ??= now();
+    const what = `${alarm}${warm.rollbackBlockers.join('; ')}`;
+    if (does('way-back-rehearsed')) migration.callAttention(what);
+    else migration.note(what);
   }
   migration.refreshDetails();
-  return Math.min(sliceMs, Date.now() - started);
 }
 
 /** Every group had consumed Kafka up to the drain: where nothing was translated yet, they begin there. */

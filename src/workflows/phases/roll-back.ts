@@ -1,5 +1,5 @@
-import { ActivityFailure } from '@temporalio/workflow';
-import type { Fences } from '../../activities/migration-activities.js';
+import { ActivityFailure, CancellationScope, isCancellation } from '@temporalio/workflow';
+import type { Fences, WayBackCheck } from '../../activities/migration-activities.js';
 import {
   applyRouting,
   awaitDrained,
@@ -12,16 +12,23 @@ import {
 import { mirrorShards, proveMirror } from '../audit-steps.js';
 import { causeOf } from '../failures.js';
 import { consumersToBe, FOLLOW, publishersToFollow } from '../fleet-steps.js';
-import type { Migration } from '../migration.js';
+import { now, type Migration } from '../migration.js';
+import { does } from '../patches.js';
+import { tryWayBack } from '../way-back.js';
 
 /** While publishers hold, or are about to, an audit that fails is soon a question for the next step. */
 const AUDIT_RETRIES = { maximumAttempts: 3 };
+/** Time that a rollback has for what it needs OwlMQ for, at the least: a drain in vain takes 20 s of it. */
+const SHORTEST_HOLD_MS = 45_000;
 const REACH = 'Check that the worker reaches Kafka and OwlMQ.';
 
 /**
  * The way back, from any phase before the decommission. Runs to its end whatever else is asked; pauses do not stop it.
+ *
+ * @param wait Do not refuse: wait for what is to be repaired. For a workflow that was cancelled, which cannot go on.
+ * @returns `refused`: Kafka is in no state to return to, and nothing was changed. The migration goes on where it was.
  */
-export async function rollBack(migration: Migration): Promise<void> {
+export async function rollBack(migration: Migration, { wait }: { wait: boolean }): Promise<'rolled-back' | 'refused'> {
   const { state } = migration;
   const from = state.phase;
   if (state.rollback !== undefined) state.rollback.from = from;
@@ -30,9 +37,64 @@ export async function rollBack(migration: Migration): Promise<void> {
   if (from !== 'preflight') {
     const { fences } = state.cutover;
     if (state.cutover.journaledAt === undefined || fences === undefined) await stayOnKafka(migration);
-    else await returnToKafka(migration, fences);
+    else {
+      const owlmqAnswers = await proveWayBackFirst(migration, fences, wait);
+      if (owlmqAnswers === undefined) {
+        migration.enter(from);
+        return 'refused';
+      }
+      await returnToKafka(migration, fences, owlmqAnswers);
+    }
   }
   migration.enter('rolled-back');
+  return 'rolled-back';
+}
+
+/**
+ * Tries the whole way back while publishers are not held yet: Kafka takes writes on every partition, members are there to
+ * consume, positions can be set, and Kafka lacks nothing that cannot be repaired.
+ *
+ * @returns whether OwlMQ answers; undefined when the rollback is refused.
+ */
+async function proveWayBackFirst(migration: Migration, fences: Fences, wait: boolean): Promise<boolean | undefined> {
+  if (!does('way-back-proven-first')) {
+    await migration.step('canary on Kafka', 'Kafka must take writes before anything returns to it.', () =>
+      proveLeg.executeWithOptions({ summary: 'is Kafka healthy?' }, [{ migration: migration.name, leg: 'kafka' }]),
+    );
+    return await isAlive(migration);
+  }
+  const { state } = migration;
+  for (;;) {
+    const { checks, owlmqAnswers, lossAtMost } = await tryWayBack(migration, fences, 'rollback: prove the way back');
+    const force = state.rollback?.force === true;
+    const failed = checks.filter(({ ok, takes }) => !ok && (takes === 'repair' || (takes === 'force' && !force)));
+    if (failed.length === 0) {
+      if (state.rollback !== undefined) {
+        state.rollback.checks = checks;
+        if (lossAtMost > 0) state.rollback.lossAtMost = lossAtMost;
+      }
+      const said = checks.map(({ name, ok, detail }) => `${name}${ok ? '' : ' (fails)'}: ${detail}`);
+      migration.note(`the way back is proven: ${said.join('; ')}`);
+      return owlmqAnswers;
+    }
+    const cause = failed.map(({ name, detail }) => `${name}: ${detail}`).join('; ');
+    const todo = [...new Set(failed.map((check) => check.todo))].join(' ');
+    if (!wait) {
+      refuse(migration, failed, lossAtMost);
+      return undefined;
+    }
+    await migration.block('the way back', cause, todo);
+  }
+}
+
+/** Tells what has to be repaired, or accepted by force, and forgets the request: a later one is judged anew. */
+function refuse(migration: Migration, failed: WayBackCheck[], lossAtMost: number): void {
+  const { state } = migration;
+  const { reason, by, at } = state.rollback ?? { reason: 'unknown', by: 'unknown', at: now() };
+  delete state.rollback;
+  state.rollbackRefused = { reason, by, at, refusedAt: now(), failed, lossAtMost };
+  const why = failed.map(({ name, detail, todo }) => `${name}: ${detail}. ${todo}`).join(' ');
+  migration.callAttention(`the rollback that ${by} asked for is refused, and nothing was changed: ${why}`);
 }
 
 /** Kafka was primary all along: no copies any more, no shadows. Kafka consumers never stopped. */
@@ -42,13 +104,10 @@ async function stayOnKafka(migration: Migration): Promise<void> {
 }
 
 /** OwlMQ was primary: Kafka gets all it lacks, groups get their positions, then the switch back. */
-async function returnToKafka(migration: Migration, fences: Fences): Promise<void> {
+async function returnToKafka(migration: Migration, fences: Fences, answers: boolean): Promise<void> {
   const { state } = migration;
   const name = migration.name;
-  await migration.step('canary on Kafka', 'Kafka must take writes before anything returns to it.', () =>
-    proveLeg.executeWithOptions({ summary: 'is Kafka healthy?' }, [{ migration: name, leg: 'kafka' }]),
-  );
-  let owlmqAnswers = await isAlive(migration);
+  let owlmqAnswers = answers;
   if (owlmqAnswers) {
     try {
       await proveMirror(migration, 'catch up with the audit before publishers hold', fences, false, AUDIT_RETRIES);
@@ -59,20 +118,24 @@ async function returnToKafka(migration: Migration, fences: Fences): Promise<void
   }
 
   await migration.route({ fence: { reason: 'rollback' }, drain: undefined }, 'rollback: publishers hold');
-  await migration.step('publishers to hold', FOLLOW, () =>
+  const held = await migration.step('publishers to hold', FOLLOW, () =>
     awaitPublishers.executeWithOptions({ summary: 'wait until nothing is in flight' }, [
       { migration: name, epoch: state.epoch, fenced: true },
     ]),
   );
+  const kafkaHasAll = state.warm?.mirror?.incomplete !== true && held.degraded.length === 0;
   while (owlmqAnswers) {
     try {
-      await bringHome(migration, fences);
+      await withinHold(migration, () => bringHome(migration, fences));
       break;
     } catch (error) {
-      if (!(error instanceof ActivityFailure)) throw error;
-      // Publishers hold: if OwlMQ died meanwhile the other way is taken at once, else this one is tried again.
-      owlmqAnswers = await isAlive(migration);
-      const cause = causeOf(error);
+      const tooSlow = isCancellation(error);
+      if (!tooSlow && !(error instanceof ActivityFailure)) throw error;
+      // Publishers hold: where OwlMQ died meanwhile the other way is taken at once; also where it is slow and Kafka lacks
+      // nothing. Else this way is tried again.
+      const cause = tooSlow ? 'OwlMQ is too slow: publishers are held for longer than a window' : causeOf(error);
+      if (tooSlow && kafkaHasAll) migration.note(`${cause}; going back by the last positions`);
+      owlmqAnswers = !(tooSlow && kafkaHasAll) && (await isAlive(migration));
       if (owlmqAnswers) await migration.block('positions to return to Kafka', cause, `${REACH} Stop Kafka members.`);
     }
   }
@@ -85,6 +148,12 @@ async function returnToKafka(migration: Migration, fences: Fences): Promise<void
     'consumers to go live on Kafka',
     'wait for live consumers of every group',
   );
+}
+
+/** Ends work that holds publishers for longer than a window, by a cancellation. */
+async function withinHold({ plan }: Migration, work: () => Promise<void>): Promise<void> {
+  if (!does('way-back-proven-first')) await work();
+  else await CancellationScope.withTimeout(Math.max(plan.cutover.window, SHORTEST_HOLD_MS), work);
 }
 
 async function isAlive(migration: Migration): Promise<boolean> {

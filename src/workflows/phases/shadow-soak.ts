@@ -69,6 +69,20 @@ export async function soakSlice(
   await startSoak(migration);
 }
 
+/** Goes on comparing for a time in which paused time does not count. */
+export async function soakFor(migration: Migration, durationMs: number, reason: string): Promise<void> {
+  let remaining = durationMs;
+  while (remaining > 0) {
+    await migration.whilePaused();
+    await migration.audit.blockOnFailure();
+    const started = Date.now();
+    const slice = remaining;
+    await migration.waitingFor(reason, () => soakSlice(migration, undefined, slice), started + remaining);
+    remaining -= Date.now() - started;
+    await migration.continueAsNewWhenLong();
+  }
+}
+
 /** Counts what the parts report, once. @returns what they say together. */
 function takeReports(migration: Migration, reports: SoakComparison[], elapsedMs: number): JoinedReports {
   const { plan, state } = migration;

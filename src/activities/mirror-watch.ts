@@ -1,0 +1,65 @@
+import type { MemberRoster, TopicOffsets } from '@owlmq/kafka-bridge/operations';
+import type { MirrorGap } from './migration-activities.js';
+
+type Members = ReturnType<MemberRoster['members']>;
+
+/** Keeps what Kafka, as the mirror, may lack: what a way back with OwlMQ dead could lose. */
+export class MirrorWatch {
+  #gap: MirrorGap;
+  /** Where OwlMQ ended once no publisher was cut off any more: proven up to there, Kafka lacks nothing. */
+  #goal: TopicOffsets | undefined;
+
+  /** @param earlier as it was known last. */
+  constructor(earlier: MirrorGap | undefined) {
+    this.#gap = earlier ?? { incomplete: false, unproven: 0, acknowledged: 0 };
+  }
+
+  get gap(): MirrorGap {
+    return this.#gap;
+  }
+
+  /**
+   * @param members all of the migration, silent ones too: what a publisher gave up before it died is missing all the same.
+   * @param ends where OwlMQ's partitions end, read after the audit had proven `proven`.
+   */
+  look(members: Members, ends: TopicOffsets, proven: TopicOffsets): void {
+    const unproven = recordsBetween(proven, ends);
+    let { incomplete } = this.#gap;
+    if (cutOff(members).length > 0) {
+      incomplete = true;
+      this.#goal = undefined;
+    } else if (incomplete) {
+      this.#goal ??= ends;
+      if (recordsBetween(proven, this.#goal) === 0) incomplete = false;
+    }
+    this.#gap = { incomplete, unproven, acknowledged: acknowledgedByOwlmq(members) };
+  }
+
+  /** OwlMQ does not answer: what came since the last look is told by what publishers count. */
+  lookWithoutOwlmq(members: Members): void {
+    if (cutOff(members).length > 0) this.#gap = { ...this.#gap, incomplete: true };
+  }
+}
+
+/** Publishers whose last word is that they do not reach Kafka. */
+export function cutOff(members: Members): string[] {
+  return members.flatMap(({ report }) =>
+    report.role === 'publisher' && report.mirrorDegraded ? [report.instance] : [],
+  );
+}
+
+/** Messages that OwlMQ has acknowledged to publishers, over all instances that are remembered. */
+export function acknowledgedByOwlmq(members: Members): number {
+  return members.reduce((sum, { report }) => sum + (report.role === 'publisher' ? report.owlmq.messages : 0), 0);
+}
+
+/** Offsets from one position up to another, on the partitions that both name; none where it is further already. */
+export function recordsBetween(from: TopicOffsets, to: TopicOffsets): number {
+  let records = 0;
+  for (const [topic, partitions] of Object.entries(to)) {
+    for (const [partition, offset] of partitions.entries()) {
+      records += Math.max(0, offset - (from[topic]?.[partition] ?? offset));
+    }
+  }
+  return records;
+}

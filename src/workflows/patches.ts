@@ -1,0 +1,18 @@
+import { patched } from '@temporalio/workflow';
+
+/**
+ * Where a run does other steps than an earlier version did. Runs that began before go on as they began; an entry may go
+ * once no run of before it is left.
+ */
+type Change =
+  /** Shadows are compared in the back-off after a cancelled cutover; before, it was a timer. */
+  | 'soak-in-back-off'
+  /** A rollback from OwlMQ tries the whole way back first; before, a canary on Kafka was all. */
+  | 'way-back-proven-first'
+  /** The way back is rehearsed while Kafka is kept warm. */
+  | 'way-back-rehearsed';
+
+/** Whether this run does as today's version does. */
+export function does(change: Change): boolean {
+  return patched(change);
+}
