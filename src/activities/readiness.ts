@@ -9,8 +9,7 @@ export function readinessActivities(dependencies: Dependencies): Pick<MigrationA
   return {
     checkReadiness: async (request) => {
       await roster.readToEnd();
-      const found = await Promise.all([
-        followingCheck(request),
+      const [groups, onOwlmq, wayBack, answers] = await Promise.all([
         groupChecks(request),
         owlmqGroupChecks(request),
         canaryCheck('the way back', 'Kafka takes writes and gives them back', 'Make Kafka take writes.', () =>
@@ -19,9 +18,8 @@ export function readinessActivities(dependencies: Dependencies): Pick<MigrationA
         canaryCheck('OwlMQ answers', 'OwlMQ takes writes and gives them back', 'Make OwlMQ take writes.', () =>
           proveOwlmq(owlmq),
         ),
-        hoursChecks(request),
       ]);
-      return found.flat();
+      return [followingCheck(request), ...groups, ...onOwlmq, wayBack, answers, ...hoursChecks(request)];
     },
   };
 
