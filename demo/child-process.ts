@@ -24,6 +24,8 @@ const consumerSchema = z.object({
   DEMO_TOPICS: z.string().min(1),
   DEMO_GROUP: z.string().min(1),
   DEMO_MEMBER: z.string().min(1),
+  /** Of the group, ms; empty: the library's own. */
+  DEMO_SESSION_TIMEOUT: z.string().regex(/^\d*$/),
   KAFKA_BROKERS: z.string().min(1),
 });
 

@@ -16,6 +16,9 @@ const consumer = new DualConsumer({
   groupId: settings.DEMO_GROUP,
   topics: settings.DEMO_TOPICS.split(','),
   fromBeginning: true,
+  ...(settings.DEMO_SESSION_TIMEOUT === ''
+    ? {}
+    : { consumer: { sessionTimeout: Number(settings.DEMO_SESSION_TIMEOUT) } }),
   process: ({ topic, value }) => {
     const { customer, number, cents } = bodySchema.parse(JSON.parse(value?.toString() ?? 'null'));
     const fee = Math.round(cents * 0.014) + 25;

@@ -22,6 +22,10 @@ export interface FleetOptions {
   readonly foreignRate?: number | undefined;
   readonly keys: number;
   readonly seed: number;
+  /** Another program of the worker's, and what it is told, asked for at each start. */
+  readonly worker?: { readonly script: string; readonly environment: () => Record<string, string> };
+  /** Session timeout of consumers, ms; the library's own without. */
+  readonly sessionTimeoutMs?: number;
   /** Addresses of the engines, and OwlMQ's key. */
   readonly env: Readonly<Record<string, string>>;
   /** Where the processes' logs go, those of events among them. */
@@ -82,14 +86,14 @@ export class Fleet {
   }
 
   async startWorker(): Promise<void> {
-    const { taskQueue, migration } = this.#options;
-    const environment = () => ({ TEMPORAL_TASK_QUEUE: taskQueue, MIGRATION: migration });
-    const script = join('src', 'worker.js');
+    const { taskQueue, migration, worker } = this.#options;
+    const environment = () => ({ TEMPORAL_TASK_QUEUE: taskQueue, MIGRATION: migration, ...worker?.environment() });
+    const script = worker?.script ?? join('src', 'worker.js');
     await this.#add({ name: 'worker', kind: 'worker', script, environment, readyLine: /worker is running/ });
   }
 
   async startConsumers(): Promise<void> {
-    const { groups, membersPerGroup, migration, topics } = this.#options;
+    const { groups, membersPerGroup, migration, topics, sessionTimeoutMs } = this.#options;
     await Promise.all(
       groups.flatMap((group) =>
         Array.from({ length: membersPerGroup }, async (_, index) => {
@@ -102,6 +106,7 @@ export class Fleet {
               DEMO_TOPICS: Object.values(topics).join(','),
               DEMO_GROUP: group,
               DEMO_MEMBER: name,
+              DEMO_SESSION_TIMEOUT: String(sessionTimeoutMs ?? ''),
             };
           };
           const script = join('demo', 'consumer.js');
