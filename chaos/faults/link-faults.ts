@@ -1,10 +1,36 @@
-import type { Toxic } from '../rig/toxiproxy.js';
-import type { Fault, FaultKind } from './fault.js';
+import type { Link, Toxic } from '../rig/toxiproxy.js';
 
-type LinkFault = Exclude<Extract<FaultKind, `link-${string}`>, 'link-down'>;
+/** Every way in which the way of one process to one leg can be broken. */
+export const linkFaultKinds = [
+  /** Latency both ways. */
+  'link-slow',
+  /** A few kilobytes a second. */
+  'link-narrow',
+  /** Connections are reset. */
+  'link-reset',
+  /** Connections end in the middle of what is sent. */
+  'link-cut-short',
+  /** Connections stay open and nothing passes. */
+  'link-silent',
+  /** What is sent arrives, its answer does not. */
+  'link-half-open',
+  /** Connections break and none can be made. */
+  'link-down',
+] as const;
+export type LinkFaultKind = (typeof linkFaultKinds)[number];
 
-/** The toxics of a fault of a link. */
-export function toxicsOf(kind: LinkFault, { strength }: Pick<Fault, 'strength'>): Toxic[] {
+/** Breaks a link for as long as the work takes; `strength` from 0 to 1 where that means something. */
+export async function breakLink(
+  link: Link,
+  kind: LinkFaultKind,
+  strength: number,
+  work: () => Promise<void>,
+): Promise<void> {
+  if (kind === 'link-down') await link.down(work);
+  else await link.during(toxicsOf(kind, strength), work);
+}
+
+function toxicsOf(kind: Exclude<LinkFaultKind, 'link-down'>, strength: number): Toxic[] {
   const upTo = (most: number): number => Math.round(strength * most);
   switch (kind) {
     case 'link-slow':

@@ -3,10 +3,10 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { runChaos } from '../../chaos/chaos-run.js';
-import { faultKinds } from '../../chaos/faults/fault.js';
-import { briefPace } from '../../chaos/pace.js';
-import { reportText, type ChaosReport } from '../../chaos/report.js';
+import { runChaos } from '../../chaos/publishers/run.js';
+import { faultKinds } from '../../chaos/publishers/faults/fault.js';
+import { briefPace } from '../../chaos/publishers/pace.js';
+import { reportText, type ChaosReport } from '../../chaos/publishers/report.js';
 import { checkoutRoot } from '../../engines/checkout.js';
 import { makeOwnedFolder } from '../../engines/process/owned-folder.js';
 
@@ -17,7 +17,9 @@ const seed = Number(process.env.CHAOS_SEED ?? 117);
 
 async function brief(options: { audit: boolean; forMs: number; faults: number; rollbacks: number }) {
   const { audit, forMs, faults, rollbacks } = options;
-  expect(existsSync(join(checkoutRoot, 'dist', 'chaos', 'publishers', 'publisher.js')), 'npm run build').toBe(true);
+  expect(existsSync(join(checkoutRoot, 'dist', 'chaos', 'publishers', 'fleet', 'publisher.js')), 'npm run build').toBe(
+    true,
+  );
   console.info(`seed ${seed}`);
   const folder = await makeOwnedFolder(tmpdir(), 'kafka-to-owlmq-chaos-test');
   try {

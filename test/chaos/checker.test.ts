@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest';
-import { anomalyKinds, type AnomalyKind } from '../../chaos/checker/anomalies.js';
-import { check, type Evidence } from '../../chaos/checker/check.js';
-import type { StoredRecord } from '../../chaos/checker/stored-record.js';
-import type { Route, StandingFence } from '../../chaos/control/route-history.js';
-import { incarnationOf, valueOf } from '../../chaos/publishers/message.js';
-import type { Publication } from '../../chaos/publishers/publications.js';
+import { anomalyKinds, type AnomalyKind } from '../../chaos/publishers/checker/anomalies.js';
+import { check, type Evidence } from '../../chaos/publishers/checker/check.js';
+import type { StoredRecord } from '../../chaos/publishers/checker/stored-record.js';
+import type { Route, StandingFence } from '../../chaos/publishers/control/route-history.js';
+import { incarnationOf, valueOf } from '../../chaos/publishers/fleet/message.js';
+import type { Publication } from '../../chaos/publishers/fleet/publications.js';
 
 const TOPIC = 'orders';
 const routes: Route[] = [

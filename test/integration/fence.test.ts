@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { RoutingState } from '@owlmq/kafka-bridge/operations';
-import { FleetSteps } from '../../chaos/control/fleet-steps.js';
+import { FleetSteps } from '../../chaos/publishers/control/fleet-steps.js';
 import {
   API_KEY,
   routingState,

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { READY } from '../../demo/child-process.js';
-import { checkoutRoot } from '../../engines/checkout.js';
-import type { Log } from '../../engines/fetch/progress.js';
-import type { GuardedProcess } from '../../engines/process/guarded-process.js';
-import { launch } from '../../engines/run/launch.js';
-import { programPlan } from '../../engines/run/program.js';
+import { READY } from '../../../demo/child-process.js';
+import { checkoutRoot } from '../../../engines/checkout.js';
+import type { Log } from '../../../engines/fetch/progress.js';
+import type { GuardedProcess } from '../../../engines/process/guarded-process.js';
+import { launch } from '../../../engines/run/launch.js';
+import { programPlan } from '../../../engines/run/program.js';
 import { auditProgressSchema, readShared, writeShared, type AuditJob, type AuditProgress } from './audit-job.js';
 
 /** The audit did not reach what was wanted of it in time. */
@@ -46,7 +46,7 @@ export class AuditProcess {
 
   async start(): Promise<void> {
     const { folder, brokers, owlmqUrl, apiKey, log, signal } = this.#options;
-    const script = join(checkoutRoot, 'dist', 'chaos', 'audit', 'auditor.js');
+    const script = join(checkoutRoot, 'dist', 'chaos', 'publishers', 'audit', 'auditor.js');
     const id = `auditor-${++this.#starts}`;
     const env = {
       CHAOS_JOB: this.#jobFile,

@@ -1,4 +1,4 @@
-import { incarnationOf } from '../publishers/message.js';
+import { incarnationOf } from '../fleet/message.js';
 import type { Anomalies } from './anomalies.js';
 import type { Evidence } from './check.js';
 import { placeOf, type StoredRecord } from './stored-record.js';

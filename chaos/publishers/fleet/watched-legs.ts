@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import { clockMs } from '../../demo/event-log.js';
+import { clockMs } from '../../../demo/event-log.js';
 import { OwlmqClient, type KafkaConnection, type OwlmqApi } from '@owlmq/kafka-bridge';
 
 /**

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
-import { clockMs } from '../../demo/event-log.js';
+import { clockMs } from '../../../demo/event-log.js';
 import { AuditTimeoutError, type AuditProcess } from '../audit/audit-process.js';
 import type { Pace } from '../pace.js';
-import { Random } from '../random.js';
-import type { RunLog } from '../run-log.js';
+import { Random } from '../../random.js';
+import type { RunLog } from '../../run-log.js';
 import type { FleetSteps } from './fleet-steps.js';
 import type { RouteHistory, StandingFence } from './route-history.js';
 

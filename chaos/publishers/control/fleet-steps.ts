@@ -10,9 +10,9 @@ import {
 } from '@owlmq/kafka-bridge/operations';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
-import { fleetActivities } from '../../src/activities/fleet.js';
-import type { PublisherFleet } from '../../src/activities/migration-activities.js';
-import { routingActivities } from '../../src/activities/routing.js';
+import { fleetActivities } from '../../../src/activities/fleet.js';
+import type { PublisherFleet } from '../../../src/activities/migration-activities.js';
+import { routingActivities } from '../../../src/activities/routing.js';
 
 export interface FleetStepsOptions {
   readonly migration: string;

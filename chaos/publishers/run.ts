@@ -1,19 +1,20 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Log } from '../engines/fetch/progress.js';
+import type { Log } from '../../engines/fetch/progress.js';
 import { AuditProcess } from './audit/audit-process.js';
 import { check } from './checker/check.js';
 import { readLegs } from './checker/read-legs.js';
 import { Controller } from './control/controller.js';
 import { FleetSteps } from './control/fleet-steps.js';
 import { RouteHistory } from './control/route-history.js';
-import { faults } from './faults/fault.js';
-import { Injector } from './faults/injector.js';
+import { Breakages } from './faults/breakages.js';
+import { faults, resourcesOf, type Fault, type FaultKind } from './faults/fault.js';
+import { Injector } from '../faults/injector.js';
 import type { Pace } from './pace.js';
-import { PublisherFleet } from './publishers/publisher-fleet.js';
+import { PublisherFleet } from './fleet/publisher-fleet.js';
 import { reportOf, type ChaosReport } from './report.js';
-import { Rig } from './rig/rig.js';
-import { RunLog, type RunEvent } from './run-log.js';
+import { Rig } from '../rig/rig.js';
+import { RunLog, type RunEvent } from '../run-log.js';
 
 export interface ChaosOptions {
   readonly seed: number;
@@ -76,7 +77,7 @@ class Run {
   readonly #audit: AuditProcess | undefined;
   readonly #fleet: PublisherFleet;
   readonly #controller: Controller;
-  readonly #injector: Injector;
+  readonly #injector: Injector<FaultKind, Fault>;
   readonly #steps: FleetSteps;
 
   constructor(
@@ -96,10 +97,14 @@ class Run {
       ...{ partitions: PARTITIONS, pace, log: runLog },
       ...{ steps: this.#steps, audit: this.#audit, history: this.#history },
     });
-    this.#injector = new Injector({
+    const breakages = new Breakages({
       ...{ rig, signal, log: runLog, pace },
       ...{ fleet: this.#fleet, controller: this.#controller, audit: this.#audit },
-      faults: faults(seed, options.publishers, pace, options.faults),
+    });
+    this.#injector = new Injector({
+      ...{ signal, log: runLog, resourcesOf },
+      faults: faults(seed, options.publishers, pace, options.audit, options.faults),
+      inject: (fault, waits) => breakages.inject(fault, waits),
     });
   }
 

@@ -2,8 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ForwardAudit, MirrorAudit, OwlmqClient, type TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import { z } from 'zod';
-import { READY, untilStopped } from '../../demo/child-process.js';
-import { clockMs } from '../../demo/event-log.js';
+import { READY, untilStopped } from '../../../demo/child-process.js';
+import { clockMs } from '../../../demo/event-log.js';
 import { auditJobSchema, auditProgressSchema, readShared, writeShared, type AuditJob } from './audit-job.js';
 import type { AuditProgress } from './audit-job.js';
 

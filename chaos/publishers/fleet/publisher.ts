@@ -9,8 +9,8 @@ import {
   PublishHeldTimeoutError,
   RoutingUnavailableError,
 } from '@owlmq/kafka-bridge';
-import { READY, untilStopped } from '../../demo/child-process.js';
-import { clockMs, EventLog } from '../../demo/event-log.js';
+import { READY, untilStopped } from '../../../demo/child-process.js';
+import { clockMs, EventLog } from '../../../demo/event-log.js';
 import { messages, valueOf, type ChaosMessage } from './message.js';
 import type { PublishEvent } from './publish-log.js';
 import { publisherSettings } from './publisher-settings.js';

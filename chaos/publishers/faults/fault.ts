@@ -1,4 +1,6 @@
-import { Random } from '../random.js';
+import { deal } from '../../faults/deck.js';
+import type { PlannedFault } from '../../faults/injector.js';
+import { linkFaultKinds } from '../../faults/link-faults.js';
 import type { Pace } from '../pace.js';
 
 /** Every way in which the harness breaks something. */
@@ -20,45 +22,30 @@ export const faultKinds = [
   'restart-owlmq',
   /** SIGKILL of the auditor, which resumes from its checkpoint. */
   'kill-auditor',
-  /** Latency both ways. */
-  'link-slow',
-  /** A few kilobytes a second. */
-  'link-narrow',
-  /** Connections are reset. */
-  'link-reset',
-  /** Connections end in the middle of what is sent. */
-  'link-cut-short',
-  /** Connections stay open and nothing passes. */
-  'link-silent',
-  /** What is sent arrives, its answer does not. */
-  'link-half-open',
-  /** Connections break and none can be made. */
-  'link-down',
+  ...linkFaultKinds,
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
-/** One fault, as the seed has it; when it begins depends on the run. */
-export interface Fault {
-  index: number;
-  kind: FaultKind;
-  publisher: number;
-  leg: 'kafka' | 'owlmq';
-  gapMs: number;
-  lastsMs: number;
-  deadMs: number;
+/** One fault, as the seed has it. */
+export interface Fault extends PlannedFault<FaultKind> {
+  readonly publisher: number;
+  readonly leg: 'kafka' | 'owlmq';
+  readonly lastsMs: number;
+  readonly deadMs: number;
   /** From 0 to 1: how strong it is, where that means something. */
-  strength: number;
+  readonly strength: number;
 }
 
-/** Faults, up to a number: kinds are dealt from a shuffled deck, so that each comes up in every round. */
-export function* faults(seed: number, publishers: number, pace: Pace, most = Infinity): Generator<Fault> {
-  const deck = new Random(seed, 'faults');
-  let left: FaultKind[] = [];
-  for (let index = 0; index < most; index++) {
-    if (left.length === 0) left = deck.shuffled(faultKinds);
-    const kind = left.shift();
-    if (kind === undefined) return;
-    const random = new Random(seed, 'fault', index);
+/** Faults, up to a number; the auditor's only where there is one. */
+export function* faults(
+  seed: number,
+  publishers: number,
+  pace: Pace,
+  audited: boolean,
+  most?: number,
+): Generator<Fault> {
+  for (const { index, kind, random } of deal(seed, faultKinds, most)) {
+    if (kind === 'kill-auditor' && !audited) continue;
     yield {
       ...{ index, kind, publisher: random.below(publishers), leg: random.pick(['kafka', 'owlmq'] as const) },
       ...{ gapMs: random.within(pace.gapMs), lastsMs: random.within(pace.faultMs), deadMs: random.within(pace.deadMs) },

@@ -1,4 +1,4 @@
-import { Random } from '../random.js';
+import { Random } from '../../random.js';
 
 /** A message of a publisher process. Its id, key and number are the harness's, not the library's under test. */
 export interface ChaosMessage {

@@ -1,12 +1,11 @@
 import { join } from 'node:path';
-import { EventLogReader } from '../../demo/event-log.js';
-import { checkoutRoot } from '../../engines/checkout.js';
-import type { Log } from '../../engines/fetch/progress.js';
-import type { GuardedProcess } from '../../engines/process/guarded-process.js';
-import { launch } from '../../engines/run/launch.js';
-import { programPlan } from '../../engines/run/program.js';
-import { READY } from '../../demo/child-process.js';
-import type { Links } from '../rig/toxiproxy.js';
+import { EventLogReader } from '../../../demo/event-log.js';
+import { checkoutRoot } from '../../../engines/checkout.js';
+import type { Log } from '../../../engines/fetch/progress.js';
+import { programPlan } from '../../../engines/run/program.js';
+import { READY } from '../../../demo/child-process.js';
+import { DisposableProcess } from '../../rig/disposable-process.js';
+import type { Links } from '../../rig/toxiproxy.js';
 import { Publications } from './publications.js';
 import { publishEventSchema, type PublishEvent } from './publish-log.js';
 import type { PublisherEnvironment } from './publisher-settings.js';
@@ -26,13 +25,6 @@ export interface PublisherFleetOptions {
   readonly signal: AbortSignal;
 }
 
-interface Running {
-  process: GuardedProcess;
-  incarnation: number;
-  /** Its end is wanted. */
-  ending: boolean;
-}
-
 interface OutcomeLog {
   publisher: number;
   incarnation: number;
@@ -45,7 +37,7 @@ export class PublisherFleet {
   /** Ends that nobody wanted, in words. */
   readonly crashes: string[] = [];
   readonly #options: PublisherFleetOptions;
-  readonly #running: (Running | undefined)[] = [];
+  readonly #processes: (DisposableProcess | undefined)[] = [];
   readonly #incarnations: number[];
   readonly #logs: OutcomeLog[] = [];
   #looking: Promise<void> = Promise.resolve();
@@ -85,48 +77,27 @@ export class PublisherFleet {
     };
     const reader = new EventLogReader(env.CHAOS_LOG, publishEventSchema);
     this.#logs.push({ publisher, incarnation, reader });
-    const script = join(checkoutRoot, 'dist', 'chaos', 'publishers', 'publisher.js');
+    const script = join(checkoutRoot, 'dist', 'chaos', 'publishers', 'fleet', 'publisher.js');
     const plan = programPlan({ id: name, script, readyLine: new RegExp(`^${READY}$`, 'm') }, env, folder);
-    const { process } = await launch(plan, { ports: 'free', log, signal, temporary: false });
-    const running: Running = { process, incarnation, ending: false };
-    this.#running[publisher] = running;
-    process.ended.then(
-      (how) => {
-        if (!running.ending) this.crashes.push(`${name} ended by itself: ${JSON.stringify(how)}`);
-      },
-      (error: unknown) => {
-        this.crashes.push(`${name} could not run: ${String(error)}`);
-      },
-    );
+    this.#processes[publisher] = await DisposableProcess.start(plan, { log, signal, crashes: this.crashes });
   }
 
   /** SIGKILL. */
   async kill(publisher: number): Promise<void> {
-    const running = this.#running[publisher];
-    if (running === undefined) return;
-    running.ending = true;
-    await running.process.signal('SIGKILL');
-    await running.process.ended;
-    this.#running[publisher] = undefined;
+    await this.#processes[publisher]?.kill();
   }
 
   async freeze(publisher: number): Promise<void> {
-    await this.#running[publisher]?.process.signal('SIGSTOP');
+    await this.#processes[publisher]?.freeze();
   }
 
   async thaw(publisher: number): Promise<void> {
-    await this.#running[publisher]?.process.signal('SIGCONT');
+    await this.#processes[publisher]?.thaw();
   }
 
   /** SIGTERM: each settles what it has and ends. */
   async stopAll(): Promise<void> {
-    await Promise.all(
-      this.#running.map(async (running) => {
-        if (running === undefined) return;
-        running.ending = true;
-        await running.process.stop();
-      }),
-    );
+    await Promise.all(this.#processes.map(async (process) => process?.stop()));
   }
 
   /** Reads what the processes wrote down since the last look. */

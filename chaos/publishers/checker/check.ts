@@ -1,5 +1,5 @@
 import type { Route, StandingFence } from '../control/route-history.js';
-import type { Publication } from '../publishers/publications.js';
+import type { Publication } from '../fleet/publications.js';
 import { Anomalies, type Anomaly, type AnomalyKind } from './anomalies.js';
 import { checkCopyDecisions } from './copy-decisions.js';
 import { checkEpochs } from './epochs.js';

@@ -3,7 +3,7 @@ import { anomalyKinds, type AnomalyKind } from './checker/anomalies.js';
 import type { CheckResult } from './checker/check.js';
 import type { RouteHistory } from './control/route-history.js';
 import type { FaultKind } from './faults/fault.js';
-import type { Publication } from './publishers/publications.js';
+import type { Publication } from './fleet/publications.js';
 
 /** What a run was, and what the checker found. */
 export interface ChaosReport extends CheckResult {

@@ -1,5 +1,5 @@
-import { incarnationOf, valueOf } from '../publishers/message.js';
-import type { Publication } from '../publishers/publications.js';
+import { incarnationOf, valueOf } from '../fleet/message.js';
+import type { Publication } from '../fleet/publications.js';
 import type { Anomalies } from './anomalies.js';
 import type { Counts, Evidence } from './check.js';
 import { placeOf, type StoredRecord } from './stored-record.js';

@@ -1,5 +1,5 @@
-import type { ChaosProgress } from './chaos-run.js';
-import type { RunEvent } from './run-log.js';
+import type { ChaosProgress } from './run.js';
+import type { RunEvent } from '../run-log.js';
 
 const number = new Intl.NumberFormat('en');
 /** Where there is no terminal, a line of progress this often. */
