@@ -6,6 +6,7 @@ import {
 } from '@owlmq/kafka-bridge/operations';
 import { z } from 'zod';
 import type { EndpointSettings } from './endpoint/observation-endpoint.js';
+import { isRehearsalQueue } from './workflows/rehearsal-queue.js';
 
 /** Task queue that workers poll and workflows are started on, unless TEMPORAL_TASK_QUEUE names another. */
 const TASK_QUEUE = 'kafka-to-owlmq';
@@ -37,7 +38,12 @@ const hostAndPort = z.string().regex(/^(\[[0-9a-f:]+\]|[^\s:]+):\d{1,5}$/i, 'mus
 const TOKEN = /^[A-Za-z0-9._~+/-]{16,}=*$/;
 
 const environmentSchema = z.object({
-  TEMPORAL_TASK_QUEUE: z.string().trim().min(1).default(TASK_QUEUE),
+  TEMPORAL_TASK_QUEUE: z
+    .string()
+    .trim()
+    .min(1)
+    .refine((name) => !isRehearsalQueue(name), 'is a queue for rehearsals: what is asked there must touch no system')
+    .default(TASK_QUEUE),
   METRICS_ADDRESS: hostAndPort.optional(),
   OBSERVATIONS_ADDRESS: hostAndPort.optional(),
   OWLMQ_BRIDGE_DIGEST_KEY: z.string().optional(),

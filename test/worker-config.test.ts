@@ -32,6 +32,11 @@ describe("the worker's settings", () => {
     expect(problems({ ...given, OBSERVATIONS_TOKEN_FILE: file }).join()).toContain('OBSERVATIONS_TOKEN_FILE');
   });
 
+  it('name no task queue on which rehearsals must touch no system', () => {
+    const named = problems({ ...needed, TEMPORAL_TASK_QUEUE: 'kafka-to-owlmq-rehearsal' });
+    expect(named.join()).toContain('TEMPORAL_TASK_QUEUE: is a queue for rehearsals');
+  });
+
   it('are told all at once, without a secret', () => {
     const told = problems({ OBSERVATIONS_ADDRESS: '8087', OBSERVATIONS_TOKEN: 'short,0123456789abcdef' });
     expect(told).toHaveLength(5);

@@ -207,6 +207,8 @@ const migrationInputSchema = z
       .prefault({}),
     /** How long members trust a routing state after they last read it, and last reported; how long a dead one is waited for. */
     lease: duration({ min: 1_000, max: 60_000 }).prefault('10 seconds'),
+    /** Runs every step against a model: no activity is scheduled where a worker with connections could take it. */
+    rehearsal: z.boolean().default(false),
     /** Where a group begins on partitions on which it never committed: its own `auto.offset.reset`. */
     offsetReset: z.enum(['earliest', 'latest']).default('earliest'),
   })

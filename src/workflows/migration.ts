@@ -427,7 +427,7 @@ export class Migration {
       ...(this.plan.forward.length === 0 ? {} : { forward: this.plan.forward }),
       leaseMs: this.plan.lease,
       writtenAt: now(),
-      reason,
+      reason: this.plan.rehearsal ? `rehearsal: ${reason}` : reason,
     };
   }
 

@@ -21,6 +21,7 @@ import { measureNoise } from './phases/noise.js';
 import { preflightChecks } from './phases/preflight.js';
 import { rollBack } from './phases/roll-back.js';
 import { acknowledgeRefusal, revokeRefusal } from './acknowledgements.js';
+import { rehearse } from './rehearsal.js';
 import { shadowSoak } from './phases/shadow-soak.js';
 import { buildStatus, planSteps, type MigrationStatus } from './status.js';
 
@@ -37,6 +38,8 @@ export async function migrateKafkaToOwlmq(input: MigrationInput, carried?: Carri
       ? new Migration(validated(input), newMigrationState(now()))
       : // An earlier version's plan lacks what has come since: the defaults fill it in.
         new Migration(validated(carried.plan), carried.state);
+  const refusal = rehearse(migration.plan.rehearsal);
+  if (refusal !== undefined) throw ApplicationFailure.nonRetryable(refusal, 'InvalidInput', [refusal]);
   listen(migration);
 
   for (;;) {

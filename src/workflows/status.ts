@@ -23,6 +23,8 @@ import { soakShortfalls } from './soak-clock.js';
 
 /** What the `status` query answers. Times are ISO 8601, durations in words or ms where the name says so. */
 export interface MigrationStatus {
+  /** Whether a model takes the place of both systems. */
+  rehearsal: boolean;
   phase: Phase;
   since: string;
   startedAt: string;
@@ -224,6 +226,7 @@ const nextSteps: Record<Phase, string> = {
 export function buildStatus(plan: MigrationPlan, state: MigrationState): MigrationStatus {
   const target = soakTarget(plan);
   return {
+    rehearsal: plan.rehearsal,
     phase: state.phase,
     since: state.phaseSince,
     startedAt: state.startedAt,
@@ -332,6 +335,7 @@ export function noiseTarget(plan: MigrationPlan) {
 /** The same for the eye, as the UI shows it under "current details". */
 export function statusMarkdown(plan: MigrationPlan, state: MigrationState): string {
   const lines = [
+    ...(plan.rehearsal ? ['**Rehearsal**: a model takes the place of Kafka and OwlMQ', ''] : []),
     `**${state.phase}** since ${state.phaseSince}`,
     '',
     `- topics: ${plan.topics.join(', ')}; groups: ${plan.groups.join(', ')}`,
