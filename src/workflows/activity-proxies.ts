@@ -56,7 +56,7 @@ export const { awaitPublishers, awaitConsumers, awaitDrained } = migrationActivi
  * Tries a rollback without doing it: canaries, and positions that are translated. A Kafka member that was killed is
  * waited for until its session is over, 45 s at the most.
  */
-export const { proveWayBack } = proxyActivities<MigrationActivities>({
+export const { proveWayBack } = migrationActivities({
   startToCloseTimeout: '3 minutes',
   heartbeatTimeout: '15 seconds',
   retry: { initialInterval: '1 second', maximumInterval: '5 seconds', maximumAttempts: 3 },
