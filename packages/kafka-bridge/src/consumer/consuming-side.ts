@@ -12,11 +12,13 @@ export interface ConsumingSide {
   routingChanged(): void;
   /** In the group, with its partitions' positions known. */
   readonly joined: boolean;
+  /** Its name in the group, as far as it has one. */
+  readonly memberId: string | undefined;
   /** Why the side is not in its group, when it is not. */
   readonly lastError: Error | undefined;
   /**
-   * In the group, every partition at its limit and committed. While sides are to stop where they are, an OwlMQ side is
-   * drained out of its group too: it applies nothing, and what it could not commit is delivered again.
+   * In the group, every partition at its limit and committed. While sides are to stop where they are, one is drained out
+   * of its group too: it applies nothing, and what it could not commit is delivered again.
    */
   readonly drained: boolean;
   /** The assigned partitions. */

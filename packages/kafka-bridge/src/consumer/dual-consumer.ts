@@ -427,7 +427,7 @@ export class DualConsumer<Output> {
   #evaluate(): void {
     const report = this.#report();
     for (const listener of [...this.#onChange]) listener();
-    const shown = JSON.stringify([report.state, report.epoch, report.shadow]);
+    const shown = JSON.stringify([report.state, report.epoch, report.shadow, report.memberId]);
     if (shown === this.#shown) return;
     this.#shown = shown;
     if (this.#phase !== 'running') return;
@@ -464,6 +464,7 @@ export class DualConsumer<Output> {
       if (this.#appliedInFull(state)) this.#appliedEpoch = state.epoch;
     }
     const side = this.#live();
+    const memberId = side?.memberId;
     const positions: ConsumerReport['live'] = {};
     for (const { topic, partition, next } of side?.partitions ?? []) (positions[topic] ??= []).push([partition, next]);
     return {
@@ -475,6 +476,7 @@ export class DualConsumer<Output> {
       at: new Date().toISOString(),
       role: 'consumer',
       group: this.#options.groupId,
+      ...(memberId === undefined ? {} : { memberId }),
       state: this.#shownState(),
       shadow: this.#shadow.current?.joined === true,
       live: positions,

@@ -60,6 +60,9 @@ export class KafkaSide implements ConsumingSide {
   /** Counts joins, so that a look-up for an older assignment is dropped. */
   #joins = 0;
   #lastError: Error | undefined;
+  #memberId: string | undefined;
+  /** Batches in hand whose commits are not made yet. */
+  #batches = 0;
   /** When the group last heard of this member, on the monotonic clock. */
   #renewedAt = 0;
 
@@ -78,12 +81,18 @@ export class KafkaSide implements ConsumingSide {
     return this.#lastError;
   }
 
+  get memberId(): string | undefined {
+    return this.#memberId;
+  }
+
   get partitions(): readonly PartitionProgress[] {
     return [...(this.#assigned?.values() ?? [])].map(({ progress }) => progress);
   }
 
   get drained(): boolean {
-    return this.#assigned !== undefined && allDrained(this.partitions, this.#options);
+    // Out of its group, or while it rebalances, it takes nothing on when it is to stop where it is.
+    if (this.#assigned === undefined) return this.#options.stopping() && !this.#options.busy() && this.#batches === 0;
+    return allDrained(this.partitions, this.#options);
   }
 
   start(): void {
@@ -150,6 +159,7 @@ export class KafkaSide implements ConsumingSide {
         onError(asError(error));
       });
       this.#assigned = undefined;
+      this.#memberId = undefined;
       this.#options.changed();
     }
     if (ended.signal.aborted) throw asError(ended.signal.reason);
@@ -169,6 +179,7 @@ export class KafkaSide implements ConsumingSide {
       this.#renewedAt = performance.now();
     });
     consumer.on(events.GROUP_JOIN, ({ payload }) => {
+      this.#memberId = payload.memberId;
       this.#renewedAt = performance.now();
       this.#joins += 1;
       this.#assigned = undefined;
@@ -275,6 +286,7 @@ export class KafkaSide implements ConsumingSide {
       interrupt,
       abandon,
     });
+    this.#batches += 1;
     try {
       await this.#handle(payload, progress, standing);
     } finally {
@@ -282,6 +294,7 @@ export class KafkaSide implements ConsumingSide {
         // In a rebalance the group still takes it, and nothing is delivered twice.
         await this.#commit(payload, progress);
       } finally {
+        this.#batches -= 1;
         await standing.end();
       }
       this.#syncPauses();

@@ -52,6 +52,10 @@ export class OwlmqSide implements ConsumingSide {
     return this.#lastError;
   }
 
+  get memberId(): string | undefined {
+    return this.#membership?.memberId;
+  }
+
   get partitions(): readonly PartitionProgress[] {
     return this.#joined ? this.#partitions : [];
   }

@@ -6,6 +6,7 @@ import {
   describeClassic,
   describeConsumer,
   fetchOffsets,
+  leaveGroup,
   type KafkaGroupMember,
   type UntakenOffset,
   type WantedOffsets,
@@ -41,6 +42,9 @@ export interface CommittedOffset {
   /** What the committer wrote beside it; empty mostly. */
   metadata: string;
 }
+
+/** `offsets[topic][partition]`, undefined where nothing was committed. */
+type OffsetsByTopic = Record<string, (number | undefined)[]>;
 
 /** Everything that a group has committed. */
 export interface GroupCommits {
@@ -220,6 +224,15 @@ export class ClusterAdmin {
     });
   }
 
+  /**
+   * Takes members out of a classic group, as if they had left it: their partitions are free at once, where a member that
+   * died holds them for its session timeout. What such a member commits after it is refused. For members that are known
+   * to be dead or to hold by themselves, and for no others.
+   */
+  async removeMembers(group: string, memberIds: readonly string[]): Promise<void> {
+    if (memberIds.length > 0) await leaveGroup(this.#admin, group, memberIds);
+  }
+
   async #listed(groups: readonly string[]): Promise<Map<string, ListedKafkaGroup>> {
     const list = async () => new Map((await this.listGroups()).map((group) => [group.name, group]));
     const listed = await list();
@@ -260,21 +273,30 @@ export class ClusterAdmin {
    *
    * @throws {UndecidedOffsetsError} when a transactional commit is not decided within five seconds.
    */
-  async groupOffsets(
-    group: string,
+  async groupOffsets(group: string, topics: Readonly<Record<string, number>>): Promise<OffsetsByTopic> {
+    return (await this.offsetsOfGroups([group], topics)).get(group) ?? {};
+  }
+
+  /** The same of many groups, in one request a broker. */
+  async offsetsOfGroups(
+    groups: readonly string[],
     topics: Readonly<Record<string, number>>,
-  ): Promise<Record<string, (number | undefined)[]>> {
-    const result: Record<string, (number | undefined)[]> = {};
-    for (const [topic, count] of Object.entries(topics)) result[topic] = new Array<undefined>(count).fill(undefined);
-    const commits = (await this.#commits([{ group, topics: wholeTopics(topics) }])).get(group);
-    if (commits !== undefined && commits.undecided.length > 0) {
-      throw new UndecidedOffsetsError(group, commits.undecided);
-    }
-    for (const { topic, partition, offset } of commits?.offsets ?? []) {
-      const committed = result[topic];
-      if (committed !== undefined) committed[partition] = offset;
-    }
-    return result;
+  ): Promise<Map<string, OffsetsByTopic>> {
+    const found = await this.#commits(groups.map((group) => ({ group, topics: wholeTopics(topics) })));
+    return new Map(
+      groups.map((group) => {
+        const { offsets = [], undecided = [] } = found.get(group) ?? {};
+        if (undecided.length > 0) throw new UndecidedOffsetsError(group, undecided);
+        const result: OffsetsByTopic = {};
+        for (const [topic, count] of Object.entries(topics))
+          result[topic] = new Array<undefined>(count).fill(undefined);
+        for (const { topic, partition, offset } of offsets) {
+          const committed = result[topic];
+          if (committed !== undefined) committed[partition] = offset;
+        }
+        return [group, result];
+      }),
+    );
   }
 
   /**

@@ -2,6 +2,8 @@ import {
   consumerGroupDescribeV0,
   createAPI,
   describeGroupsV5,
+  leaveGroupV4,
+  leaveGroupV5,
   offsetCommitV8,
   offsetCommitV9,
   offsetFetchV8,
@@ -56,10 +58,12 @@ export interface UntakenOffset {
 
 const OFFSET_COMMIT = 8;
 const OFFSET_FETCH = 9;
+const LEAVE_GROUP = 13;
 const CONSUMER_GROUP_DESCRIBE = 69;
 
 const NO_ERROR = 0;
 const GROUP_ID_NOT_FOUND = 69;
+const UNKNOWN_MEMBER_ID = 25;
 /** The coordinator loads, is not there, or is another one: ask again. It has done nothing. */
 const COORDINATOR_AWAY: ReadonlySet<number> = new Set([14, 15, 16]);
 
@@ -116,6 +120,17 @@ export async function commitOffsets(
   }
   const topics = [...partitionsOf].map(([name, partitions]) => ({ name, partitions }));
   return await atCoordinators(admin, [group], (connection) => api.async(connection, group, -1, '', null, topics));
+}
+
+/** Takes members out of a group of the classic protocol, as if they had left it. Those that are not in it are passed over. */
+export async function leaveGroup(admin: Admin, group: string, memberIds: readonly string[]): Promise<void> {
+  const api = await spoken(admin, LEAVE_GROUP, leaves);
+  const members = memberIds.map((memberId) => ({
+    memberId,
+    groupInstanceId: null,
+    reason: 'counted out of the fleet',
+  }));
+  await atCoordinators(admin, [group], (connection) => api.async(connection, group, members));
 }
 
 type CommitTopics = Parameters<typeof offsetCommitV9.createRequest>[4];
@@ -220,6 +235,33 @@ function offsetCommit(version: number, createRequest: typeof offsetCommitV9.crea
       const away = untaken.find(({ errorCode }) => COORDINATOR_AWAY.has(errorCode));
       if (away !== undefined) throw brokerError(away.errorCode);
       return untaken;
+    },
+  );
+}
+
+/** The newest first. Their answers have the same layout. */
+const leaves = new Map([
+  [5, leave(5, leaveGroupV5.createRequest)],
+  [4, leave(4, leaveGroupV4.createRequest)],
+]);
+
+function leave(version: number, createRequest: typeof leaveGroupV5.createRequest) {
+  return createAPI<Parameters<typeof createRequest>, string[]>(
+    LEAVE_GROUP,
+    version,
+    createRequest,
+    (_id, _key, _version, reader) => {
+      reader.readInt32();
+      const errorCode = reader.readInt16();
+      if (errorCode !== NO_ERROR) throw brokerError(errorCode);
+      const left = reader.readArray((members) => {
+        const memberId = members.readNullableString() ?? '';
+        members.readNullableString();
+        return { memberId, errorCode: members.readInt16() };
+      });
+      const failed = left.find((one) => one.errorCode !== NO_ERROR && one.errorCode !== UNKNOWN_MEMBER_ID);
+      if (failed !== undefined) throw brokerError(failed.errorCode);
+      return left.map(({ memberId }) => memberId);
     },
   );
 }

@@ -16,10 +16,10 @@ const base = {
 };
 
 /** Counters of one leg since the instance started. */
-const legFigures = z.strictObject({ messages: z.number(), bytes: z.number() });
+const legFigures = z.object({ messages: z.number(), bytes: z.number() });
 
 /** What a `DualPublisher` instance reports. */
-const publisherReportSchema = z.strictObject({
+const publisherReportSchema = z.object({
   ...base,
   role: z.literal('publisher'),
   /** `fenced`: holding publishes, nothing in flight on either leg. `left`: closed, will write no more. */
@@ -54,10 +54,15 @@ const publisherReportSchema = z.strictObject({
 export type PublisherReport = z.infer<typeof publisherReportSchema>;
 
 /** What a `DualConsumer` instance reports. */
-const consumerReportSchema = z.strictObject({
+const consumerReportSchema = z.object({
   ...base,
   role: z.literal('consumer'),
   group: z.string(),
+  /**
+   * Id that it has in its group on the live leg, where it would hold partitions when it dies; client ids are the
+   * service's own. Absent in older reports, and out of the group.
+   */
+  memberId: z.string().optional(),
   /**
    * State of the live side of this instance: `live-kafka` and `live-owlmq` run `apply`; `drained`: stopped at the
    * drain offsets with everything committed, applies nothing (told to stop where it is: also with OwlMQ gone, and then
@@ -74,14 +79,14 @@ const consumerReportSchema = z.strictObject({
    * Shadow and live watermarks: the newest message time (ms) by `TOPIC/PARTITION` up to which every message was
    * observed on that side, idle time counted when the side is at the end of its partition.
    */
-  watermarks: z.strictObject({ live: z.record(z.string(), z.number()), shadow: z.record(z.string(), z.number()) }),
+  watermarks: z.object({ live: z.record(z.string(), z.number()), shadow: z.record(z.string(), z.number()) }),
   /** Messages for which `apply` returned, since start. */
   applied: z.number().int().nonnegative(),
   failed: z.number().int().nonnegative(),
 });
 export type ConsumerReport = z.infer<typeof consumerReportSchema>;
 
-/** What an instance of the fleet says of itself. */
+/** What an instance of the fleet says of itself. What a newer version says beside it is passed over. */
 export const memberReportSchema = z.discriminatedUnion('role', [publisherReportSchema, consumerReportSchema]);
 export type MemberReport = z.infer<typeof memberReportSchema>;
 

@@ -86,7 +86,7 @@ export class MemberRoster {
 
   /** The members of a migration, those that left included, in the order of their names. */
   members(migration: string): RosterEntry[] {
-    return this.#membersAt(migration, performance.now());
+    return this.#membersAt(performance.now()).filter(({ report }) => report.migration === migration);
   }
 
   /**
@@ -96,14 +96,18 @@ export class MemberRoster {
    * @throws {RosterUnavailableError} as `readToEnd` does.
    */
   async readMembers(migration: string): Promise<RosterEntry[]> {
-    const asked = performance.now();
-    await this.readToEnd();
-    return this.#membersAt(migration, asked);
+    return (await this.readAll()).filter(({ report }) => report.migration === migration);
   }
 
-  #membersAt(migration: string, now: number): RosterEntry[] {
+  /** The same of all migrations. */
+  async readAll(): Promise<RosterEntry[]> {
+    const asked = performance.now();
+    await this.readToEnd();
+    return this.#membersAt(asked);
+  }
+
+  #membersAt(now: number): RosterEntry[] {
     return [...this.#entries.values()]
-      .filter(({ report }) => report.migration === migration)
       .sort((a, b) => (a.report.instance < b.report.instance ? -1 : 1))
       .map(({ report, seenAt }) => ({ report, silentMs: now - seenAt }));
   }
