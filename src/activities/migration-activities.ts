@@ -32,11 +32,12 @@ export interface MigrationActivities {
   /** Where the log of observations ends now: taken before anybody reports, the comparison begins there. */
   observationEnds(): Promise<number[]>;
   /**
-   * Waits until the groups have committed everything before the given offsets of a leg.
+   * Waits until the groups have committed everything before the given offsets of a leg. Members that are counted out of
+   * the fleet are put out of their groups, so that others take over; a group that nobody is left in is not waited for.
    *
-   * @returns the highest commits of any of them, by partition.
+   * @returns the highest commits of any of them, by partition: that alone by a worker of an earlier version.
    */
-  awaitDrained(request: AwaitDrainedRequest): Promise<TopicOffsets>;
+  awaitDrained(request: AwaitDrainedRequest): Promise<Drained | TopicOffsets>;
   /** Proves, and repairs where needed, that OwlMQ has every intended copy up to the offsets given or the end. */
   auditToOwlmq(request: AuditRequest): Promise<AuditOutcome>;
   /** Proves, and repairs where needed, that Kafka has everything that OwlMQ has, and forwards late Kafka writes. */
@@ -130,9 +131,21 @@ export interface ConsumerFleet {
 }
 
 export interface AwaitDrainedRequest {
+  /** Whose members may be counted out; absent of a workflow of an earlier version: all groups are waited for. */
+  migration?: string;
   leg: 'kafka' | 'owlmq';
   groups: string[];
   offsets: TopicOffsets;
+}
+
+/** `commits[topic][partition]`, null where nothing was committed. */
+export type Commits = Record<string, (number | null)[]>;
+
+export interface Drained {
+  /** The highest commits of any group, and the offsets asked for where these are higher. */
+  furthest: TopicOffsets;
+  /** Groups that have not come to the offsets and have no member any more that could, with where they stand. */
+  behind: Record<string, Commits>;
 }
 
 /** Partitions by topic. Every topic is named, those without partitions too. */

@@ -1,4 +1,5 @@
-import type { ConsumerFleet, PublisherFleet } from '../activities/migration-activities.js';
+import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
+import type { ConsumerFleet, Drained, PublisherFleet } from '../activities/migration-activities.js';
 import { awaitConsumers, awaitPublishers } from './activity-proxies.js';
 import type { Migration } from './migration.js';
 
@@ -31,4 +32,13 @@ export async function consumersToBe(
       { migration: migration.name, epoch: state.epoch, groups: plan.groups, state: wanted, shadow: false },
     ]),
   );
+}
+
+/** What `awaitDrained` answers, by workers of earlier versions too: they waited for every group. */
+export function drainedAs(answer: Drained | TopicOffsets | null | undefined): Drained {
+  const furthest = answer?.furthest;
+  // A topic may have this name.
+  if (furthest === undefined || Array.isArray(furthest))
+    return { furthest: (answer ?? {}) as TopicOffsets, behind: {} };
+  return answer as Drained;
 }

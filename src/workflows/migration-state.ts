@@ -2,6 +2,7 @@ import type { AcknowledgedPattern, RoutingState, TopicOffsets } from '@owlmq/kaf
 import type {
   AuditFigures,
   DiagnosisReport,
+  Drained,
   Fences,
   Finding,
   MirrorGap,
@@ -71,6 +72,8 @@ export interface CutoverRecord {
   fences?: Fences;
   /** Kafka offsets up to which every group had consumed; below the fence where only some of them were further. */
   drained?: TopicOffsets;
+  /** Where groups stood that nobody was left to drain; absent of cutovers by an earlier version. */
+  behind?: Drained['behind'];
   moves?: OffsetMove[];
   /** Longest time that any publisher held a `publish()` call. */
   publisherHoldMs?: number;

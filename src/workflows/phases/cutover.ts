@@ -4,7 +4,7 @@ import type { Fences, ReadinessCheck } from '../../activities/migration-activiti
 import { inCancel, inWindow, proveLeg } from '../activity-proxies.js';
 import { proveCopies } from '../audit-steps.js';
 import { causeOf } from '../failures.js';
-import { consumersToBe, publishersToFollow } from '../fleet-steps.js';
+import { consumersToBe, drainedAs, publishersToFollow } from '../fleet-steps.js';
 import { now, type Migration } from '../migration.js';
 import { does } from '../patches.js';
 import { words } from '../status.js';
@@ -83,9 +83,18 @@ async function upToTheJournal(migration: Migration): Promise<void> {
 
   const kafka = await inWindow.legEnds.executeWithOptions({ summary: 'fence offsets' }, [{ leg: 'kafka', topics }]);
   await migration.writeRouting(inWindow.applyRouting, { drain: kafka }, 'cutover: consumers drain to the fence');
-  await inWindow.awaitDrained.executeWithOptions({ summary: 'wait for commits at the fence' }, [
-    { leg: 'kafka', groups, offsets: kafka },
-  ]);
+  const { behind } = drainedAs(
+    await inWindow.awaitDrained.executeWithOptions({ summary: 'wait for commits at the fence' }, [
+      { migration: name, leg: 'kafka', groups, offsets: kafka },
+    ]),
+  );
+  if (Object.keys(behind).length > 0) {
+    // Their members are dead. One that starts from here on must not go on where positions are taken from.
+    migration.note(
+      `nobody is left to drain ${Object.keys(behind).join(', ')}: they go on on OwlMQ from where they are`,
+    );
+    await migration.writeRouting(inWindow.applyRouting, { drain: 'stop' }, 'cutover: consumers stop where they are');
+  }
   await inWindow.awaitConsumers.executeWithOptions({ summary: 'wait until nobody applies from Kafka' }, [
     { migration: name, epoch: state.epoch, groups, state: 'drained', shadow: false },
   ]);
@@ -105,6 +114,7 @@ async function upToTheJournal(migration: Migration): Promise<void> {
   ]);
   state.cutover.fences = fences;
   state.cutover.drained = kafka;
+  state.cutover.behind = behind;
 }
 
 /**
@@ -112,11 +122,14 @@ async function upToTheJournal(migration: Migration): Promise<void> {
  * has not read the drain yet consumes of it: those records have to be on OwlMQ before positions are translated, else
  * they would come again there.
  */
-async function whereGroupsStopped({ plan }: Migration, drain: TopicOffsets): Promise<TopicOffsets> {
+async function whereGroupsStopped({ name, plan }: Migration, drain: TopicOffsets): Promise<TopicOffsets> {
   if (plan.forward.length === 0) return drain;
-  return await inWindow.awaitDrained.executeWithOptions({ summary: 'how far groups consumed behind the fence' }, [
-    { leg: 'kafka', groups: plan.groups, offsets: drain },
-  ]);
+  const { furthest } = drainedAs(
+    await inWindow.awaitDrained.executeWithOptions({ summary: 'how far groups consumed behind the fence' }, [
+      { migration: name, leg: 'kafka', groups: plan.groups, offsets: drain },
+    ]),
+  );
+  return furthest;
 }
 
 /**

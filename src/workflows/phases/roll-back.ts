@@ -1,4 +1,5 @@
 import { ActivityFailure, CancellationScope, isCancellation } from '@temporalio/workflow';
+import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type { Fences, WayBackCheck } from '../../activities/migration-activities.js';
 import {
   applyRouting,
@@ -11,7 +12,7 @@ import {
 } from '../activity-proxies.js';
 import { mirrorShards, proveMirror } from '../audit-steps.js';
 import { causeOf } from '../failures.js';
-import { consumersToBe, FOLLOW, publishersToFollow } from '../fleet-steps.js';
+import { consumersToBe, drainedAs, FOLLOW, publishersToFollow } from '../fleet-steps.js';
 import { now, type Migration } from '../migration.js';
 import { does } from '../patches.js';
 import { tryWayBack } from '../way-back.js';
@@ -196,10 +197,16 @@ async function drainOwlmqConsumers(migration: Migration): Promise<void> {
   const ends = await legEnds.executeWithOptions({ summary: 'OwlMQ fence offsets' }, [{ leg: 'owlmq', topics }]);
   try {
     await migration.writeRouting(applyRouting, { drain: ends }, 'rollback: OwlMQ consumers drain');
-    await awaitDrained.executeWithOptions(
+    const answer = await awaitDrained.executeWithOptions(
       { summary: 'wait for commits at the end', scheduleToCloseTimeout: '20 seconds' },
-      [{ leg: 'owlmq', groups, offsets: ends }],
+      [{ migration: migration.name, leg: 'owlmq', groups, offsets: ends }],
     );
+    const behind = Object.keys(drainedAs(answer).behind);
+    if (behind.length > 0) {
+      // One that starts from here on must not go on where positions are taken from.
+      migration.note(`nobody is left to drain ${behind.join(', ')}: they go on on Kafka from where they are`);
+      await migration.route({ drain: 'stop' }, 'rollback: OwlMQ consumers stop');
+    }
   } catch (error) {
     if (!(error instanceof ActivityFailure)) throw error;
     migration.note(`consumers did not drain in time: ${causeOf(error)}; they stop where they are`);
@@ -222,7 +229,9 @@ async function restoreLastPositions(migration: Migration, fences: Fences): Promi
   }
   // Every group had consumed Kafka up to the drain: with no checkpoint since, they begin there.
   const drained = state.cutover.drained ?? fences.kafka;
-  const positions = state.warm?.positions ?? Object.fromEntries(plan.groups.map((group) => [group, drained]));
+  const positions =
+    state.warm?.positions ??
+    Object.fromEntries(plan.groups.map((group) => [group, whereItStopped(group, drained, migration)]));
   const restored = await migration.step('group positions', 'Stop every Kafka consumer of the groups.', () =>
     restoreKafkaOffsets.executeWithOptions({ summary: 'set the last known positions, read back' }, [
       { migration: migration.name, fence: fences.kafka, groups: positions },
@@ -237,6 +246,18 @@ async function restoreLastPositions(migration: Migration, fences: Fences): Promi
   const { redeliveriesAtMost } = restored;
   if (state.rollback !== undefined) state.rollback.redeliveriesAtMost = redeliveriesAtMost;
   migration.note(`positions as of ${since}: at most ${redeliveriesAtMost} messages come again`);
+}
+
+/** Where a group was in Kafka at the cutover: at the drain, unless nobody was left to get it there. */
+function whereItStopped(group: string, drained: TopicOffsets, { plan, state }: Migration): TopicOffsets {
+  const behind = state.cutover.behind?.[group];
+  if (behind === undefined) return drained;
+  return Object.fromEntries(
+    Object.entries(drained).map(([topic, offsets]) => [
+      topic,
+      offsets.map((offset, partition) => behind[topic]?.[partition] ?? (plan.offsetReset === 'latest' ? offset : 0)),
+    ]),
+  );
 }
 
 async function routeToKafka(migration: Migration): Promise<void> {
