@@ -1,32 +1,27 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { isCountedOut, type ConsumerReport, type PublisherReport } from '@owlmq/kafka-bridge/operations';
+import {
+  isCountedOut,
+  type ConsumerReport,
+  type PublisherReport,
+  type RosterEntry,
+} from '@owlmq/kafka-bridge/operations';
 import type { Dependencies } from './dependencies.js';
-import { attemptDeadline, withHeartbeat } from './heartbeat.js';
+import { Drain } from './drain.js';
 import type {
   AwaitConsumersRequest,
-  AwaitDrainedRequest,
   AwaitPublishersRequest,
   ConsumerFleet,
   MigrationActivities,
   PublisherFleet,
 } from './migration-activities.js';
-
-const POLL_MS = 20;
-
-/** The fleet, or a group, did not do what was asked in the time of the attempt. Says who and what. */
-class FleetNotReadyError extends Error {
-  override readonly name = 'FleetNotReadyError';
-}
+import { untilReady, type Judgement } from './until-ready.js';
 
 type FleetActivities = Pick<MigrationActivities, 'awaitPublishers' | 'awaitConsumers' | 'awaitDrained'>;
 
 /** Steps that wait for the members of the fleet. */
-export function fleetActivities({
-  roster,
-  admin,
-  reader,
-  owlmq,
-}: Pick<Dependencies, 'roster' | 'admin' | 'reader' | 'owlmq'>): FleetActivities {
+export function fleetActivities(
+  dependencies: Pick<Dependencies, 'roster' | 'admin' | 'reader' | 'owlmq'>,
+): FleetActivities {
+  const { roster } = dependencies;
   return {
     awaitPublishers: (request) =>
       untilReady(async () => {
@@ -38,78 +33,26 @@ export function fleetActivities({
         return judgeConsumers(request, await membersOf(request.migration, 'consumer'));
       }),
 
-    awaitDrained: (request) =>
-      untilReady(async () => {
-        const { behind, furthest } = await drained(request);
-        return behind.length === 0 ? { ready: furthest } : { waitFor: behind };
-      }),
+    awaitDrained: async (request) => {
+      const drain = new Drain(dependencies, request);
+      const drained = await untilReady(() => drain.look());
+      // A workflow of an earlier version, on another worker, knows no other answer.
+      return request.migration === undefined ? drained.furthest : drained;
+    },
   };
 
   async function membersOf<R extends 'publisher' | 'consumer'>(migration: string, role: R) {
-    const members = await roster.readMembers(migration);
-    const present = members.filter(({ report }) => report.role === role && report.state !== 'left');
-    return present.map((member) => ({
-      report: member.report as R extends 'publisher' ? PublisherReport : ConsumerReport,
-      silent: isCountedOut(member),
-    }));
-  }
-
-  /** Partitions of groups with less committed than wanted, in words; and the highest commits of any group. */
-  async function drained({ leg, groups, offsets }: AwaitDrainedRequest) {
-    const behind: string[] = [];
-    const furthest = structuredClone(offsets);
-    for (const group of groups) {
-      const committed =
-        leg === 'kafka'
-          ? await admin.groupOffsets(group, partitionCounts(offsets))
-          : await owlmqCommits(group, Object.keys(offsets));
-      for (const [topic, wanted] of Object.entries(offsets)) {
-        for (const [partition, offset] of wanted.entries()) {
-          const reached = committed[topic]?.[partition];
-          const highest = furthest[topic];
-          if (highest !== undefined) highest[partition] = Math.max(highest[partition] ?? 0, reached ?? 0);
-          if (reached !== undefined && reached >= offset) continue;
-          // A group commits nothing on a partition that never held anything for it.
-          if (reached === undefined && (await beginOf(leg, topic, partition)) >= offset) continue;
-          behind.push(`${group} on ${topic}/${partition}: committed ${reached ?? 'nothing'}, fence ${offset}`);
-        }
-      }
-    }
-    return { behind, furthest };
-  }
-
-  async function owlmqCommits(group: string, topics: string[]): Promise<Record<string, (number | undefined)[]>> {
-    const committed: Record<string, (number | undefined)[]> = Object.fromEntries(topics.map((topic) => [topic, []]));
-    for (const { topic, partition, offset } of (await owlmq.describeGroup(group))?.offsets ?? []) {
-      const partitions = committed[topic];
-      if (partitions !== undefined) partitions[partition] = offset;
-    }
-    return committed;
-  }
-
-  async function beginOf(leg: 'kafka' | 'owlmq', topic: string, partition: number): Promise<number> {
-    if (leg === 'kafka') return (await reader.bounds(topic))[partition]?.beginOffset ?? 0;
-    return (await owlmq.describeTopic(topic))?.partitions[partition]?.beginOffset ?? 0;
+    return present(await roster.readMembers(migration), role);
   }
 }
 
-type Judgement<T> = { ready: T } | { waitFor: string[] };
-
-/** Asks until it is ready, for as long as the attempt may take. */
-async function untilReady<T>(ask: () => Promise<Judgement<T>>): Promise<T> {
-  return await withHeartbeat<T, string[]>(async ({ signal, record }) => {
-    const deadline = attemptDeadline();
-    for (;;) {
-      signal.throwIfAborted();
-      const judgement = await ask();
-      if ('ready' in judgement) return judgement.ready;
-      // Shown in the UI with the pending activity.
-      record(judgement.waitFor.slice(0, 20));
-      if (performance.now() > deadline)
-        throw new FleetNotReadyError(`Still waiting for ${judgement.waitFor.join('; ')}`);
-      await sleep(POLL_MS, undefined, { signal });
-    }
-  });
+function present<R extends 'publisher' | 'consumer'>(members: readonly RosterEntry[], role: R) {
+  return members
+    .filter(({ report }) => report.role === role && report.state !== 'left')
+    .map((member) => ({
+      report: member.report as R extends 'publisher' ? PublisherReport : ConsumerReport,
+      silent: isCountedOut(member),
+    }));
 }
 
 function judgePublishers(
@@ -172,8 +115,4 @@ function judgeConsumers(
     };
   }
   return waitFor.length > 0 ? { waitFor } : { ready: fleet };
-}
-
-function partitionCounts(offsets: Record<string, number[]>): Record<string, number> {
-  return Object.fromEntries(Object.entries(offsets).map(([topic, partitions]) => [topic, partitions.length]));
 }

@@ -14,6 +14,7 @@ import {
 } from '@owlmq/kafka-bridge/operations';
 import { ApplicationFailure } from '@temporalio/activity';
 import type { Dependencies } from './dependencies.js';
+import { GroupMembership } from './group-members.js';
 import { withHeartbeat } from './heartbeat.js';
 import type { MigrationActivities, OffsetMove } from './migration-activities.js';
 
@@ -22,6 +23,7 @@ export function offsetActivities(
   dependencies: Dependencies,
 ): Pick<MigrationActivities, 'moveOffsets' | 'restoreKafkaOffsets'> {
   const { kafka: connection, owlmq, admin, reader } = dependencies;
+  const membership = new GroupMembership(dependencies);
   return {
     moveOffsets: ({ direction, topics, groups, fences, audited, reset }) =>
       withHeartbeat<OffsetMove[], undefined>(async ({ signal }) => {
@@ -56,8 +58,8 @@ export function offsetActivities(
         for (const { group, partitions } of translations) {
           const { exact, bounded, redeliveries } =
             direction === 'to-owlmq'
-              ? await importToOwlmq(owlmq, group, partitions)
-              : await importToKafka(admin, group, partitions);
+              ? await membership.whenEmpty('owlmq', group, () => importToOwlmq(owlmq, group, partitions))
+              : await membership.whenEmpty('kafka', group, () => importToKafka(admin, group, partitions));
           moves.push({ group, exact, bounded, redeliveries });
         }
         return moves;
@@ -73,7 +75,7 @@ export function offsetActivities(
       const positions = await withRecordsBehind(reader, furthest([...known, ...noted.positions]));
       for (const group of Object.keys(groups)) {
         const own = positions.filter((position) => position.group === group);
-        await admin.setGroupOffsets(group, own);
+        await membership.whenEmpty('kafka', group, () => admin.setGroupOffsets(group, own));
       }
       const redeliveriesAtMost = positions.reduce((sum, { behind }) => sum + behind, 0);
       return { redeliveriesAtMost, positionsAt: noted.at ?? null };

@@ -96,9 +96,16 @@ export { RoutingBoard, RoutingBoardUnavailableError, type BoardEntry } from './r
 export { RoutingFollower } from './routing/routing-follower.js';
 export { MemberRelay, ReportNotTakenError } from './members/member-relay.js';
 export { MemberReporter } from './members/member-reporter.js';
-export { isCountedOut, isLiving, MemberRoster, RosterUnavailableError } from './members/member-roster.js';
+export {
+  isCountedOut,
+  isLiving,
+  MemberRoster,
+  RosterUnavailableError,
+  type RosterEntry,
+} from './members/member-roster.js';
 export type { ConsumerReport, MemberReport, PublisherReport } from './members/member-report.js';
 export { OwlmqClient } from './owlmq/owlmq-client.js';
 export type { OwlmqApi } from './owlmq/owlmq-api.js';
+export { OwlmqGroupNotEmptyError } from './owlmq/owlmq-errors.js';
 export type { KafkaConnection } from './kafka/kafka-connection.js';
 export { kafkaFromSettings, owlmqFromSettings, secretFromSettings } from './environment/connection-settings.js';
