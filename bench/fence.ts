@@ -1,13 +1,11 @@
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Kafka, logLevel } from 'kafkajs';
 import { OwlmqClient } from '@owlmq/kafka-bridge';
 import { MemberRoster, RoutingWriter } from '@owlmq/kafka-bridge/operations';
 import { startEngines } from '../engines/start-engines.js';
 import type { MemberRequest, MemberTold } from './fence-member.js';
+import { MemberProcesses } from './member-processes.js';
 
 /**
  * How long a fence takes: from the start of its write until a roster has read the acknowledgement of the last member,
@@ -31,7 +29,6 @@ const POLL_MS = 20;
 /** Simulated members share processes, so that one event loop does not have to answer for all. */
 const MEMBERS_A_PROCESS = 75;
 const PARTITIONS = 6;
-const READY_TIMEOUT_MS = 120_000;
 const ROUND_TIMEOUT_MS = 30_000;
 
 interface Round {
@@ -41,46 +38,10 @@ interface Round {
   fencedMs: number;
 }
 
-/** Processes of a fleet, and what they have told. */
-class Members {
-  readonly held: number[] = [];
-  readonly failures: string[] = [];
-  readonly #children: ChildProcess[] = [];
-
-  async start(request: MemberRequest, env: Record<string, string>): Promise<void> {
-    const script = fileURLToPath(new URL('fence-member.js', import.meta.url));
-    const child = fork(script, [JSON.stringify(request)], { env: { ...process.env, ...env } });
-    this.#children.push(child);
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => {
-        reject(new Error('A member was not ready in time.'));
-      }, READY_TIMEOUT_MS);
-      child.once('exit', () => {
-        reject(new Error('A member has ended.'));
-      });
-      child.on('message', (told: MemberTold) => {
-        if (told.type === 'released') this.held.push(told.heldMs);
-        else if (told.type === 'failed') this.failures.push(told.error);
-        else {
-          clearTimeout(timer);
-          resolve();
-        }
-      });
-    });
-  }
-
-  async stop(): Promise<void> {
-    await Promise.all(
-      this.#children.map(async (child) => {
-        if (child.exitCode !== null) return;
-        const exited = once(child, 'exit');
-        child.send('stop');
-        const late = setTimeout(() => child.kill('SIGKILL'), 30_000);
-        await exited;
-        clearTimeout(late);
-      }),
-    );
-  }
+/** What members have told. */
+interface Told {
+  held: number[];
+  failures: string[];
 }
 
 async function measure(name: string, count: number, requests: Omit<MemberRequest, 'brokers'>[]): Promise<void> {
@@ -89,7 +50,11 @@ async function measure(name: string, count: number, requests: Omit<MemberRequest
   const connection = { brokers };
   const writer = new RoutingWriter({ connection, clientId: 'bench-fence' });
   const roster = new MemberRoster({ connection, clientId: 'bench-fence' });
-  const members = new Members();
+  const told: Told = { held: [], failures: [] };
+  const members = new MemberProcesses<MemberTold>('fence-member.js', (news) => {
+    if (news.type === 'released') told.held.push(news.heldMs);
+    else if (news.type === 'failed') told.failures.push(news.error);
+  });
   const [{ migration, topic } = { migration: '', topic: '' }] = requests;
   let epoch = 0;
   const route = async (fence: boolean): Promise<void> => {
@@ -135,7 +100,7 @@ async function measure(name: string, count: number, requests: Omit<MemberRequest
       await round();
       await sleep(500);
     }
-    members.held.length = 0;
+    told.held.length = 0;
     reads.length = 0;
     const rounds: Round[] = [];
     for (let n = 0; n < ROUNDS; n++) {
@@ -143,7 +108,7 @@ async function measure(name: string, count: number, requests: Omit<MemberRequest
       // Reports of what was released come back, and all is at rest again.
       await sleep(1_000);
     }
-    report(name, count, rounds, members, reads);
+    report(name, count, rounds, told, reads);
   } finally {
     await members.stop();
     await Promise.all([writer.close(), roster.stop()]);
@@ -160,7 +125,7 @@ async function createTopic(brokers: string[], owlmq: { url: string; apiKey: stri
   await Promise.all([admin.disconnect(), client.close()]);
 }
 
-function report(name: string, count: number, rounds: Round[], members: Members, reads: number[]): void {
+function report(name: string, count: number, rounds: Round[], { held, failures }: Told, reads: number[]): void {
   const row = (what: string, samples: readonly number[]): void => {
     const sorted = samples.toSorted((a, b) => a - b);
     const at = (share: number): string => (sorted[Math.ceil(sorted.length * share) - 1] ?? 0).toFixed(0);
@@ -174,10 +139,10 @@ function report(name: string, count: number, rounds: Round[], members: Members, 
     'last of all has acknowledged',
     rounds.map(({ fencedMs }) => fencedMs),
   );
-  if (members.held.length > 0) row('longest hold of a publisher', members.held);
+  if (held.length > 0) row('longest hold of a publisher', held);
   row('roster read to its end', reads);
-  console.error(`${name}: ${count} members, ${members.failures.length} failed calls`);
-  for (const failure of members.failures.slice(0, 3)) console.error(failure);
+  console.error(`${name}: ${count} members, ${failures.length} failed calls`);
+  for (const failure of failures.slice(0, 3)) console.error(failure);
 }
 
 console.log('| members | milliseconds until | samples | p50 | p99 | max |');
