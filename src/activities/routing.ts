@@ -1,5 +1,5 @@
 import { ApplicationFailure } from '@temporalio/activity';
-import { EpochSupersededError } from '@owlmq/kafka-bridge/operations';
+import { EpochSupersededError, isFinal, keepFinalState } from '@owlmq/kafka-bridge/operations';
 import type { Dependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
 import type { MigrationActivities } from './migration-activities.js';
@@ -24,6 +24,8 @@ export function routingActivities({ routing, owlmq, reader }: Dependencies): Rou
             details: [error.found.epoch],
           });
         }
+        // For members that start when Kafka is gone.
+        if (isFinal(state)) await keepFinalState(owlmq, state);
       }),
 
     prepareTopics: async ({ topics }) => {

@@ -45,6 +45,7 @@ export type { CopyCount, LegRequest, PublisherMetrics, SettledCall } from './pub
 export type { DualPublisherOptions } from './publisher/publisher-options.js';
 export type { KafkaConnection } from './kafka/kafka-connection.js';
 export { KafkaConnectError } from './kafka/replaceable-producer.js';
+export type { Decommissioned } from './routing/final-state.js';
 export type { RoutingState, TopicOffsets } from './routing/routing-state.js';
 export type { OwlmqApi, PartitionOffset } from './owlmq/owlmq-api.js';
 export { OwlmqClient, type OwlmqClientOptions } from './owlmq/owlmq-client.js';

@@ -58,7 +58,7 @@ export {
 export type { LogRecord } from './kafka/log-record.js';
 export { readProvenance } from './message/headers.js';
 export { parsePartitionName } from './message/partition-name.js';
-export type { RoutingState, TopicOffsets } from './routing/routing-state.js';
+export { isFinal, type RoutingState, type TopicOffsets } from './routing/routing-state.js';
 export { comparisonCheckpointSchema, type ComparisonCheckpoint } from './comparator/comparator.js';
 export type { DifferingFields } from './comparator/differing-fields.js';
 export type { DiscrepancySample } from './comparator/samples.js';
@@ -90,6 +90,7 @@ export { UncomparableOutputError } from './consumer/canonical-output.js';
 export { bounded, pause } from './async/bounded.js';
 export { newInstanceId } from './members/instance-id.js';
 export { CanaryLostError, proveKafka, proveOwlmq } from './kafka/canary.js';
+export { keepFinalState } from './routing/final-state.js';
 export { RoutingWriter } from './routing/routing-writer.js';
 export { EpochSupersededError } from './routing/routing-errors.js';
 export { RoutingBoard, RoutingBoardUnavailableError, type BoardEntry } from './routing/routing-board.js';

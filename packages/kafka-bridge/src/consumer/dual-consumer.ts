@@ -10,6 +10,7 @@ import type { Leg } from '../message/headers.js';
 import type { OwlmqApi } from '../owlmq/owlmq-api.js';
 import { OwlmqClient } from '../owlmq/owlmq-client.js';
 import { ensureBridgeTopics } from '../routing/bridge-topics.js';
+import { finalStateToStartBy, NO_KAFKA, type Decommissioned } from '../routing/final-state.js';
 import { RoutingFollower } from '../routing/routing-follower.js';
 import { DEFAULT_LEASE_MS, shadowLeg, type RoutingState } from '../routing/routing-state.js';
 import { ApplyGate } from './apply-gate.js';
@@ -39,7 +40,11 @@ import { rotatedAssigner } from './rotated-assigner.js';
 import { SideSlot } from './side-slot.js';
 
 export interface DualConsumerOptions<Output> {
-  kafka: KafkaConnection;
+  /**
+   * As in `new Kafka(...)` of kafkajs. `decommissioned`, with a migration, once that is over and Kafka is gone: then
+   * OwlMQ has to keep the migration's final routing state, else nothing starts.
+   */
+  kafka: KafkaConnection | Decommissioned;
   /** Default: `OWLMQ_URL` and `OWLMQ_API_KEY` of the environment. Not needed without `migration`. */
   owlmq?: { url?: string; apiKey?: string };
   groupId: string;
@@ -135,6 +140,7 @@ export class DualConsumer<Output> {
   /** Unique name of this instance in member reports. */
   readonly instance = newInstanceId();
   readonly #options: DualConsumerOptions<Output>;
+  readonly #connection: KafkaConnection;
   readonly #kafka: Kafka;
   readonly #reader: LogReader;
   readonly #counters: Counters = { applied: 0, failed: 0 };
@@ -175,10 +181,14 @@ export class DualConsumer<Output> {
     if (options.deadLetterTopic !== undefined && options.topics.includes(options.deadLetterTopic)) {
       throw new TypeError(`deadLetterTopic ${options.deadLetterTopic} is one of the topics consumed: name another.`);
     }
+    if (options.kafka === 'decommissioned' && options.migration === undefined) {
+      throw new TypeError("kafka: 'decommissioned' needs the migration that it was.");
+    }
     setMaxListeners(0, this.#interrupt.signal);
     this.#options = options;
-    this.#kafka = new Kafka({ logLevel: logLevel.NOTHING, clientId: this.instance, ...options.kafka });
-    this.#reader = new LogReader(options.kafka, { clientId: this.instance });
+    this.#connection = options.kafka === 'decommissioned' ? NO_KAFKA : options.kafka;
+    this.#kafka = new Kafka({ logLevel: logLevel.NOTHING, clientId: this.instance, ...this.#connection });
+    this.#reader = new LogReader(this.#connection, { clientId: this.instance });
     this.#migration = this.#openMigration();
     this.#deadLetters = new DeadLetters({
       topic: options.deadLetterTopic,
@@ -187,14 +197,14 @@ export class DualConsumer<Output> {
       kafka: this.#kafka,
       owlmq: this.#migration?.owlmq,
     });
-    const follower = this.#migration?.follower;
     const state = (): RoutingState | undefined => this.#state;
+    const leaseValid = (): boolean => this.#leaseValid;
     this.#gate = new ApplyGate({
       get state() {
         return state();
       },
       get leaseValid() {
-        return follower?.leaseValid ?? true;
+        return leaseValid();
       },
     });
     const changed = (): void => {
@@ -211,7 +221,7 @@ export class DualConsumer<Output> {
   /**
    * Registers the instance, reads the routing to its end, and joins the group of the live side.
    *
-   * @throws {RoutingUnavailableError} when the routing topic cannot be read.
+   * @throws {RoutingUnavailableError} when the routing topic cannot be read, and OwlMQ keeps no final state either.
    * @throws {ConsumerStartError} when the group could not be joined within `startTimeoutMs`.
    */
   async start(): Promise<void> {
@@ -267,7 +277,7 @@ export class DualConsumer<Output> {
       live: this.#state?.live ?? 'kafka',
       joined: live?.joined === true,
       shadow: shadow.current?.joined === true ? 'running' : shadow.wanted ? 'joining' : 'off',
-      leaseValid: this.#migration?.follower.leaseValid ?? true,
+      leaseValid: this.#leaseValid,
       inHand: this.#inHand.list.length,
       oldestInHandMs: Number.isFinite(oldest) ? now - oldest : 0,
       partitions: [
@@ -314,9 +324,11 @@ export class DualConsumer<Output> {
       clearTimeout(interrupting);
     }
     if (this.#migration !== undefined) {
-      await this.#migration.producer.stop();
-      await this.#migration.reporter.stop(this.#report());
-      await this.#migration.follower.stop();
+      if (this.#migration.final === undefined) {
+        await this.#migration.producer.stop();
+        await this.#migration.reporter.stop(this.#report());
+        await this.#migration.follower.stop();
+      }
       await this.#migration.owlmq.close();
     }
     await this.#deadLetters.close();
@@ -325,7 +337,8 @@ export class DualConsumer<Output> {
   }
 
   #openMigration(): Migration | undefined {
-    const { kafka, migration, groupId, ignore, comparable, capture, handlerVersion } = this.#options;
+    const { migration, groupId, ignore, comparable, capture, handlerVersion } = this.#options;
+    const kafka = this.#connection;
     if (migration === undefined) return undefined;
     const onError = (error: Error): void => {
       this.#onError(error);
@@ -366,9 +379,16 @@ export class DualConsumer<Output> {
 
   async #startMigration(timeoutMs: number): Promise<void> {
     if (this.#migration === undefined) return;
-    const { follower, reporter, producer } = this.#migration;
+    const { follower, reporter, producer, owlmq } = this.#migration;
+    const { kafka, migration = '' } = this.#options;
+    const final = await finalStateToStartBy({ kafka, owlmq, migration, clientId: this.instance });
+    if (final !== undefined) {
+      this.#migration.final = final;
+      this.#takeState();
+      return;
+    }
     try {
-      await ensureBridgeTopics(this.#options.kafka, this.instance, 'consumer');
+      await ensureBridgeTopics(this.#connection, this.instance, 'consumer');
     } catch (error) {
       // It may not be allowed to create topics: then they must be there, which the next step shows.
       this.#onError(asError(error));
@@ -387,9 +407,15 @@ export class DualConsumer<Output> {
     });
   }
 
+  /** Always without a migration, and by a final state that nothing follows. */
+  get #leaseValid(): boolean {
+    if (this.#migration === undefined || this.#migration.final !== undefined) return true;
+    return this.#migration.follower.leaseValid;
+  }
+
   /** Takes the newest state, if it speaks of this consumer. */
   #takeState(): void {
-    const state = this.#migration?.follower.state;
+    const state = this.#migration?.final ?? this.#migration?.follower.state;
     if (state === undefined) return;
     const { groupId, topics } = this.#options;
     const uncovered = topics.filter((topic) => !state.topics.includes(topic));
@@ -431,7 +457,9 @@ export class DualConsumer<Output> {
     if (shown === this.#shown) return;
     this.#shown = shown;
     if (this.#phase !== 'running') return;
-    this.#migration?.reporter.now().catch((error: unknown) => {
+    // By the final state alone there is nobody to tell.
+    if (this.#migration === undefined || this.#migration.final !== undefined) return;
+    this.#migration.reporter.now().catch((error: unknown) => {
       this.#onError(asError(error));
     });
   }
@@ -490,7 +518,7 @@ export class DualConsumer<Output> {
     if (this.#phase === 'stopped' && !this.#abandon.signal.aborted) return 'left';
     const side = this.#live();
     if (this.#state?.drain !== undefined && side?.drained === true) return 'drained';
-    if (this.#migration?.follower.leaseValid === false) return 'lease-lost';
+    if (!this.#leaseValid) return 'lease-lost';
     if (side?.joined !== true) return 'idle';
     return this.#state?.live === 'owlmq' ? 'live-owlmq' : 'live-kafka';
   }
@@ -652,6 +680,8 @@ export class DualConsumer<Output> {
 
 /** What belongs to a migration, and is absent without one. */
 interface Migration {
+  /** What the consumer goes by that has started without Kafka. */
+  final?: RoutingState;
   owlmq: OwlmqApi;
   follower: RoutingFollower;
   reporter: MemberReporter;

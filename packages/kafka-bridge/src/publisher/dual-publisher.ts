@@ -7,6 +7,7 @@ import { MemberReporter } from '../members/member-reporter.js';
 import type { OwlmqApi } from '../owlmq/owlmq-api.js';
 import { RoutingFollower } from '../routing/routing-follower.js';
 import { RoutingUnavailableError } from '../routing/routing-errors.js';
+import { finalStateToStartBy, NO_KAFKA } from '../routing/final-state.js';
 import { DEFAULT_LEASE_MS, type RoutingState } from '../routing/routing-state.js';
 import { AbortWatch } from './abort-watch.js';
 import { Dispatcher } from './dispatcher.js';
@@ -64,6 +65,8 @@ export class DualPublisher {
   #ratio: number;
   /** By topic, as of the present ratio or state. */
   readonly #routes = new Map<string, Route>();
+  /** Kafka was gone at the start, and OwlMQ keeps the state that nothing follows: no lease is needed, and nobody told. */
+  #startedByFinal = false;
   /** Newest state of the migration. */
   #state: RoutingState | undefined;
   #connecting: Promise<void> | undefined;
@@ -80,8 +83,9 @@ export class DualPublisher {
     this.#ratio = options.ratio ?? 0;
     const { migration, metrics } = options;
     this.#meter = metrics === undefined ? undefined : new PublisherMeter(metrics);
-    const clientId = options.kafka.clientId ?? 'owlmq-dual-publisher';
-    const connection = { ...options.kafka, clientId };
+    const kafka = options.kafka === 'decommissioned' ? NO_KAFKA : options.kafka;
+    const clientId = kafka.clientId ?? 'owlmq-dual-publisher';
+    const connection = { ...kafka, clientId };
     const onError = (error: Error): void => {
       this.#emit({ type: 'error', error });
     };
@@ -98,6 +102,7 @@ export class DualPublisher {
       connection,
       clientId,
       owlmq: () => (this.#state?.primary === 'owlmq' ? this.#owlmqApi() : undefined),
+      withoutKafka: () => options.kafka === 'decommissioned' || this.#startedByFinal,
       onError,
     });
     this.#dispatcher = new Dispatcher({
@@ -109,7 +114,9 @@ export class DualPublisher {
       routeOf: (topic) => this.#routeOf(topic),
       mayWrite: () => this.#mayWrite,
       mayWriteUnder: (epoch) =>
-        migration === undefined || performance.now() < (this.#follower?.leaseEndOf(epoch) ?? -Infinity),
+        migration === undefined ||
+        this.#startedByFinal ||
+        performance.now() < (this.#follower?.leaseEndOf(epoch) ?? -Infinity),
       onChange: () => {
         this.#announce();
       },
@@ -126,7 +133,8 @@ export class DualPublisher {
 
   /**
    * Connects; the first `publish()` does so by itself. With a migration: registers this instance, then reads the
-   * routing state, and only then lets messages leave.
+   * routing state, and only then lets messages leave. Where Kafka does not answer and OwlMQ keeps the final state of a
+   * migration that was decommissioned, that is all it takes.
    *
    * @throws {RoutingUnavailableError} when the routing state cannot be read, or nobody has made the topics for it yet.
    * May be called again.
@@ -243,7 +251,15 @@ export class DualPublisher {
     if (migration === undefined) {
       await this.#kafka.connect();
     } else {
-      await this.#join(migration);
+      const final = await finalStateToStartBy({
+        ...{ kafka: this.#options.kafka, owlmq: this.#owlmqApi(), migration, clientId: this.instance },
+      });
+      if (final === undefined) {
+        await this.#join(migration);
+      } else {
+        this.#startedByFinal = true;
+        this.#obey(final);
+      }
     }
     this.#connected = true;
     this.#dispatcher.open();
@@ -254,7 +270,8 @@ export class DualPublisher {
     const onError = (error: Error): void => {
       this.#emit({ type: 'error', error });
     };
-    const connection = { clientId: this.instance, ...this.#options.kafka };
+    const { kafka } = this.#options;
+    const connection = { clientId: this.instance, ...(kafka === 'decommissioned' ? NO_KAFKA : kafka) };
     const follower = new RoutingFollower({ connection, migration, clientId: this.instance, onError });
     const reporter = new MemberReporter({
       connection,
@@ -338,7 +355,8 @@ export class DualPublisher {
 
   /** Without a migration always; with one while its state is known and the lease lasts. */
   get #mayWrite(): boolean {
-    return this.#options.migration === undefined || this.#follower?.leaseValid === true;
+    if (this.#options.migration === undefined || this.#startedByFinal) return true;
+    return this.#follower?.leaseValid === true;
   }
 
   #routeOf(topic: string): Route {

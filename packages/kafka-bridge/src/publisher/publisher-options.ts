@@ -2,13 +2,17 @@ import type { CompressionTypes, ProducerConfig } from 'kafkajs';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import type { OwlmqApi } from '../owlmq/owlmq-api.js';
 import { OwlmqClient } from '../owlmq/owlmq-client.js';
+import type { Decommissioned } from '../routing/final-state.js';
 import { PublisherConfigError } from './publisher-errors.js';
 import type { PublisherEvent } from './publisher-events.js';
 import type { PublisherMetrics } from './publisher-metrics.js';
 
 export interface DualPublisherOptions {
-  /** As in `new Kafka(...)` of kafkajs. */
-  kafka: KafkaConnection;
+  /**
+   * As in `new Kafka(...)` of kafkajs. `decommissioned`, with a migration, once that is over and Kafka is gone: then
+   * OwlMQ has to keep the migration's final routing state, else nothing starts.
+   */
+  kafka: KafkaConnection | Decommissioned;
   owlmq?: {
     /** Default OWLMQ_URL. */
     url?: string | undefined;
@@ -93,9 +97,13 @@ export function checkedSettings(options: DualPublisherOptions): PublisherSetting
   const problems: string[] = [];
   // Callers without types come here too.
   const given = options as Partial<DualPublisherOptions>;
-  const brokers: unknown = given.kafka?.brokers;
-  if (!Array.isArray(brokers) || brokers.length === 0 || !brokers.every((broker) => typeof broker === 'string')) {
-    problems.push('kafka.brokers must list at least one host:port.');
+  if (given.kafka === 'decommissioned') {
+    if (given.migration === undefined) problems.push("kafka: 'decommissioned' needs the migration that it was.");
+  } else {
+    const brokers: unknown = given.kafka?.brokers;
+    if (!Array.isArray(brokers) || brokers.length === 0 || !brokers.every((broker) => typeof broker === 'string')) {
+      problems.push('kafka.brokers must list at least one host:port.');
+    }
   }
   if (given.migration !== undefined && (typeof given.migration !== 'string' || given.migration === '')) {
     problems.push('migration must be a name.');

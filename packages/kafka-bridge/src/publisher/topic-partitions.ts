@@ -1,6 +1,6 @@
 import { asError, backoffMs, pause } from '../async/bounded.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
-import { LogReader } from '../kafka/log-reader.js';
+import { LogReader, UnknownTopicError } from '../kafka/log-reader.js';
 import type { OwlmqApi } from '../owlmq/owlmq-api.js';
 
 const REFRESH_MS = 30_000;
@@ -11,6 +11,7 @@ const RETRY_FOR_MS = 1_000;
 export class TopicPartitions {
   readonly #reader: LogReader;
   readonly #owlmq: () => OwlmqApi | undefined;
+  readonly #withoutKafka: () => boolean;
   readonly #onError: (error: Error) => void;
   readonly #known = new Map<string, { leaders: number[]; renewAt: number }>();
   readonly #closing = new AbortController();
@@ -21,10 +22,13 @@ export class TopicPartitions {
     clientId: string;
     /** Asked when Kafka does not answer: after cutover publishing goes on without it. */
     owlmq: () => OwlmqApi | undefined;
+    /** Whether Kafka was left for good: it is not asked. */
+    withoutKafka: () => boolean;
     onError: (error: Error) => void;
   }) {
     this.#reader = new LogReader(options.connection, { clientId: options.clientId, retryForMs: RETRY_FOR_MS });
     this.#owlmq = options.owlmq;
+    this.#withoutKafka = options.withoutKafka;
     this.#onError = options.onError;
   }
 
@@ -77,19 +81,23 @@ export class TopicPartitions {
   }
 
   async #ask(topic: string): Promise<void> {
-    const leaders = await this.#askKafka(topic);
+    const leaders = await this.#askAbout(topic);
     this.#known.set(topic, { leaders, renewAt: performance.now() + REFRESH_MS });
   }
 
-  async #askKafka(topic: string): Promise<number[]> {
+  async #askAbout(topic: string): Promise<number[]> {
+    if (this.#withoutKafka()) return await this.#askOwlmq(topic, () => new UnknownTopicError(topic));
     try {
       return await this.#reader.leaders(topic);
     } catch (error) {
-      const owlmq = this.#known.has(topic) ? undefined : this.#owlmq();
-      if (owlmq === undefined) throw error;
-      const described = await owlmq.describeTopic(topic, { timeoutMs: 2_000 });
-      if (described === undefined) throw error;
-      return described.partitions.map(() => -1);
+      if (this.#known.has(topic)) throw error;
+      return await this.#askOwlmq(topic, () => asError(error));
     }
+  }
+
+  async #askOwlmq(topic: string, unknown: () => Error): Promise<number[]> {
+    const described = await this.#owlmq()?.describeTopic(topic, { timeoutMs: 2_000 });
+    if (described === undefined) throw unknown();
+    return described.partitions.map(() => -1);
   }
 }

@@ -1,5 +1,10 @@
 import type { RoutingState } from './routing-state.js';
 
+const WORKER_FIRST =
+  "The worker creates the bridge's topics at its start (RoutingWriter.ensureTopics): start the worker first, or check " +
+  'the brokers and the rights on these topics. Once Kafka is switched off after a decommission, members start by the ' +
+  'final routing state that OwlMQ keeps: none was found there.';
+
 /** The routing of a migration cannot be followed: its topics do not exist, or could not be read to their end in time. */
 export class RoutingUnavailableError extends Error {
   override readonly name = 'RoutingUnavailableError';
@@ -9,12 +14,9 @@ export class RoutingUnavailableError extends Error {
     readonly migration: string,
     problem: string,
     cause: Error | undefined,
+    todo = WORKER_FIRST,
   ) {
-    super(
-      `Migration ${migration}: ${problem} The worker creates the bridge's topics at its start ` +
-        '(RoutingWriter.ensureTopics): start the worker first, or check the brokers and the rights on these topics.',
-      { cause },
-    );
+    super(`Migration ${migration}: ${problem} ${todo}`, { cause });
   }
 }
 
