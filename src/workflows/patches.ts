@@ -10,7 +10,9 @@ type Change =
   /** A rollback from OwlMQ tries the whole way back first; before, a canary on Kafka was all. */
   | 'way-back-proven-first'
   /** The way back is rehearsed while Kafka is kept warm. */
-  | 'way-back-rehearsed';
+  | 'way-back-rehearsed'
+  /** In the window copies are proven while consumers drain; before, one after the other. */
+  | 'proven-while-drained';
 
 /** Whether this run does as today's version does. */
 export function does(change: Change): boolean {

@@ -1,6 +1,6 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
 import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
-import type { Fences, ReadinessCheck } from '../../activities/migration-activities.js';
+import type { Drained, Fences, ReadinessCheck } from '../../activities/migration-activities.js';
 import { inCancel, inWindow, proveLeg } from '../activity-proxies.js';
 import { proveCopies } from '../audit-steps.js';
 import { causeOf } from '../failures.js';
@@ -8,6 +8,7 @@ import { consumersToBe, drainedAs, publishersToFollow } from '../fleet-steps.js'
 import { now, type Migration } from '../migration.js';
 import { does } from '../patches.js';
 import { words } from '../status.js';
+import { together } from '../together.js';
 import { becomeReady } from './ready.js';
 import { soakFor } from './shadow-soak.js';
 
@@ -82,28 +83,18 @@ async function upToTheJournal(migration: Migration): Promise<void> {
   state.cutover.acknowledged = held.owlmqMessages;
 
   const kafka = await inWindow.legEnds.executeWithOptions({ summary: 'fence offsets' }, [{ leg: 'kafka', topics }]);
-  await migration.writeRouting(inWindow.applyRouting, { drain: kafka }, 'cutover: consumers drain to the fence');
-  const { behind } = drainedAs(
-    await inWindow.awaitDrained.executeWithOptions({ summary: 'wait for commits at the fence' }, [
-      { migration: name, leg: 'kafka', groups, offsets: kafka },
-    ]),
-  );
-  if (Object.keys(behind).length > 0) {
-    // Their members are dead. One that starts from here on must not go on where positions are taken from.
-    migration.note(
-      `nobody is left to drain ${Object.keys(behind).join(', ')}: they go on on OwlMQ from where they are`,
-    );
-    await migration.writeRouting(inWindow.applyRouting, { drain: 'stop' }, 'cutover: consumers stop where they are');
-  }
-  await inWindow.awaitConsumers.executeWithOptions({ summary: 'wait until nobody applies from Kafka' }, [
-    { migration: name, epoch: state.epoch, groups, state: 'drained', shadow: false },
-  ]);
-
+  const prove = (until: TopicOffsets) =>
+    proveCopies(migration, 'prove all copies up to the fence', { until, activity: inWindow.auditToOwlmq });
+  let behind: Drained['behind'] = {};
+  const drain = async () => {
+    behind = await drainConsumers(migration, kafka);
+  };
+  // Publishers hold: what copies lie before the fence does not depend on consumers.
+  const atOnce = does('proven-while-drained');
+  if (atOnce) await together<unknown>([drain, () => prove(kafka)]);
+  else await drain();
   const reached = await whereGroupsStopped(migration, kafka);
-  await proveCopies(migration, 'prove all copies up to the fence', {
-    until: reached,
-    activity: inWindow.auditToOwlmq,
-  });
+  if (!atOnce || plan.forward.length > 0) await prove(reached);
   const owlmq = await inWindow.legEnds.executeWithOptions({ summary: 'OwlMQ fence offsets' }, [
     { leg: 'owlmq', topics },
   ]);
@@ -115,6 +106,39 @@ async function upToTheJournal(migration: Migration): Promise<void> {
   state.cutover.fences = fences;
   state.cutover.drained = kafka;
   state.cutover.behind = behind;
+}
+
+/**
+ * Consumers go to the fence, and apply nothing more from Kafka.
+ *
+ * @returns groups that nobody is left to drain, with where they stand.
+ */
+async function drainConsumers(migration: Migration, fence: TopicOffsets): Promise<Drained['behind']> {
+  const { plan, state, name } = migration;
+  const { groups } = plan;
+  await migration.writeRouting(inWindow.applyRouting, { drain: fence }, 'cutover: consumers drain to the fence');
+  let behind: Drained['behind'] = {};
+  const committed = async () => {
+    const answer = await inWindow.awaitDrained.executeWithOptions({ summary: 'wait for commits at the fence' }, [
+      { migration: name, leg: 'kafka', groups, offsets: fence },
+    ]);
+    behind = drainedAs(answer).behind;
+  };
+  const stopped = () =>
+    inWindow.awaitConsumers.executeWithOptions({ summary: 'wait until nobody applies from Kafka' }, [
+      { migration: name, epoch: state.epoch, groups, state: 'drained', shadow: false },
+    ]);
+  const atOnce = does('proven-while-drained');
+  if (atOnce) await together<unknown>([committed, stopped]);
+  else await committed();
+  const deserted = Object.keys(behind);
+  if (deserted.length > 0) {
+    // Their members are dead. One that starts from here on must not go on where positions are taken from.
+    migration.note(`nobody is left to drain ${deserted.join(', ')}: they go on on OwlMQ from where they are`);
+    await migration.writeRouting(inWindow.applyRouting, { drain: 'stop' }, 'cutover: consumers stop where they are');
+  }
+  if (!atOnce || deserted.length > 0) await stopped();
+  return behind;
 }
 
 /**
