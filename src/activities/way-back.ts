@@ -10,6 +10,7 @@ import {
   type TopicOffsets,
 } from '@owlmq/kafka-bridge/operations';
 import type { Dependencies } from './dependencies.js';
+import { GroupMembership } from './group-members.js';
 import { withHeartbeat } from './heartbeat.js';
 import type { MigrationActivities, WayBack, WayBackCheck, WayBackRequest } from './migration-activities.js';
 import { acknowledgedByOwlmq, cutOff, recordsBetween } from './mirror-watch.js';
@@ -17,7 +18,7 @@ import { canaryCheck, messageOf } from './readiness.js';
 
 /** How long OwlMQ may take to answer before it counts as dead, ms. */
 const OWLMQ_WITHIN_MS = 10_000;
-/** A Kafka member that was killed is in its group until the session timeout, 30 s by default. */
+/** A Kafka member that was killed, and that the fleet does not know, is in its group until the session timeout. */
 const EMPTY_WITHIN_MS = 45_000;
 const ASK_EVERY_MS = 500;
 const REPAIR_KAFKA = 'Repair Kafka: until then nothing can return to it.';
@@ -25,6 +26,7 @@ const REPAIR_KAFKA = 'Repair Kafka: until then nothing can return to it.';
 /** The step that tries a rollback without doing it. */
 export function wayBackActivities(dependencies: Dependencies): Pick<MigrationActivities, 'proveWayBack'> {
   const { admin, reader, roster, owlmq, kafka } = dependencies;
+  const membership = new GroupMembership(dependencies);
   return {
     proveWayBack: (request) =>
       withHeartbeat<WayBack, undefined>(async ({ signal }) => {
@@ -107,7 +109,7 @@ export function wayBackActivities(dependencies: Dependencies): Pick<MigrationAct
     });
   }
 
-  /** Why positions of groups cannot be set, after a while in which a member that died may be timed out. */
+  /** Why positions of groups cannot be set, after a while in which members that died are put out, or timed out. */
   async function whoIsInKafkaGroups(groups: string[], signal: AbortSignal): Promise<Map<string, string>> {
     const deadline = performance.now() + EMPTY_WITHIN_MS;
     for (;;) {
@@ -118,6 +120,7 @@ export function wayBackActivities(dependencies: Dependencies): Pick<MigrationAct
         else if (names.length > 0) obstacles.set(group, `in use in Kafka by ${names.join(', ')}`);
       }
       if (obstacles.size === 0 || performance.now() > deadline) return obstacles;
+      await membership.withoutDead('kafka', [...obstacles.keys()]);
       await pause(ASK_EVERY_MS, signal);
       signal.throwIfAborted();
     }
