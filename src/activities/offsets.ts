@@ -1,14 +1,17 @@
 import {
   cutoverId,
+  eachLimited,
   furthest,
   importToKafka,
   importToOwlmq,
   mergeMirrorCheckpoints,
   OffsetsRefusedError,
   readLastPositions,
+  throwAll,
   translateToKafka,
   translateToOwlmq,
   withRecordsBehind,
+  type GroupTranslation,
   type KafkaPosition,
   type MirrorCheckpoint,
 } from '@owlmq/kafka-bridge/operations';
@@ -17,6 +20,9 @@ import type { Dependencies } from './dependencies.js';
 import { GroupMembership } from './group-members.js';
 import { withHeartbeat } from './heartbeat.js';
 import type { MigrationActivities, OffsetMove } from './migration-activities.js';
+
+/** Each takes a few requests. */
+const GROUPS_AT_ONCE = 8;
 
 /** Steps that move the positions of groups between the legs. */
 export function offsetActivities(
@@ -54,15 +60,17 @@ export function offsetActivities(
             cause: error,
           });
         }
-        const moves: OffsetMove[] = [];
-        for (const { group, partitions } of translations) {
+        const moves = new Map<string, OffsetMove>();
+        const move = async ({ group, partitions }: GroupTranslation): Promise<void> => {
           const { exact, bounded, redeliveries } =
             direction === 'to-owlmq'
               ? await membership.whenEmpty('owlmq', group, () => importToOwlmq(owlmq, group, partitions))
               : await membership.whenEmpty('kafka', group, () => importToKafka(admin, group, partitions));
-          moves.push({ group, exact, bounded, redeliveries });
-        }
-        return moves;
+          moves.set(group, { group, exact, bounded, redeliveries });
+        };
+        // Publishers hold meanwhile.
+        throwAll(await eachLimited(translations, GROUPS_AT_ONCE, move), 'The import', 'groups');
+        return translations.flatMap(({ group }) => moves.get(group) ?? []);
       }),
 
     restoreKafkaOffsets: async ({ migration, fence, groups }) => {

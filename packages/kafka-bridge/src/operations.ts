@@ -5,6 +5,7 @@ export {
   AuditPositionLostError,
   AuditRepairError,
   LogReadStalledError,
+  throwAll,
 } from './audit/audit-errors.js';
 export {
   mergeForwardCheckpoints,
@@ -16,6 +17,7 @@ export {
   type MirrorCheckpoint,
   type MirrorFigures,
 } from './audit/checkpoints.js';
+export { eachLimited } from './audit/each-limited.js';
 export {
   ForwardAudit,
   type AuditReport,

@@ -237,7 +237,9 @@ describe('members', () => {
     onTestFinished(() => roster.stop());
     const send = async (epoch: number): Promise<void> => {
       const producer = new ReplaceableProducer({ connection, clientId: 'a' });
-      const value = JSON.stringify(publisherReport(migration, 'a', { epoch, leaseMs: 500 }));
+      const report = publisherReport(migration, 'a', { epoch, leaseMs: 500 });
+      // A later version may say more: this one reads what it knows.
+      const value = JSON.stringify({ ...report, saidByALaterVersion: true });
       const messages = [{ key: `${migration}/a`, value, partition: 0 }];
       await producer.sendBatch({ topicMessages: [{ topic: MEMBERS_TOPIC, messages }] }, 10_000);
       await producer.close();

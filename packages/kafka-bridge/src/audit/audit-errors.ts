@@ -75,12 +75,12 @@ export function isKafkaAway(error: unknown): boolean {
   return error instanceof LogUnavailableError;
 }
 
-/** Throws what went wrong over partitions: the one error, or all together. */
-export function throwAll(errors: readonly unknown[], what: string): void {
+/** Throws what went wrong over partitions, or others: the one error, or all together. */
+export function throwAll(errors: readonly unknown[], what: string, of = 'partitions'): void {
   if (errors.length === 1) throw errors[0];
   if (errors.length > 1) {
     const messages = errors.map((error) => (error instanceof Error ? error.message : String(error)));
-    throw new AggregateError(errors, `${what} failed on ${errors.length} partitions: ${messages.join(' | ')}`);
+    throw new AggregateError(errors, `${what} failed on ${errors.length} ${of}: ${messages.join(' | ')}`);
   }
 }
 
