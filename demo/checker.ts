@@ -27,6 +27,8 @@ export interface GroupResult {
   lost: number;
   /** Applies of a message that was applied before. */
   duplicated: number;
+  /** Those among them that were applied on the other leg before. */
+  onBothLegs: number;
   /** First applies behind a later message of the same key. */
   reordered: number;
   /** Applied and never published, or although the publisher was told that it failed. */
@@ -103,6 +105,7 @@ function checkGroup(
 ): GroupResult {
   const result: GroupResult = {
     ...{ applied: 0, onKafka: 0, onOwlmq: 0, lost: 0, duplicated: 0, reordered: 0, invented: 0, altered: 0 },
+    onBothLegs: 0,
     legSwitches: 0,
   };
   const note = (kind: Anomaly['kind'], message: string, detail: string): void => {
@@ -127,6 +130,7 @@ function checkGroup(
 
     const earlier = first.get(name);
     if (earlier !== undefined) {
+      if (earlier.leg !== apply.leg) result.onBothLegs++;
       note('duplicated', name, `${placeOf(earlier)}, then ${place}`);
       continue;
     }

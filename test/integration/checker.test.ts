@@ -36,7 +36,7 @@ class Story {
   }
 }
 
-const clean = { lost: 0, duplicated: 0, reordered: 0, invented: 0, altered: 0 };
+const clean = { lost: 0, duplicated: 0, onBothLegs: 0, reordered: 0, invented: 0, altered: 0 };
 
 /** Two keys, all of it applied, the last two on OwlMQ. */
 function cleanStory(): Story {
@@ -82,7 +82,7 @@ describe('checker', () => {
 
   it('finds a message applied twice, under another id and by another member too', () => {
     const story = cleanStory().apply('a', 2, { id: 'another', member: 'two', leg: 'kafka' });
-    expect(story.group).toMatchObject({ ...clean, duplicated: 1, applied: 4, legSwitches: 2 });
+    expect(story.group).toMatchObject({ ...clean, duplicated: 1, onBothLegs: 1, applied: 4, legSwitches: 2 });
   });
 
   it('finds a message applied behind a later one of its key, whatever order the logs were read in', () => {
