@@ -73,20 +73,21 @@ export function offsetActivities(
         return translations.flatMap(({ group }) => moves.get(group) ?? []);
       }),
 
-    restoreKafkaOffsets: async ({ migration, fence, groups }) => {
-      const known = Object.entries(groups).flatMap(([group, topics]) =>
-        Object.entries(topics).flatMap(([topic, offsets]) =>
-          offsets.map((offset, partition): KafkaPosition => ({ group, topic, partition, offset })),
-        ),
-      );
-      const noted = await readLastPositions(reader, migration, cutoverId(fence));
-      const positions = await withRecordsBehind(reader, furthest([...known, ...noted.positions]));
-      for (const group of Object.keys(groups)) {
-        const own = positions.filter((position) => position.group === group);
-        await membership.whenEmpty('kafka', group, () => admin.setGroupOffsets(group, own));
-      }
-      const redeliveriesAtMost = positions.reduce((sum, { behind }) => sum + behind, 0);
-      return { redeliveriesAtMost, positionsAt: noted.at ?? null };
-    },
+    restoreKafkaOffsets: ({ migration, fence, groups }) =>
+      withHeartbeat(async () => {
+        const known = Object.entries(groups).flatMap(([group, topics]) =>
+          Object.entries(topics).flatMap(([topic, offsets]) =>
+            offsets.map((offset, partition): KafkaPosition => ({ group, topic, partition, offset })),
+          ),
+        );
+        const noted = await readLastPositions(reader, migration, cutoverId(fence));
+        const positions = await withRecordsBehind(reader, furthest([...known, ...noted.positions]));
+        for (const group of Object.keys(groups)) {
+          const own = positions.filter((position) => position.group === group);
+          await membership.whenEmpty('kafka', group, () => admin.setGroupOffsets(group, own));
+        }
+        const redeliveriesAtMost = positions.reduce((sum, { behind }) => sum + behind, 0);
+        return { redeliveriesAtMost, positionsAt: noted.at ?? null };
+      }),
   };
 }

@@ -31,16 +31,17 @@ const quickOptions = {
   },
 } as const;
 
-export const {
-  applyRouting,
-  legEnds,
-  preflight,
-  prepareTopics,
-  proveLeg,
-  checkReadiness,
-  restoreKafkaOffsets,
-  observationEnds,
-} = migrationActivities(quickOptions);
+export const { preflight, prepareTopics, proveLeg, checkReadiness, observationEnds } =
+  migrationActivities(quickOptions);
+
+/**
+ * Those that come while publishers hold, too: a worker that died in one is noticed within seconds, not when the half
+ * minute of the attempt is over.
+ */
+export const { applyRouting, legEnds, restoreKafkaOffsets } = migrationActivities({
+  ...quickOptions,
+  heartbeatTimeout: '5 seconds',
+});
 
 /**
  * Waits for the fleet. A member that died is waited for until a lease after its last report, so an attempt that takes five minutes waits
