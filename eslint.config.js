@@ -76,6 +76,7 @@ export default tseslint.config(
       'engines/cli.ts',
       'battery/**/*.ts',
       'bench/**/*.ts',
+      'boundaries/**/*.ts',
       'chaos/**/*.ts',
       '**/cli.ts',
       '**/cli/**/*.ts',
