@@ -54,6 +54,8 @@ export class FleetModel implements steps.MigrationActivities {
   foreign: Record<string, number> = {};
   /** How many of them groups have consumed behind the fence before they read the drain, a partition. */
   overrun = 0;
+  /** What receivers of webhooks answer. */
+  hookAnswer: steps.HookAnswer = { accepted: false, status: 200, attempts: 1 };
   /** What publishers report; a slice whose figures break a limit ends after a minute. */
   fleet: Partial<steps.FleetFigures> | ((request: steps.WatchFleetRequest) => Partial<steps.FleetFigures>) = {};
   before: (call: ModelCall, nth: number) => Promise<void> | void = () => undefined;
@@ -277,6 +279,10 @@ export class FleetModel implements steps.MigrationActivities {
     return Promise.resolve(this.restored);
   }
 
+  callHook(): Promise<steps.HookAnswer> {
+    return Promise.resolve(this.hookAnswer);
+  }
+
   /** A slice of a watch: over when its time is, or when it is cancelled. */
   async #slice(durationMs: number, follows = false): Promise<void> {
     const { cancellationSignal } = Context.current();
@@ -312,4 +318,5 @@ const activityNames = [
   'proveLeg',
   'moveOffsets',
   'restoreKafkaOffsets',
+  'callHook',
 ] as const satisfies readonly (keyof steps.MigrationActivities)[];

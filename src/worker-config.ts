@@ -6,7 +6,11 @@ import {
 } from '@owlmq/kafka-bridge/operations';
 import { z } from 'zod';
 import type { EndpointSettings } from './endpoint/observation-endpoint.js';
+<<<<<<< HEAD
 import { isRehearsalQueue } from './workflows/rehearsal-queue.js';
+=======
+import { readWebhookTargets, type WebhookTargets } from './webhook-targets.js';
+>>>>>>> 2abac87 (Call webhooks, signed as Standard Webhooks says, again and again under one id)
 
 /** Task queue that workers poll and workflows are started on, unless TEMPORAL_TASK_QUEUE names another. */
 const TASK_QUEUE = 'kafka-to-owlmq';
@@ -22,6 +26,8 @@ export interface WorkerConfig {
   observations: EndpointSettings | undefined;
   /** File of a module that compares captured outputs, see `loadCompareModule`; undefined: none. */
   compareModule: string | undefined;
+  /** Receivers of hooks, from HOOKS_FILE; empty without it. */
+  webhooks: WebhookTargets;
   logLevel: string;
 }
 
@@ -67,6 +73,8 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   const parsed = environmentSchema.safeParse(given);
   for (const { path, message } of parsed.error?.issues ?? []) add(`${path.join('.')}: ${message}`);
   const tokens = observationTokens(given, add);
+  const webhooks: WebhookTargets =
+    given.HOOKS_FILE === undefined ? new Map() : readWebhookTargets(given.HOOKS_FILE, given, add);
   if (given.OBSERVATIONS_ADDRESS !== undefined && tokens.length === 0) {
     add('OBSERVATIONS_ADDRESS is set, and no token: set OBSERVATIONS_TOKEN or OBSERVATIONS_TOKEN_FILE too');
   }
@@ -79,6 +87,7 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     metricsAddress: parsed.data.METRICS_ADDRESS,
     observations: endpointSettings(parsed.data, tokens),
     compareModule: parsed.data.COMPARE_MODULE,
+    webhooks,
     logLevel: parsed.data.LOG_LEVEL,
   };
 }

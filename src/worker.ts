@@ -1,4 +1,150 @@
 // The process that runs the workflow and its steps. Its settings are environment variables, see worker-config.ts.
 import { runWorker } from './run-worker.js';
 
+<<<<<<< HEAD
 await runWorker();
+=======
+/** Built by `npm run build`; see scripts/bundle-workflows.mjs. */
+const bundlePath = path.join(import.meta.dirname, '..', 'workflow-bundle.js');
+
+/** How long activities get to end after a signal to stop, before they are retried elsewhere. */
+const SHUTDOWN_GRACE = '20 seconds';
+
+const START_WITHIN_MS = 60_000;
+/** Less than the half minute of an attempt at a quick step, which is to end with the reason. */
+const READ_WITHIN_MS = 15_000;
+const START_RETRY_MS = 2_000;
+
+async function main(): Promise<void> {
+  const config = readWorkerConfig(process.env);
+  const logger = pino({ name: 'worker', level: config.logLevel, serializers: { error: stdSerializers.err } });
+  if (!existsSync(bundlePath)) {
+    throw new WorkerConfigError([`the workflow bundle ${bundlePath} does not exist: run npm run build`]);
+  }
+  const compare =
+    config.compareModule === undefined
+      ? undefined
+      : await loadCompareModule(config.compareModule, (error) => {
+          logger.error({ err: error }, 'COMPARE_MODULE has failed: what it fails on counts as different');
+        });
+  installRuntime(config.metricsAddress, logger);
+
+  const temporal = loadClientConnectConfig();
+  const namespace = temporal.namespace ?? 'default';
+  const nativeConnection = await NativeConnection.connect(temporal.connectionOptions);
+  const connection = await Connection.connect(temporal.connectionOptions);
+  const { workflowService, operatorService } = connection;
+  await workflowService.describeNamespace({ namespace });
+
+  const { kafka } = config;
+  const clientId = 'owlmq-migration-worker';
+  const dependencies: Dependencies = {
+    kafka,
+    admin: new ClusterAdmin(kafka, { clientId }),
+    reader: new LogReader(kafka, { clientId, retryForMs: READ_WITHIN_MS }),
+    routing: new RoutingWriter({ connection: kafka, clientId }),
+    roster: new MemberRoster({
+      connection: kafka,
+      clientId,
+      onError: (error) => {
+        logger.warn({ err: error }, 'the members topic could not be read');
+      },
+    }),
+    owlmq: new OwlmqClient(config.owlmq),
+    compare,
+    webhooks: config.webhooks,
+    searchAttributes: async () => {
+      const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
+      return Object.keys(customAttributes);
+    },
+  };
+  await withinStart(logger, 'Kafka', () => dependencies.routing.ensureTopics());
+  await dependencies.roster.start();
+  const { reader, roster } = dependencies;
+  const endpoint =
+    config.observations === undefined
+      ? undefined
+      : await startObservationEndpoint(config.observations, { kafka, reader, roster, logger });
+
+  const worker = await Worker.create({
+    connection: nativeConnection,
+    namespace,
+    taskQueue: config.taskQueue,
+    workflowBundle: { codePath: bundlePath },
+    activities: createActivities(dependencies),
+    shutdownGraceTime: SHUTDOWN_GRACE,
+    // A pause or a rollback reaches an activity with the answer to its heartbeat.
+    maxHeartbeatThrottleInterval: '1 second',
+    defaultHeartbeatThrottleInterval: '1 second',
+  });
+  logger.info(
+    {
+      ...{ taskQueue: config.taskQueue, namespace, brokers: kafka.brokers, owlmq: config.owlmq.url },
+      ...(endpoint === undefined ? {} : { observations: endpoint.url }),
+      ...(config.webhooks.size === 0 ? {} : { webhooks: [...config.webhooks.keys()] }),
+    },
+    'worker is running',
+  );
+  // Ends on SIGINT and SIGTERM, which Temporal's runtime listens to.
+  await worker.run();
+
+  await endpoint?.close();
+  await dependencies.roster.stop();
+  await Promise.all([
+    dependencies.admin.close(),
+    dependencies.reader.close(),
+    dependencies.routing.close(),
+    dependencies.owlmq.close(),
+    connection.close(),
+  ]);
+  await nativeConnection.close();
+  logger.info('worker has stopped');
+}
+
+/** Systems that start together with the worker may take a moment: tries for a minute, then gives up. */
+async function withinStart(logger: Logger, system: string, connect: () => Promise<void>): Promise<void> {
+  const deadline = performance.now() + START_WITHIN_MS;
+  for (;;) {
+    try {
+      await connect();
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      logger.warn({ err: error }, `${system} is not ready yet`);
+      await sleep(START_RETRY_MS);
+    }
+  }
+}
+
+function installRuntime(metricsAddress: string | undefined, logger: Logger): void {
+  const levels: Record<LogLevel, Level> = {
+    TRACE: 'trace',
+    DEBUG: 'debug',
+    INFO: 'info',
+    WARN: 'warn',
+    ERROR: 'error',
+  };
+  Runtime.install({
+    logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
+      logger[levels[level]](meta ?? {}, message);
+    }),
+    telemetryOptions: {
+      logging: { filter: 'WARN', forward: {} },
+      ...(metricsAddress === undefined ? {} : { metrics: { prometheus: { bindAddress: metricsAddress } } }),
+    },
+  });
+}
+
+main().catch((error: unknown) => {
+  const message =
+    error instanceof WorkerConfigError || error instanceof CompareModuleError
+      ? error.message
+      : error instanceof Error
+        ? error.stack
+        : String(error);
+  process.stderr.write(`${message ?? 'unknown error'}\n`, () => {
+    // Clients that retry in the background must not keep alive a worker that polls nothing.
+    process.exit(1);
+  });
+});
+>>>>>>> 2abac87 (Call webhooks, signed as Standard Webhooks says, again and again under one id)

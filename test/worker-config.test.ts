@@ -50,4 +50,56 @@ describe("the worker's settings", () => {
       ]);
     }
   });
+
+  it('name receivers of webhooks, each with a secret that nobody guesses', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'worker-config-test-'));
+    const HOOKS_FILE = join(folder, 'hooks.json');
+    const hooks = async (of: unknown): Promise<void> => {
+      await writeFile(HOOKS_FILE, typeof of === 'string' ? of : JSON.stringify(of));
+    };
+    const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`;
+    const given = { ...needed, HOOKS_FILE, BILLING_SECRET: secret };
+    await writeFile(join(folder, 'new-and-old'), `${secret}\n${secret}\n`);
+    await hooks({
+      billing: { url: 'https://billing.example/hook', secretVariable: 'BILLING_SECRET' },
+      mails: { url: 'http://127.0.0.1:8080/', secretFile: 'new-and-old' },
+    });
+    expect(readWorkerConfig(needed).webhooks.size).toBe(0);
+    expect(Object.fromEntries(readWorkerConfig(given).webhooks)).toEqual({
+      billing: { url: 'https://billing.example/hook', secrets: [secret] },
+      mails: { url: 'http://127.0.0.1:8080/', secrets: [secret, secret] },
+    });
+
+    const secretVariable = 'BILLING_SECRET';
+    await hooks({
+      plain: { url: 'http://billing.example/hook-path', secretVariable },
+      credentials: { url: 'https://ann:hook-path@billing.example/', secretVariable },
+      none: { url: 'https://billing.example/hook-path' },
+      both: { url: 'https://billing.example/hook-path', secretVariable, secretFile: 'new-and-old' },
+      misspelt: { url: 'https://billing.example/hook-path', secretVariable, retries: 3 },
+    });
+    const told = problems(given).join('\n');
+    for (const name of ['plain.url', 'credentials.url', 'none needs', 'both needs', 'retries']) {
+      expect(told).toContain(name);
+    }
+    expect(problems(given).every((problem) => problem.startsWith('HOOKS_FILE: '))).toBe(true);
+    expect(told).not.toContain('hook-path');
+
+    const url = 'https://billing.example/';
+    await hooks({
+      unset: { url, secretVariable: 'NOT_SET' },
+      gone: { url, secretFile: 'gone' },
+      weak: { url, secretVariable },
+    });
+    const short = `whsec_${Buffer.alloc(23, 7).toString('base64')}`;
+    for (const weak of [short, secret.slice(6), 'whsec_hunter2-hunter2-hunter2-hunter2']) {
+      const said = problems({ ...given, BILLING_SECRET: weak });
+      expect(said).toHaveLength(3);
+      expect(said.join('\n')).not.toContain(weak);
+    }
+    await hooks(`{"billing": "${secret}`);
+    expect(problems(given)).toEqual([`HOOKS_FILE: ${HOOKS_FILE} is no JSON`]);
+    expect(problems({ ...needed, HOOKS_FILE: folder })).toEqual([`HOOKS_FILE: ${folder} cannot be read (EISDIR)`]);
+    await rm(folder, { recursive: true });
+  });
 });

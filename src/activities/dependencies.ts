@@ -7,6 +7,7 @@ import type {
   PairwiseCompare,
   RoutingWriter,
 } from '@owlmq/kafka-bridge/operations';
+import type { WebhookTargets } from '../webhook-targets.js';
 
 /** The connections that a worker holds and its activities share. */
 export interface Dependencies {
@@ -19,6 +20,8 @@ export interface Dependencies {
   owlmq: OwlmqApi;
   /** Whether captured outputs that differ mean the same. */
   compare?: PairwiseCompare | undefined;
+  /** Receivers of hooks that this worker can call. */
+  webhooks?: WebhookTargets | undefined;
   /** Names of the search attributes that the Temporal namespace knows. */
   searchAttributes: () => Promise<string[]>;
 }

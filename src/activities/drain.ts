@@ -24,6 +24,9 @@ export class Drain {
   /** Those among them without a member, as of the last look. */
   #deserted = new Set<string>();
   #membersAt = -Infinity;
+  /** Members of groups that must have none, as of the last look; undefined before it. */
+  #staying: string[] | undefined;
+  #stayingAt = -Infinity;
 
   constructor(dependencies: Needs, request: AwaitDrainedRequest) {
     this.#dependencies = dependencies;
@@ -43,9 +46,13 @@ export class Drain {
       if (lacks !== undefined) behind.set(group, lacks);
     }
     this.#open = [...behind.keys()];
-    if (behind.size === 0) return { ready: { furthest: this.#furthest, behind: {} } };
+    const staying = await this.#whoStays();
+    if (behind.size === 0 && staying.length === 0) return { ready: { furthest: this.#furthest, behind: {} } };
     await this.#lookAtMembers();
-    const waitFor = [...behind].flatMap(([group, lacks]) => (this.#deserted.has(group) ? [] : [lacks]));
+    const waitFor = [
+      ...[...behind].flatMap(([group, lacks]) => (this.#deserted.has(group) ? [] : [lacks])),
+      ...staying,
+    ];
     if (waitFor.length > 0) return { waitFor };
     // What the last of them has committed came before it was put out, and may not have been seen.
     const last = await this.#committed(this.#open);
@@ -91,6 +98,21 @@ export class Drain {
         return ofFleet.length === 0 && others.length === 0 && !living.has(group);
       }),
     );
+  }
+
+  /** Members of groups that must have none, in words. Nobody reports of them: the leg itself says who is there. */
+  async #whoStays(): Promise<string[]> {
+    const { leg, stopped = [] } = this.#request;
+    const known = this.#staying;
+    const isGone = known?.length === 0;
+    if (stopped.length === 0 || isGone) return [];
+    if (known !== undefined && performance.now() < this.#stayingAt + MEMBERS_EVERY_MS) return known;
+    this.#stayingAt = performance.now();
+    const left = await this.#membership.withoutDead(leg, stopped);
+    this.#staying = [...left].flatMap(([group, { ofFleet, others }]) =>
+      [...ofFleet, ...others].map((member) => `${member} to leave ${group} on ${leg}`),
+    );
+    return this.#staying;
   }
 
   async #committed(groups: readonly string[]): Promise<Map<string, Found>> {

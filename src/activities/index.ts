@@ -3,6 +3,7 @@ import { canaryActivities } from './canary.js';
 import type { Dependencies } from './dependencies.js';
 import { fleetActivities } from './fleet.js';
 import { fleetWatchActivities } from './fleet-watch.js';
+import { hookActivities } from './hooks.js';
 import type { MigrationActivities } from './migration-activities.js';
 import { offsetActivities } from './offsets.js';
 import { preflightActivities } from './preflight.js';
@@ -24,5 +25,6 @@ export function createActivities(dependencies: Dependencies): MigrationActivitie
     ...offsetActivities(dependencies),
     ...canaryActivities(dependencies),
     ...wayBackActivities(dependencies),
+    ...hookActivities(dependencies),
   };
 }

@@ -7,6 +7,7 @@ import type {
   WatchedSpans,
 } from '@owlmq/kafka-bridge/operations';
 import type { CutoverHours } from '../workflows/migration-input.js';
+import type { HookEvent } from '../workflows/hook-events.js';
 
 export type { DiagnosisReport };
 
@@ -63,6 +64,42 @@ export interface MigrationActivities {
    * when OwlMQ is dead. Undefined is the answer of a worker of an earlier version, also in histories.
    */
   restoreKafkaOffsets(request: RestoreKafkaOffsetsRequest): Promise<RestoredOffsets | undefined>;
+  /**
+   * Calls a webhook, signed and under the same id again and again, until it answers with success or its time is over. One
+   * that refuses fails with type `HookRefused`, one that does not answer in time with `HookTimedOut`; neither is retried.
+   */
+  callHook(request: CallHookRequest): Promise<HookAnswer>;
+}
+
+/** What the receiver of a webhook is told, but for `timeoutMs`, which is how long it is tried. */
+export interface CallHookRequest {
+  /** Name of the hook; the worker knows its address. */
+  hook: string;
+  migration: string;
+  event: HookEvent;
+  epoch: number;
+  /** Number of the attempt at the cutover. */
+  attempt: number;
+  /** Groups that the hook stands for. */
+  groups: string[];
+  /** The leg that consumers are to stop on, or to go on with. */
+  leg?: 'kafka' | 'owlmq';
+  /** Offsets of the leg up to which consumers drain; absent: they stop where they are. */
+  offsets?: TopicOffsets;
+  /** What became of the groups' positions. */
+  moves?: OffsetMove[];
+  reason: string;
+  /** ISO time at which the call is given up. */
+  deadline: string;
+  timeoutMs: number;
+}
+
+export interface HookAnswer {
+  /** HTTP 202: done only when somebody confirms it. */
+  accepted: boolean;
+  status: number;
+  /** Of the worker that answered. */
+  attempts: number;
 }
 
 /** Something found before the start. `input` findings are cured by other input, `state` ones by acting on a system. */
@@ -80,6 +117,8 @@ export interface PreflightRequest {
   forward: string[];
   /** Whether noise will be measured. */
   noise?: boolean;
+  /** Webhooks that will be called. */
+  webhooks?: string[];
   /** How long Kafka must keep records for the playbook to be able to go back, ms. */
   retentionNeededMs: number;
 }
@@ -136,6 +175,8 @@ export interface AwaitDrainedRequest {
   leg: 'kafka' | 'owlmq';
   groups: string[];
   offsets: TopicOffsets;
+  /** Groups that must have no members on the leg any more. */
+  stopped?: string[];
 }
 
 /** `commits[topic][partition]`, null where nothing was committed. */
@@ -405,6 +446,8 @@ export interface ReadinessRequest {
   migration: string;
   topics: string[];
   groups: string[];
+  /** Groups among them whose members report to nobody. */
+  external?: string[];
   epoch: number;
   /** How much each group may lag for the window to be enough, records. */
   drainableLag: number;

@@ -34,6 +34,7 @@ export function preflightActivities(dependencies: Dependencies): Pick<MigrationA
           ...(await foreignFindings(request, topics)),
           ...ownLeftovers(request, standing),
           ...otherMigrations(request, standing),
+          ...webhookFindings(request, dependencies.webhooks),
           ...attributeFindings(known),
         ],
         topics,
@@ -227,6 +228,16 @@ function otherMigrations(request: PreflightRequest, standing: RoutingState[]): F
         },
       ];
     });
+}
+
+function webhookFindings({ webhooks = [] }: PreflightRequest, known: Dependencies['webhooks']): Finding[] {
+  return webhooks
+    .filter((name) => known?.has(name) !== true)
+    .map((name) => ({
+      kind: 'input',
+      what: `The worker knows no webhook ${name}.`,
+      todo: `Give ${name} its address in the HOOKS_FILE of every worker, and restart them; or correct the name.`,
+    }));
 }
 
 function attributeFindings(known: string[]): Finding[] {
