@@ -97,6 +97,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
     }),
     owlmq: new OwlmqClient(config.owlmq),
     compare,
+    webhooks: config.webhooks,
     searchAttributes: async () => {
       const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
       return Object.keys(customAttributes);
@@ -128,6 +129,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
     {
       ...{ taskQueue: config.taskQueue, namespace, brokers: kafka.brokers, owlmq: config.owlmq.url },
       ...(endpoint === undefined ? {} : { observations: endpoint.url }),
+      ...(config.webhooks.size === 0 ? {} : { webhooks: [...config.webhooks.keys()] }),
     },
     'worker is running',
   );

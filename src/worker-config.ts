@@ -6,11 +6,8 @@ import {
 } from '@owlmq/kafka-bridge/operations';
 import { z } from 'zod';
 import type { EndpointSettings } from './endpoint/observation-endpoint.js';
-<<<<<<< HEAD
 import { isRehearsalQueue } from './workflows/rehearsal-queue.js';
-=======
 import { readWebhookTargets, type WebhookTargets } from './webhook-targets.js';
->>>>>>> 2abac87 (Call webhooks, signed as Standard Webhooks says, again and again under one id)
 
 /** Task queue that workers poll and workflows are started on, unless TEMPORAL_TASK_QUEUE names another. */
 const TASK_QUEUE = 'kafka-to-owlmq';

@@ -1,6 +1,7 @@
 import type { AcknowledgedPattern, DiscrepancyVerdict } from '@owlmq/kafka-bridge/operations';
 import type { MigrationPlan } from './migration-input.js';
 import type { Acknowledgement, MigrationState, Request } from './migration-state.js';
+import { isText, textProblems } from './texts.js';
 
 /** What the `acknowledge` update takes: a pattern of discrepancies, why they are all right, and who says so. */
 export interface AcknowledgeInput extends AcknowledgedPattern {
@@ -28,7 +29,6 @@ const known = ['group', 'verdict', 'topic', 'fields', 'handlerVersion', 'reason'
 /** Bounds that keep the state, which is handed over whole, small. */
 const MAX_ACTIVE = 50;
 const MAX_KEPT = 200;
-const MAX_TEXT = 1_000;
 const MAX_FIELDS = 64;
 
 /** Why the input is refused, all problems at once; undefined when it is not. */
@@ -104,16 +104,6 @@ const ID_PREFIX = 'ack-';
 
 function active({ acknowledgements = [] }: MigrationState): Acknowledgement[] {
   return acknowledgements.filter(({ revoked }) => revoked === undefined);
-}
-
-function textProblems(given: Record<string, unknown>, names: readonly string[]): string[] {
-  return names
-    .filter((name) => !isText(given[name]))
-    .map((name) => `${name} must be text of 1 to ${MAX_TEXT} characters`);
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === 'string' && value.trim() !== '' && value.length <= MAX_TEXT;
 }
 
 /** The empty pointer, which is the whole, is no narrower than none. */

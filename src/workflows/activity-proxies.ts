@@ -103,3 +103,13 @@ export const inCancel = migrationActivities({
   heartbeatTimeout: '5 seconds',
   retry: { initialInterval: '200 milliseconds', maximumInterval: '2 seconds' },
 });
+
+/**
+ * Calls to webhooks. The activity tries until the hook's own time is over, which the caller gives as the time for all
+ * attempts; another worker takes over from one that died.
+ */
+export const { callHook } = proxyActivities<MigrationActivities>({
+  scheduleToCloseTimeout: '1 hour',
+  heartbeatTimeout: '5 seconds',
+  retry: { initialInterval: '200 milliseconds', maximumInterval: '5 seconds' },
+});

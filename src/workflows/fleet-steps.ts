@@ -1,6 +1,7 @@
 import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type { ConsumerFleet, Drained, PublisherFleet } from '../activities/migration-activities.js';
 import { awaitConsumers, awaitPublishers } from './activity-proxies.js';
+import { embeddedGroups } from './external-groups.js';
 import type { Migration } from './migration.js';
 
 /** What to do about a member that holds a step up. */
@@ -29,7 +30,7 @@ export async function consumersToBe(
   const { plan, state } = migration;
   return await migration.step(step, FOLLOW, () =>
     awaitConsumers.executeWithOptions({ summary }, [
-      { migration: migration.name, epoch: state.epoch, groups: plan.groups, state: wanted, shadow: false },
+      { migration: migration.name, epoch: state.epoch, groups: embeddedGroups(plan), state: wanted, shadow: false },
     ]),
   );
 }

@@ -1,5 +1,6 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { AcknowledgeInput, RevokeInput } from './acknowledgements.js';
+import type { ConfirmHookInput } from './hooks.js';
 import type { MigrationStatus, PlannedStep } from './status.js';
 
 /**
@@ -32,6 +33,8 @@ export const endEarlyUpdate = defineUpdate<string, [RequestInput?]>('endEarly');
 /** Excuses a known pattern of discrepancies; answers with its id. The other one ends that. */
 export const acknowledgeUpdate = defineUpdate<string, [AcknowledgeInput]>('acknowledge');
 export const revokeUpdate = defineUpdate<string, [RevokeInput]>('revokeAcknowledgement');
+/** Answers for a hook that waits: done, or not to be done. */
+export const confirmHookUpdate = defineUpdate<string, [ConfirmHookInput]>('confirmHook');
 
 export const statusQuery = defineQuery<MigrationStatus>('status');
 export const planQuery = defineQuery<PlannedStep[]>('plan');

@@ -1,5 +1,6 @@
 import ms, { type StringValue } from 'ms';
 import { z } from 'zod';
+import { HOOK_EVENTS, type HookEvent } from './hook-events.js';
 
 const HOUR = 3_600_000;
 
@@ -120,6 +121,49 @@ const onFailureSchema = z
   })
   .prefault({});
 
+/** Calls for groups and publishers that do not use the library. */
+const hooksSchema = z
+  .array(
+    z.strictObject({
+      /** Unique in the migration. Of a webhook: as the worker's HOOKS_FILE has it. */
+      name,
+      /** Whether a receiver is called over HTTP, or a person confirms by the update `confirmHook`. */
+      kind: z.enum(['webhook', 'confirmation']),
+      /** Groups, of those of the migration, that the hook stands for: their members do not use DualConsumer. */
+      groups: z.array(name).default([]),
+      at: z.array(z.enum(HOOK_EVENTS)).min(1, 'name at least one event'),
+      /** How long a call may take; while publishers are held no longer than the window. */
+      timeout: duration({ min: 100, max: YEAR }).prefault('10 seconds'),
+    }),
+  )
+  .default([])
+  .superRefine((hooks, context) => {
+    for (const [index, hook] of hooks.entries()) {
+      for (const message of hookProblems(hook, hooks.slice(0, index))) {
+        context.addIssue({ code: 'custom', path: [index], message });
+      }
+    }
+  });
+
+type Hook = z.output<typeof hooksSchema>[number];
+
+function hookProblems({ name: own, groups, at }: Hook, before: readonly Hook[]): string[] {
+  const problems: string[] = [];
+  const missing = (wanted: readonly HookEvent[]): string => wanted.filter((event) => !at.includes(event)).join(' and ');
+  if (before.some(({ name: other }) => other === own)) problems.push(`there is a hook ${own} already`);
+  const taken = groups.filter((group) => before.some((other) => other.groups.includes(group)));
+  if (taken.length > 0) problems.push(`another hook stands for ${taken.join(', ')} already`);
+  const [moves, holds] = [
+    missing(['stop-consumers', 'resume-on-owlmq', 'resume-on-kafka']),
+    missing(['resume-on-owlmq', 'resume-on-kafka']),
+  ];
+  if (groups.length > 0 && moves !== '') problems.push(`stands for groups, so it must be called at ${moves} too`);
+  else if ((at.includes('hold-publishers') || at.includes('stop-consumers')) && holds !== '') {
+    problems.push(`what it holds or stops must go on again: it must be called at ${holds} too`);
+  }
+  return problems;
+}
+
 /** Shape and defaults of the workflow's input. Defaults are those of the playbook. */
 const migrationInputSchema = z
   .strictObject({
@@ -191,6 +235,7 @@ const migrationInputSchema = z
       .prefault({}),
     /** Whether the end of the warm period stops Kafka writes by itself or waits for `approve`. */
     decommission: z.enum(['automatic', 'approval']).default('approval'),
+    hooks: hooksSchema,
     audit: z
       .strictObject({
         /**
@@ -225,6 +270,17 @@ const migrationInputSchema = z
     message: 'names a topic that is not one of topics',
     // Told together with whatever else is wrong.
     when: ({ value }) => bothAreLists(value),
+  })
+  .refine(({ groups, hooks }) => hooks.every((hook) => hook.groups.every((group) => groups.includes(group))), {
+    path: ['hooks'],
+    message: 'stands for a group that is not one of groups',
+    when: ({ value }) => hasHooks(value),
+  })
+  .refine(({ groups, hooks }) => groups.some((group) => !hooks.some((hook) => hook.groups.includes(group))), {
+    path: ['hooks'],
+    message:
+      'stand for every group, so that nothing would be compared: let one at least embed DualConsumer, or report to the observation endpoint, and leave it out of the hooks',
+    when: ({ value }) => hasHooks(value),
   });
 
 function lengthOf({ from, to }: CutoverHours): number {
@@ -243,6 +299,11 @@ export function minuteOfDay(time: string): number {
 function bothAreLists(input: unknown): boolean {
   const { topics, forward } = input as { topics?: unknown; forward?: unknown };
   return Array.isArray(topics) && Array.isArray(forward);
+}
+
+function hasHooks(input: unknown): boolean {
+  const { groups, hooks } = input as { groups?: unknown; hooks?: unknown };
+  return Array.isArray(groups) && groups.length > 0 && hooksSchema.safeParse(hooks).success;
 }
 
 /** Input as a user writes it. */

@@ -14,6 +14,7 @@ import type {
 } from '../activities/migration-activities.js';
 import type { AuditShard } from './audit-shards.js';
 import type { Leftover } from './leftovers.js';
+import type { HookEvent } from './hook-events.js';
 import type { MigrationPlan } from './migration-input.js';
 import type { Noise } from './noise.js';
 import type { RampAction, RampCounters } from './ramp.js';
@@ -130,6 +131,21 @@ export interface ForeignTopic {
   lastAt: string;
 }
 
+/** A call of a hook, and what came of it. */
+export interface HookRecord {
+  hook: string;
+  kind: 'webhook' | 'confirmation';
+  event: HookEvent;
+  /** `cancelled`: what it was called for was over first. */
+  state: 'waiting' | 'done' | 'failed' | 'timed-out' | 'cancelled';
+  /** ISO times of the call, and of when it is given up. */
+  since: string;
+  until: string;
+  /** Who answered: the receiver of a webhook, or whoever confirmed. */
+  by?: string;
+  answer?: string;
+}
+
 /** What happened, newest last; capped. */
 export interface LogEntry {
   at: string;
@@ -186,6 +202,10 @@ export interface MigrationState {
     { matched: number; discrepancies: number; comparedUpTo: string | null; acknowledged?: number; late?: number }
   >;
   readiness: ReadinessCheck[];
+  /** Calls of hooks, newest last; capped. */
+  hooks?: HookRecord[];
+  /** Hooks that were told to hold or to stop and have not gone on since. */
+  hooksToResume?: string[];
   cutover: CutoverRecord;
   warm?: {
     remainingMs: number;

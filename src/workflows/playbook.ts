@@ -9,6 +9,7 @@ import {
   type SignalDefinition,
 } from '@temporalio/workflow';
 import type { UpdateDefinition } from '@temporalio/common';
+import { confirmHook, confirmRefusal } from './hooks.js';
 import * as messages from './messages.js';
 import { Migration, now } from './migration.js';
 import { InvalidInputError, parseMigrationInput, type MigrationInput, type MigrationPlan } from './migration-input.js';
@@ -186,6 +187,13 @@ function listen(migration: Migration): void {
     description: 'Ends an acknowledgement: discrepancies of its pattern set the soak back again.',
     validator: (input) => {
       refuse(revokeRefusal(migration.state, input as unknown));
+    },
+  });
+
+  setHandler(messages.confirmHookUpdate, (input) => confirmHook(migration, input), {
+    description: 'Confirms a hook that waits, or with "ok": false fails it: {"name", "event", "by", "reason", "ok"}.',
+    validator: (input) => {
+      refuse(confirmRefusal(migration.state, input as unknown));
     },
   });
 

@@ -1,6 +1,7 @@
 import type { SoakComparison, WatchSoakRequest } from '../activities/migration-activities.js';
 import { awaitConsumers, legEnds, observationEnds, watchSoak } from './activity-proxies.js';
 import { comparisonParts } from './comparison-parts.js';
+import { embeddedGroups } from './external-groups.js';
 import type { Migration } from './migration.js';
 import type { RoutingContent } from './migration-state.js';
 import { words } from './status.js';
@@ -25,7 +26,7 @@ export async function startShadows(
   const consumersReady = (shadow: boolean) =>
     migration.step(shadow ? 'shadows to start' : 'consumers to report what they do', todo, () =>
       awaitConsumers.executeWithOptions({ summary: shadow ? 'wait for shadows' : 'wait for live consumers' }, [
-        { migration: migration.name, epoch: state.epoch, groups: plan.groups, state: 'live-kafka', shadow },
+        { migration: migration.name, epoch: state.epoch, groups: embeddedGroups(plan), state: 'live-kafka', shadow },
       ]),
     );
   const begin = await migration.step('observations so far', 'Check that the worker reaches Kafka.', () =>
@@ -89,7 +90,8 @@ async function compareInParts(
   { label, earlier, ...slice }: ComparisonSlice & Pick<WatchSoakRequest, 'interrupted'>,
 ): Promise<SoakComparison[] | undefined> {
   const { name, plan, state } = migration;
-  const { topics, groups } = plan;
+  const { topics } = plan;
+  const groups = embeddedGroups(plan);
   const parts = comparisonParts(slice.start.length, plan.soak.parallelism);
   const from = state.routing.shadowFrom ?? {};
   const end = Date.now() + slice.sliceMs;

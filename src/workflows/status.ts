@@ -8,6 +8,7 @@ import type {
   Blocked,
   CutoverRecord,
   ForeignTopic,
+  HookRecord,
   LogEntry,
   MigrationState,
   Phase,
@@ -19,6 +20,7 @@ import type {
 import { rampRatios, type Verdict } from './ramp.js';
 import { counted, judgeStep, type MetricVerdict } from './ramp-gates.js';
 import { noiseShortfalls, proposedIgnore, type GroupNoise } from './noise.js';
+import { embeddedGroups } from './external-groups.js';
 import { soakShortfalls } from './soak-clock.js';
 
 /** What the `status` query answers. Times are ISO 8601, durations in words or ms where the name says so. */
@@ -68,6 +70,8 @@ export interface MigrationStatus {
     acknowledgements: Acknowledgement[];
   };
   readiness: ReadinessCheck[];
+  /** Calls of hooks, newest last. */
+  hooks: HookRecord[];
   cutover: CutoverRecord;
   warm: {
     remainingMs: number;
@@ -263,6 +267,7 @@ export function buildStatus(plan: MigrationPlan, state: MigrationState): Migrati
       acknowledgements: state.acknowledgements ?? [],
     },
     readiness: state.readiness,
+    hooks: state.hooks ?? [],
     cutover: state.cutover,
     warm:
       state.warm === undefined
@@ -325,11 +330,11 @@ function auditsNow({ warm, audits }: MigrationState) {
 }
 
 export function soakTarget(plan: MigrationPlan) {
-  return { groups: plan.groups, durationMs: plan.soak.duration, minComparisons: plan.soak.minComparisons };
+  return { groups: embeddedGroups(plan), durationMs: plan.soak.duration, minComparisons: plan.soak.minComparisons };
 }
 
 export function noiseTarget(plan: MigrationPlan) {
-  return { groups: plan.groups, durationMs: plan.noise.duration, minComparisons: plan.noise.minComparisons };
+  return { groups: embeddedGroups(plan), durationMs: plan.noise.duration, minComparisons: plan.noise.minComparisons };
 }
 
 /** The same for the eye, as the UI shows it under "current details". */
@@ -369,6 +374,7 @@ export function statusMarkdown(plan: MigrationPlan, state: MigrationState): stri
     );
   }
   lines.push(...diagnosisLines(state));
+  lines.push(...hookLines(state));
   if (state.paused !== undefined) {
     lines.push(`- **paused** by ${state.paused.by} since ${state.paused.at}: ${state.paused.reason}`);
   }
@@ -408,6 +414,17 @@ function wayBackLines({ warm, rollbackRefused, decommissioned }: MigrationState)
 
 function leftoverLines({ leftovers = [] }: MigrationState): string[] {
   return leftovers.map(({ what, command }) => `- may be deleted: ${what}: \`${command}\``);
+}
+
+/** Hooks that wait, and what the last one said that did not succeed. */
+function hookLines({ hooks = [] }: MigrationState): string[] {
+  const waiting = hooks.filter(({ state }) => state === 'waiting');
+  const last = hooks.at(-1);
+  const failed = last !== undefined && (last.state === 'failed' || last.state === 'timed-out') ? [last] : [];
+  return [
+    ...waiting.map(({ hook, kind, event, until }) => `- **hook ${hook}** (${kind}) at ${event} waits until ${until}`),
+    ...failed.map(({ hook, event, state, answer = '' }) => `- **hook ${hook}** at ${event} ${state}: ${answer}`),
+  ];
 }
 
 /** Shown of the diagnosis; the rest is in the status. */

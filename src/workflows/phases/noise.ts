@@ -1,5 +1,6 @@
 import { joinReports } from '../comparison-parts.js';
 import { consumersToBe } from '../fleet-steps.js';
+import { embeddedGroups } from '../external-groups.js';
 import type { Migration } from '../migration.js';
 import { NOISE_STEP } from '../migration-state.js';
 import { newNoise, noiseFinding, noiseShortfalls, takeNoise } from '../noise.js';
@@ -75,13 +76,13 @@ async function slice(migration: Migration): Promise<void> {
   const reports = await compareSlice(migration, step, request, () => goesOn(migration));
   if (reports === undefined) return;
   const joined = joinReports(reports, {
-    groups: plan.groups,
+    groups: embeddedGroups(plan),
     ...limits,
     watchedMs: noise.measuredMs,
     now: Date.now(),
   });
   const comparisons = reports.map(({ checkpoint }) => checkpoint);
-  state.noise = { ...takeNoise(noise, joined, plan.groups), comparisons };
+  state.noise = { ...takeNoise(noise, joined, embeddedGroups(plan)), comparisons };
   migration.refreshDetails();
   if (joined.lost === undefined) return;
   migration.note(`the measurement of noise begins anew: ${joined.lost}`);

@@ -11,6 +11,7 @@ const DAY = 24 * 3_600_000;
 export async function preflightChecks(migration: Migration): Promise<void> {
   if (migration.isPast('preflight')) return;
   const { plan, state } = migration;
+  const webhooks = plan.hooks.filter(({ kind }) => kind === 'webhook').map(({ name }) => name);
   for (;;) {
     await migration.whilePaused();
     const report = await migration.step(
@@ -24,6 +25,7 @@ export async function preflightChecks(migration: Migration): Promise<void> {
             groups: plan.groups,
             forward: plan.forward,
             noise: plan.noise.duration > 0,
+            ...(webhooks.length === 0 ? {} : { webhooks }),
             retentionNeededMs: plan.soak.duration + plan.warm.duration + DAY,
           },
         ]),

@@ -2,6 +2,7 @@ import type { SoakComparison } from '../../activities/migration-activities.js';
 import { activePatterns } from '../acknowledgements.js';
 import { joinReports, type JoinedReports } from '../comparison-parts.js';
 import { joinDiagnoses } from '../diagnoses.js';
+import { embeddedGroups } from '../external-groups.js';
 import type { Migration } from '../migration.js';
 import { compareSlice, sliceMs, startShadows } from '../shadow-steps.js';
 import { advanceSoakClock, discrepancyCount, newSoakClock, quietMs, soakShortfalls } from '../soak-clock.js';
@@ -87,7 +88,7 @@ export async function soakFor(migration: Migration, durationMs: number, reason: 
 function takeReports(migration: Migration, reports: SoakComparison[], elapsedMs: number): JoinedReports {
   const { plan, state } = migration;
   const joined = joinReports(reports, {
-    groups: plan.groups,
+    groups: embeddedGroups(plan),
     quietMs: quietMs(soakTarget(plan)),
     watchedFrom: state.watchedUpTo ?? 0,
     watchedMs: state.soak.watched?.ms ?? 0,
