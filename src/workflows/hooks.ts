@@ -19,6 +19,9 @@ export interface HookCall extends Pick<CallHookRequest, 'leg' | 'offsets' | 'mov
   hurried?: boolean;
 }
 
+/** A slice of work that goes on, again and again, while hooks may take hours; ended early by `until`. */
+type Beside = (until: () => boolean) => Promise<unknown>;
+
 /** What the `confirmHook` update takes. */
 export interface ConfirmHookInput {
   name: string;
@@ -56,16 +59,16 @@ export async function runHooks(migration: Migration, call: HookCall): Promise<vo
 }
 
 /** Calls the hooks of an event side by side, each to its end. @returns those that failed, in words. */
-export async function tryHooks(migration: Migration, call: HookCall): Promise<string[]> {
-  return failedOf(await callAll(migration, hooksAt(migration.plan, call.event), call)).map(inWords);
+export async function tryHooks(migration: Migration, call: HookCall, beside?: Beside): Promise<string[]> {
+  return failedOf(await callAll(migration, hooksAt(migration.plan, call.event), call, beside)).map(inWords);
 }
 
 /**
  * Calls the hooks of an event until every one of them is done. What fails blocks the run, and is called again once
  * somebody resumes it or, while publishers are held, by itself; somebody may also confirm it.
  */
-export async function hookStep(migration: Migration, call: HookCall): Promise<void> {
-  await untilDone(migration, hooksAt(migration.plan, call.event), call);
+export async function hookStep(migration: Migration, call: HookCall, beside?: Beside): Promise<void> {
+  await untilDone(migration, hooksAt(migration.plan, call.event), call, beside);
 }
 
 /** Of hooks that were told to hold or to stop those that have not gone on since: one that failed in a cancel. */
@@ -76,11 +79,11 @@ export async function resumeHeldHooks(migration: Migration, reason: string): Pro
   await untilDone(migration, held, { event, leg: 'kafka', reason });
 }
 
-async function untilDone(migration: Migration, hooks: readonly Hook[], call: HookCall): Promise<void> {
+async function untilDone(migration: Migration, hooks: readonly Hook[], call: HookCall, beside?: Beside): Promise<void> {
   let left = hooks;
   while (left.length > 0) {
     const step = stepOf(call.event);
-    const failed = failedOf(await migration.waitingFor(step, () => callAll(migration, left, call)));
+    const failed = failedOf(await migration.waitingFor(step, () => callAll(migration, left, call, beside)));
     if (failed.length === 0) return;
     const confirmed = (): boolean => failedOf(failed).length === 0;
     await migration.block(step, failed.map(inWords).join('; '), TODO, confirmed);
@@ -96,8 +99,27 @@ function stepOf(event: HookEvent): string {
   return `hooks at ${event}`;
 }
 
-async function callAll(migration: Migration, hooks: readonly Hook[], call: HookCall): Promise<HookRecord[]> {
-  return await together(hooks.map((hook) => () => callOne(migration, hook, call)));
+async function callAll(
+  migration: Migration,
+  hooks: readonly Hook[],
+  call: HookCall,
+  beside?: Beside,
+): Promise<HookRecord[]> {
+  if (hooks.length === 0) return [];
+  const records: HookRecord[] = [];
+  const calls = { running: true };
+  const callThem = async (): Promise<void> => {
+    try {
+      records.push(...(await together(hooks.map((hook) => () => callOne(migration, hook, call)))));
+    } finally {
+      calls.running = false;
+    }
+  };
+  const workBeside = async (): Promise<void> => {
+    while (beside !== undefined && calls.running) await beside(() => !calls.running);
+  };
+  await together([callThem, workBeside]);
+  return records;
 }
 
 /** @returns the record of the call, which is no longer waiting. Rejects only when it is cancelled. */

@@ -68,6 +68,8 @@ export interface Blocked {
 /** How a cutover went. */
 export interface CutoverRecord {
   attempts: number;
+  /** Hooks had their say before the next attempt. */
+  agreed?: boolean;
   /** Set at the journal: from here the workflow rolls forward or goes back by the warm path. */
   journaledAt?: string;
   fences?: Fences;
@@ -221,6 +223,8 @@ export interface MigrationState {
   };
   /** Ratio that a person asked for and that is not applied yet. */
   requestedRatio?: number;
+  /** Publishers that do not use the library were told to stop writing to Kafka. */
+  kafkaWritesStopped?: boolean;
   /** Set before publishers are told to stop writing to Kafka: from there on there is no way back. */
   decommissioned?: boolean;
   /** What may be deleted once the migration is over, and by which commands. */

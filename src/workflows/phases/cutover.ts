@@ -4,7 +4,9 @@ import type { Drained, Fences, ReadinessCheck } from '../../activities/migration
 import { inCancel, inWindow, proveLeg } from '../activity-proxies.js';
 import { proveCopies } from '../audit-steps.js';
 import { causeOf } from '../failures.js';
+import { embeddedGroups, externalGroups } from '../external-groups.js';
 import { consumersToBe, drainedAs, publishersToFollow } from '../fleet-steps.js';
+import { hookStep, runHooks, tryHooks } from '../hooks.js';
 import { now, type Migration } from '../migration.js';
 import { does } from '../patches.js';
 import { words } from '../status.js';
@@ -26,8 +28,7 @@ export async function cutOver(migration: Migration): Promise<void> {
     return;
   }
   for (;;) {
-    await becomeReady(migration);
-    if (await attempt(migration)) return;
+    if ((await becomeReady(migration)) && (await attempt(migration))) return;
     const reason = state.cutover.lastCancel?.reason ?? 'cancelled';
     if (state.cutover.attempts % plan.cutover.maxAttempts === 0) {
       await migration.block('cutover', reason, `${plan.cutover.maxAttempts} attempts were cancelled: mend the cause.`);
@@ -45,6 +46,7 @@ async function attempt(migration: Migration): Promise<boolean> {
   state.cutover.attempts += 1;
   // Each attempt needs an approval of its own.
   state.approved.cutover = false;
+  delete state.cutover.agreed;
   migration.enter('cutover');
   const started = Date.now();
   try {
@@ -77,6 +79,7 @@ async function upToTheJournal(migration: Migration): Promise<void> {
   const name = migration.name;
 
   await migration.writeRouting(inWindow.applyRouting, { fence: { reason: 'cutover' } }, 'cutover: publishers hold');
+  await runHooks(migration, { event: 'hold-publishers', reason: 'cutover' });
   const held = await inWindow.awaitPublishers.executeWithOptions({ summary: 'wait until nothing is in flight' }, [
     { migration: name, epoch: state.epoch, fenced: true },
   ]);
@@ -116,17 +119,25 @@ async function upToTheJournal(migration: Migration): Promise<void> {
 async function drainConsumers(migration: Migration, fence: TopicOffsets): Promise<Drained['behind']> {
   const { plan, state, name } = migration;
   const { groups } = plan;
+  const external = externalGroups(plan);
   await migration.writeRouting(inWindow.applyRouting, { drain: fence }, 'cutover: consumers drain to the fence');
+  await runHooks(migration, { event: 'stop-consumers', leg: 'kafka', offsets: fence, reason: 'cutover' });
   let behind: Drained['behind'] = {};
   const committed = async () => {
     const answer = await inWindow.awaitDrained.executeWithOptions({ summary: 'wait for commits at the fence' }, [
-      { migration: name, leg: 'kafka', groups, offsets: fence },
+      {
+        migration: name,
+        leg: 'kafka',
+        groups,
+        offsets: fence,
+        ...(external.length === 0 ? {} : { stopped: external }),
+      },
     ]);
     behind = drainedAs(answer).behind;
   };
   const stopped = () =>
     inWindow.awaitConsumers.executeWithOptions({ summary: 'wait until nobody applies from Kafka' }, [
-      { migration: name, epoch: state.epoch, groups, state: 'drained', shadow: false },
+      { migration: name, epoch: state.epoch, groups: embeddedGroups(plan), state: 'drained', shadow: false },
     ]);
   const atOnce = does('proven-while-drained');
   if (atOnce) await together<unknown>([committed, stopped]);
@@ -174,6 +185,11 @@ async function switchToOwlmq(migration: Migration): Promise<void> {
     },
     'cutover: OwlMQ is primary, its consumers are live',
   );
+  const { moves } = state.cutover;
+  await hookStep(migration, {
+    ...{ event: 'resume-on-owlmq', leg: 'owlmq', reason: 'cutover' },
+    ...(moves === undefined ? {} : { moves }),
+  });
   const publishers = await publishersToFollow(migration, 'publishers to switch to OwlMQ');
   state.cutover.publisherHoldMs = publishers.longestHoldMs;
   const verified: ReadinessCheck[] = [
@@ -221,6 +237,8 @@ async function cancelWindow(migration: Migration, reason: string): Promise<void>
     state.routing = { ...state.routing, fence: { reason: 'cancel' } };
     await migration.block('cancel of the cutover', cause, 'Publishers are held: make Kafka answer.');
   }
+  const resume = { event: 'resume-on-kafka', leg: 'kafka', reason: `cutover cancelled: ${reason}` } as const;
+  errors.push(...(await tryHooks(migration, { ...resume, hurried: true })));
   let publisherHoldMs: number | undefined;
   await attemptStep(async () => {
     const { longestHoldMs } = await inCancel.awaitPublishers.executeWithOptions(
@@ -231,7 +249,7 @@ async function cancelWindow(migration: Migration, reason: string): Promise<void>
   });
   await attemptStep(() =>
     inCancel.awaitConsumers.executeWithOptions({ summary: 'cancel: wait for consumers' }, [
-      { migration: name, epoch: state.epoch, groups: plan.groups, state: 'live-kafka', shadow: false },
+      { migration: name, epoch: state.epoch, groups: embeddedGroups(plan), state: 'live-kafka', shadow: false },
     ]),
   );
   state.cutover.lastCancel = {

@@ -3,6 +3,7 @@ import { AUDIT_TODO, proveMirror } from '../audit-steps.js';
 import { publishersToFollow } from '../fleet-steps.js';
 import { quietMs, recentForeign } from '../foreign-producers.js';
 import { leftoversOf } from '../leftovers.js';
+import { hookStep } from '../hooks.js';
 import type { Migration } from '../migration.js';
 import { words } from '../status.js';
 import { keepWarm, warmSlice } from './keep-warm.js';
@@ -59,6 +60,12 @@ async function whoStillWritesToKafka(migration: Migration): Promise<string | und
   const { plan, state } = migration;
   const { fences } = state.cutover;
   if (fences === undefined) throw new TypeError('a decommission needs a cutover before it');
+  if (state.kafkaWritesStopped !== true) {
+    // Kafka stays a mirror meanwhile, whatever they stop.
+    const call = { event: 'stop-kafka-writes', reason: 'decommission' } as const;
+    await hookStep(migration, call, (until) => warmSlice(migration, 'decommission: hooks are called', until));
+    state.kafkaWritesStopped = true;
+  }
   await migration.step('last parity proof', AUDIT_TODO, () =>
     proveMirror(migration, 'prove parity of both legs a last time', fences, false),
   );

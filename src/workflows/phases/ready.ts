@@ -1,8 +1,10 @@
 import type { ReadinessCheck } from '../../activities/migration-activities.js';
 import { checkReadiness } from '../activity-proxies.js';
 import { AUDIT_TODO, proveCopies } from '../audit-steps.js';
+import { externalGroups } from '../external-groups.js';
 import { bypassCheck } from '../foreign-producers.js';
-import type { Migration } from '../migration.js';
+import { hooksAt, resumeHeldHooks, tryHooks } from '../hooks.js';
+import { now, type Migration } from '../migration.js';
 import { quietMs, soakShortfalls } from '../soak-clock.js';
 import { percent, soakTarget, words } from '../status.js';
 import { soakSlice } from './shadow-soak.js';
@@ -16,23 +18,33 @@ const DRAINABLE_LAG = 10_000;
 const FREQUENT_LOOKS = 10;
 const LATER_LOOK_MS = 10 * MINUTE;
 
-/** Waits until every check passes, and for approval where it is asked for. Shadows go on being compared. */
-export async function becomeReady(migration: Migration): Promise<void> {
+/**
+ * Waits until every check passes, and for approval and hooks where they are asked for. Shadows go on being compared.
+ *
+ * @returns false where a hook failed: as good as a cancelled attempt.
+ */
+export async function becomeReady(migration: Migration): Promise<boolean> {
   const { plan, state } = migration;
   migration.enter('ready');
+  // A cancel does not wait for its hooks for ever.
+  await resumeHeldHooks(migration, 'the cutover was cancelled');
+  const hooksDue = () => state.cutover.agreed !== true && hooksAt(plan, 'before-cutover').length > 0;
   const approved = () => plan.cutover.trigger === 'automatic' || state.approved.cutover;
   let told = '';
   for (let looks = 0; ; looks += 1) {
     await migration.whilePaused();
     await migration.audit.blockOnFailure();
     const failed = await failedChecks(migration);
-    if (failed.length === 0 && approved()) {
+    if (failed.length === 0 && approved() && hooksDue()) {
+      // They may take hours: everything is looked at again then.
+      if (!(await hooksAgree(migration))) return false;
+    } else if (failed.length === 0 && approved()) {
       // So that the window's own audit has only the last moments to prove.
       await migration.step('audit', AUDIT_TODO, () =>
         proveCopies(migration, 'catch up with the audit before the window'),
       );
       // A pause that came meanwhile, or a check that failed since, holds the window back.
-      if (state.paused === undefined && (await failedChecks(migration)).length === 0) return;
+      if (state.paused === undefined && (await failedChecks(migration)).length === 0) return true;
     } else if (failed.length === 0) {
       await migration.waitingFor('the approve signal', () => soakSlice(migration, approved));
     } else {
@@ -48,6 +60,26 @@ export async function becomeReady(migration: Migration): Promise<void> {
   }
 }
 
+/** Once an attempt. */
+async function hooksAgree(migration: Migration): Promise<boolean> {
+  const { state } = migration;
+  const call = { event: 'before-cutover', reason: 'the cutover is about to begin' } as const;
+  const failed = await migration.waitingFor('hooks before the cutover', () =>
+    tryHooks(migration, call, async (until) => {
+      await migration.whilePaused();
+      await migration.audit.blockOnFailure();
+      await soakSlice(migration, until);
+    }),
+  );
+  state.cutover.agreed = failed.length === 0;
+  if (state.cutover.agreed) return true;
+  state.cutover.attempts += 1;
+  state.approved.cutover = false;
+  state.cutover.lastCancel = { reason: failed.join('; '), at: now(), errors: [] };
+  migration.note(`no cutover: ${failed.join('; ')}`);
+  return false;
+}
+
 /** Time to the next look: nothing can begin before the last of the checks may pass. */
 function pauseMs(failed: readonly ReadinessCheck[], looks: number): number {
   const usual = looks < FREQUENT_LOOKS ? MINUTE : LATER_LOOK_MS;
@@ -57,6 +89,7 @@ function pauseMs(failed: readonly ReadinessCheck[], looks: number): number {
 
 async function failedChecks(migration: Migration): Promise<ReadinessCheck[]> {
   const { plan, state } = migration;
+  const external = externalGroups(plan);
   // Its figures are taken at the end of a slice: they must not be hours old here.
   await migration.audit.stop();
   const checks = await migration.step('readiness', 'Check that the worker reaches Kafka and OwlMQ.', () =>
@@ -69,6 +102,7 @@ async function failedChecks(migration: Migration): Promise<ReadinessCheck[]> {
         drainableLag: DRAINABLE_LAG,
         minPublishers: plan.ramp.gates.minPublishers,
         windowMs: plan.cutover.window,
+        ...(external.length === 0 ? {} : { external }),
         ...(plan.cutover.hours === undefined ? {} : { hours: plan.cutover.hours }),
       },
     ]),

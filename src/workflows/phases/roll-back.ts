@@ -12,7 +12,9 @@ import {
 } from '../activity-proxies.js';
 import { mirrorShards, proveMirror } from '../audit-steps.js';
 import { causeOf } from '../failures.js';
+import { externalGroups } from '../external-groups.js';
 import { consumersToBe, drainedAs, FOLLOW, publishersToFollow } from '../fleet-steps.js';
+import { hookStep, resumeHeldHooks } from '../hooks.js';
 import { now, type Migration } from '../migration.js';
 import { does } from '../patches.js';
 import { tryWayBack } from '../way-back.js';
@@ -101,6 +103,8 @@ function refuse(migration: Migration, failed: WayBackCheck[], lossAtMost: number
 /** Kafka was primary all along: no copies any more, no shadows. Kafka consumers never stopped. */
 async function stayOnKafka(migration: Migration): Promise<void> {
   await routeToKafka(migration);
+  // Of a window that was cancelled for this.
+  await resumeHeldHooks(migration, 'rollback');
   await confirmPublishers(migration);
 }
 
@@ -119,6 +123,7 @@ async function returnToKafka(migration: Migration, fences: Fences, answers: bool
   }
 
   await migration.route({ fence: { reason: 'rollback' }, drain: undefined }, 'rollback: publishers hold');
+  await hookStep(migration, { event: 'hold-publishers', reason: 'rollback' });
   const held = await migration.step('publishers to hold', FOLLOW, () =>
     awaitPublishers.executeWithOptions({ summary: 'wait until nothing is in flight' }, [
       { migration: name, epoch: state.epoch, fenced: true },
@@ -142,6 +147,7 @@ async function returnToKafka(migration: Migration, fences: Fences, answers: bool
   }
   if (!owlmqAnswers) await restoreLastPositions(migration, fences);
   await routeToKafka(migration);
+  await hookStep(migration, { event: 'resume-on-kafka', leg: 'kafka', reason: 'rollback' });
   await confirmPublishers(migration);
   await consumersToBe(
     migration,
@@ -194,12 +200,15 @@ async function bringHome(migration: Migration, fences: Fences): Promise<void> {
 async function drainOwlmqConsumers(migration: Migration): Promise<void> {
   const { plan } = migration;
   const { topics, groups } = plan;
+  const external = externalGroups(plan);
+  const stopped = external.length === 0 ? {} : { stopped: external };
   const ends = await legEnds.executeWithOptions({ summary: 'OwlMQ fence offsets' }, [{ leg: 'owlmq', topics }]);
   try {
     await migration.writeRouting(applyRouting, { drain: ends }, 'rollback: OwlMQ consumers drain');
+    await hookStep(migration, { event: 'stop-consumers', leg: 'owlmq', offsets: ends, reason: 'rollback' });
     const answer = await awaitDrained.executeWithOptions(
       { summary: 'wait for commits at the end', scheduleToCloseTimeout: '20 seconds' },
-      [{ migration: migration.name, leg: 'owlmq', groups, offsets: ends }],
+      [{ migration: migration.name, leg: 'owlmq', groups, offsets: ends, ...stopped }],
     );
     const behind = Object.keys(drainedAs(answer).behind);
     if (behind.length > 0) {
@@ -211,6 +220,13 @@ async function drainOwlmqConsumers(migration: Migration): Promise<void> {
     if (!(error instanceof ActivityFailure)) throw error;
     migration.note(`consumers did not drain in time: ${causeOf(error)}; they stop where they are`);
     await migration.route({ drain: 'stop' }, 'rollback: OwlMQ consumers stop');
+    // What a hook said is not all: the leg knows whether anybody is left.
+    if (external.length > 0) {
+      await awaitDrained.executeWithOptions(
+        { summary: 'wait until groups of hooks have left OwlMQ', scheduleToCloseTimeout: '20 seconds' },
+        [{ migration: migration.name, leg: 'owlmq', groups: [], offsets: {}, ...stopped }],
+      );
+    }
   }
   await confirmStopped(migration);
 }
@@ -223,6 +239,7 @@ async function confirmStopped(migration: Migration): Promise<void> {
 async function restoreLastPositions(migration: Migration, fences: Fences): Promise<void> {
   const { plan, state } = migration;
   await migration.route({ drain: 'stop' }, 'rollback: OwlMQ consumers stop');
+  await hookStep(migration, { event: 'stop-consumers', leg: 'owlmq', reason: 'rollback by the last positions' });
   await confirmStopped(migration);
   for (const blocker of state.warm?.rollbackBlockers ?? []) {
     migration.note(`what OwlMQ alone has stays there until it answers again: ${blocker}`);
