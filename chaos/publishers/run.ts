@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Log } from '../../engines/fetch/progress.js';
 import { AuditProcess } from './audit/audit-process.js';
 import { check } from './checker/check.js';
 import { readLegs } from './checker/read-legs.js';
@@ -14,13 +13,11 @@ import type { Pace } from './pace.js';
 import { PublisherFleet } from './fleet/publisher-fleet.js';
 import { reportOf, type ChaosReport } from './report.js';
 import { Rig } from '../rig/rig.js';
-import { RunLog, type RunEvent } from '../run-log.js';
+import type { RunBasics } from '../command.js';
+import { RunLog } from '../run-log.js';
 
-export interface ChaosOptions {
-  readonly seed: number;
-  /** The run goes on for at least this long, … */
-  readonly forMs: number;
-  /** … or until so many rollbacks are done, if that takes longer (default 0). */
+export interface ChaosOptions extends RunBasics {
+  /** Until so many rollbacks are done, if that takes longer than `forMs` (default 0). */
   readonly rollbacks?: number;
   /** How many faults are injected at the most; all of them are, whatever the time. Default: for as long as it goes on. */
   readonly faults?: number;
@@ -29,24 +26,9 @@ export interface ChaosOptions {
   readonly rate: number;
   readonly audit: boolean;
   readonly pace: Pace;
-  /** Data, logs and outcomes go there. */
-  readonly folder: string;
-  readonly log: Log;
-  /** Told what the harness does. */
-  readonly onEvent: (event: RunEvent) => void;
-  /** Told each second how the run goes. */
-  readonly onProgress: (progress: ChaosProgress) => void;
-  readonly signal: AbortSignal;
 }
 
-export interface ChaosProgress {
-  elapsedMs: number;
-  counts: { ok: number; failed: number; unknown: number };
-  faults: number;
-  cutovers: number;
-  rollbacks: number;
-}
-
+const number = new Intl.NumberFormat('en');
 const TOPICS = ['orders', 'payments'];
 const PARTITIONS = 3;
 const KEYS = 40;
@@ -226,12 +208,11 @@ class Run {
     this.#fleet.look().catch((error: unknown) => {
       this.#problems.push(`outcomes could not be read: ${String(error)}`);
     });
-    this.options.onProgress({
-      elapsedMs: performance.now() - this.#begunAt,
-      counts: { ...publications.counts },
-      faults: this.#injector.injected,
-      cutovers: this.#history.cutovers,
-      rollbacks: this.#history.rollbacks,
-    });
+    const { ok, failed, unknown } = publications.counts;
+    this.options.onProgress(performance.now() - this.#begunAt, [
+      `ok ${number.format(ok)}, failed ${number.format(failed)}, unknown ${number.format(unknown)}`,
+      `${this.#injector.injected} faults`,
+      `${this.#history.cutovers} cutovers, ${this.#history.rollbacks} rollbacks`,
+    ]);
   }
 }

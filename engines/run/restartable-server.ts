@@ -7,7 +7,7 @@ export interface RestartOptions {
   readonly signal: AbortSignal | undefined;
 }
 
-/** A server that can be killed, and started again on the same data and the same ports: for tests of faults. */
+/** A server that can be frozen, killed, and started again on the same data and the same ports: for tests of faults. */
 export class RestartableServer<P extends string> {
   private constructor(
     private readonly plan: ServerPlan<P>,
@@ -23,6 +23,24 @@ export class RestartableServer<P extends string> {
 
   get ports(): Readonly<Record<P, number>> {
     return this.launched.ports;
+  }
+
+  /** Of the process that runs now. */
+  get pid(): number {
+    return this.launched.process.id.pid;
+  }
+
+  /** Settles once the process that runs now has ended, however. */
+  get ended(): Promise<unknown> {
+    return this.launched.process.ended;
+  }
+
+  async freeze(): Promise<void> {
+    await this.launched.process.signal('SIGSTOP');
+  }
+
+  async thaw(): Promise<void> {
+    await this.launched.process.signal('SIGCONT');
   }
 
   /** SIGKILL; resolves once the process is gone. */

@@ -8,7 +8,7 @@ import { DisposableProcess } from '../../rig/disposable-process.js';
 import type { Links } from '../../rig/toxiproxy.js';
 import { Publications } from './publications.js';
 import { publishEventSchema, type PublishEvent } from './publish-log.js';
-import type { PublisherEnvironment } from './publisher-settings.js';
+import type { PublisherEnvironment } from '../../services/publisher-settings.js';
 
 export interface PublisherFleetOptions {
   readonly migration: string;

@@ -1,7 +1,5 @@
-import type { ChaosProgress } from './run.js';
-import type { RunEvent } from '../run-log.js';
+import type { RunEvent } from './run-log.js';
 
-const number = new Intl.NumberFormat('en');
 /** Where there is no terminal, a line of progress this often. */
 const LINE_EVERY_MS = 30_000;
 
@@ -10,13 +8,8 @@ export class ChaosDisplay {
   #shown = false;
   #lineAt = 0;
 
-  progress({ elapsedMs, counts, faults, cutovers, rollbacks }: ChaosProgress): void {
-    const line = [
-      `${(elapsedMs / 1_000).toFixed(0).padStart(5)} s`,
-      `ok ${number.format(counts.ok)}, failed ${number.format(counts.failed)}, unknown ${number.format(counts.unknown)}`,
-      `${faults} faults`,
-      `${cutovers} cutovers, ${rollbacks} rollbacks`,
-    ].join('  ');
+  progress(elapsedMs: number, parts: readonly string[]): void {
+    const line = [`${(elapsedMs / 1_000).toFixed(0).padStart(5)} s`, ...parts].join('  ');
     if (process.stdout.isTTY) {
       process.stdout.write(`\r\x1b[2K${line.slice(0, process.stdout.columns - 1)}`);
       this.#shown = true;

@@ -1,0 +1,50 @@
+import type { MigrationInput } from '../../src/workflows/migration-input.js';
+
+type Range = readonly [number, number];
+
+/** How fast a run goes: each range is ms, from which the seed chooses. */
+export interface Pace {
+  /** Between the begins of two faults. */
+  readonly gapMs: Range;
+  /** How long a fault lasts that can last. */
+  readonly faultMs: Range;
+  /** How long a process stays dead. */
+  readonly deadMs: Range;
+  /** From when a migration is in the phase that it is to be rolled back from. */
+  readonly beforeRollbackMs: Range;
+  readonly pauseMs: Range;
+  /** A migration that has not got that far by then is rolled back where it is. */
+  readonly migrationMs: number;
+  readonly input: Omit<MigrationInput, 'topics' | 'groups' | 'forward'>;
+}
+
+/** As fast as it can go; a step of the ramp is judged by what faults do to it only as far as it needs figures. */
+const input = {
+  ramp: {
+    step: 0.5,
+    interval: '1 second',
+    gates: {
+      ...{ copyFailures: 1, missing: 1, latency: '1 hour', backlog: 1_000_000_000, oldestCopy: '1 hour' },
+      ...{ inconclusiveLimit: 100, errorLimit: 20 },
+    },
+    onFailure: { holds: 100, settle: 0 },
+  },
+  soak: { duration: '2 seconds', minComparisons: 100, lateness: '2 seconds' },
+  cutover: { window: '20 seconds', backOff: '1 second', maxAttempts: 5 },
+  warm: { duration: '10 minutes' },
+  decommission: 'automatic',
+  // Longer than publishers go on trying.
+  audit: { grace: '7 seconds' },
+  lease: '3 seconds',
+} satisfies Pace['input'];
+
+/** For runs of minutes and hours. */
+export const longPace: Pace = {
+  gapMs: [1_000, 6_000],
+  faultMs: [1_000, 8_000],
+  deadMs: [200, 3_000],
+  beforeRollbackMs: [0, 15_000],
+  pauseMs: [500, 5_000],
+  migrationMs: 150_000,
+  input,
+};
