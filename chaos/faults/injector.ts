@@ -22,6 +22,8 @@ export interface InjectorOptions<F> {
   readonly resourcesOf: (fault: F) => readonly string[];
   /** Breaks something, and heals it. @throws when it could not be healed, which ends the run. */
   readonly inject: (fault: F, waits: Waits) => Promise<void>;
+  /** While it holds no fault begins. */
+  readonly calm?: () => boolean;
   readonly log: RunLog;
   /** Ends the run at once. */
   readonly signal: AbortSignal;
@@ -56,11 +58,12 @@ export class Injector<K extends string, F extends PlannedFault<K>> {
 
   /** Injects until `stop()`, or all; resolves when all is healed. @throws what a fault could not be healed for. */
   async run(): Promise<void> {
-    const { faults, resourcesOf } = this.#options;
+    const { faults, resourcesOf, calm = () => false } = this.#options;
     try {
       for (const fault of faults) {
         await this.#waits.pause(fault.gapMs);
-        const free = () => this.#active.size < AT_ONCE && resourcesOf(fault).every((name) => !this.#taken.has(name));
+        const free = () =>
+          !calm() && this.#active.size < AT_ONCE && resourcesOf(fault).every((name) => !this.#taken.has(name));
         while (!this.#stopping && !free()) await this.#waits.pause(POLL_MS);
         if (this.#stopping) break;
         this.#begin(fault);

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client, Connection, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
 import { clockMs } from '../../demo/event-log.js';
+import type { AcknowledgeInput } from '../../src/workflows/acknowledgements.js';
 import type { MigrationInput } from '../../src/workflows/migration-input.js';
 import type { Phase } from '../../src/workflows/migration-state.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
@@ -71,6 +72,8 @@ const RESUME_AFTER_MS = 2_000;
 const ROLLBACK_WITHIN_MS = 300_000;
 /** From the start of the last migration to its end, without faults. */
 const COMPLETE_WITHIN_MS = 300_000;
+/** What repairs and redeliveries under faults show between a group and its shadow: a person would know why. */
+const excused = ['reordered', 'missing', 'unexpected'] as const;
 /** Cutovers are what matters most. */
 const goalPhases = ['dual-write', 'shadow-soak', 'cutover', 'cutover', 'warm', 'warm', 'warm'] as const;
 const MOST_PAUSES = 2;
@@ -79,6 +82,8 @@ const PAUSE_WITHIN_MS = 30_000;
 /** Starts, pauses, resumes and rolls back migrations one after the other, at seeded moments, as a person would. */
 export class Operator {
   readonly migrations: MigrationRecord[] = [];
+  /** The phase of the migration in hand, and since when, ms on the machine's monotonic clock. */
+  phase: { readonly name: Phase; readonly since: number } | undefined;
   readonly #stop = new AbortController();
   readonly #clockOffset = Date.now() - clockMs();
 
@@ -149,8 +154,10 @@ export class Operator {
       const now = clockMs();
       if (status !== undefined) {
         this.#take(record, status);
+        if (this.phase?.name !== status.phase) this.phase = { name: status.phase, since: now };
         if (status.phase === goal?.phase) inPhaseSince ??= now;
         await this.#unblock(record, status);
+        if (goal !== undefined && status.phase === 'shadow-soak') await this.#excuse(status);
         if (onForeign !== undefined && status.waiting?.for.startsWith('producers without the library') === true) {
           await onForeign();
         }
@@ -212,6 +219,29 @@ export class Operator {
     record.blocked.push(`${blocked.step}: ${blocked.cause}`);
     this.options.log.write('resumed what was blocked', { ...blocked });
     await this.#ask('resume', 'chaos resumes what is blocked');
+  }
+
+  /** The soak would begin anew with every fault; what else differs still sets it back. */
+  async #excuse({ soak }: MigrationStatus): Promise<void> {
+    const handle = this.client.workflow.getHandle(this.options.migration);
+    for (const group of this.options.groups) {
+      for (const verdict of excused) {
+        const known = soak.acknowledgements.some(
+          ({ pattern }) => pattern.group === group && pattern.verdict === verdict,
+        );
+        if (known) continue;
+        const args: [AcknowledgeInput] = [{ group, verdict, reason: 'faults are injected', by: 'chaos' }];
+        try {
+          await this.connection.withDeadline(Date.now() + QUERY_MS, () =>
+            handle.executeUpdate<string, [AcknowledgeInput]>('acknowledge', { args }),
+          );
+        } catch {
+          // No worker, or the soak is over: the next look shows what is still to be done.
+          this.options.signal.throwIfAborted();
+          return;
+        }
+      }
+    }
   }
 
   async #ask(signal: 'pause' | 'resume' | 'rollback', reason: string): Promise<void> {

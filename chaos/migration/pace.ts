@@ -13,6 +13,11 @@ export interface Pace {
   /** From when a migration is in the phase that it is to be rolled back from. */
   readonly beforeRollbackMs: Range;
   readonly pauseMs: Range;
+  /**
+   * A soak that has not come through by then is left alone for a time, so that the run gets on to what a fault can spoil:
+   * from when it is left alone, and until when.
+   */
+  readonly calmMs: Range;
   /** A migration that has not got that far by then is rolled back where it is. */
   readonly migrationMs: number;
   readonly input: Omit<MigrationInput, 'topics' | 'groups' | 'forward'>;
@@ -29,7 +34,8 @@ const input = {
     },
     onFailure: { holds: 100, settle: 0 },
   },
-  soak: { duration: '2 seconds', minComparisons: 100, lateness: '2 seconds' },
+  // Slices of the comparison are a twentieth of it: shorter ones cost more than they compare.
+  soak: { duration: '30 seconds', minComparisons: 100, lateness: '2 seconds' },
   cutover: { window: '20 seconds', backOff: '1 second', maxAttempts: 5 },
   warm: { duration: '10 minutes' },
   decommission: 'automatic',
@@ -40,11 +46,12 @@ const input = {
 
 /** For runs of minutes and hours. */
 export const longPace: Pace = {
-  gapMs: [1_000, 6_000],
-  faultMs: [1_000, 8_000],
+  gapMs: [300, 4_000],
+  faultMs: [500, 6_000],
   deadMs: [200, 3_000],
-  beforeRollbackMs: [0, 15_000],
+  beforeRollbackMs: [0, 25_000],
   pauseMs: [500, 5_000],
-  migrationMs: 150_000,
+  calmMs: [15_000, 75_000],
+  migrationMs: 180_000,
   input,
 };

@@ -139,7 +139,7 @@ class Run {
       ...{ consumer: names('consumer'), worker: names('worker') },
     };
     return new Injector({
-      ...{ log: runLog, signal, resourcesOf },
+      ...{ log: runLog, signal, resourcesOf, calm: () => this.#isCalm() },
       faults: faults({ seed, pace, members, without: this.#without, most }),
       inject: async (fault, waits) => {
         const from = clockMs();
@@ -150,6 +150,14 @@ class Run {
         }
       },
     });
+  }
+
+  #isCalm(): boolean {
+    const { phase } = this.parts.operator;
+    if (phase?.name !== 'shadow-soak') return false;
+    const [from, until] = this.options.pace.calmMs;
+    const age = clockMs() - phase.since;
+    return age > from && age < until;
   }
 
   /** Whose messages can come again by a fault. */

@@ -49,14 +49,12 @@ export async function connectAtLast(publisher: DualPublisher): Promise<void> {
   }
 }
 
-const TICK_MS = 20;
-
 /**
- * Calls `publish` at a steady rate a second, with how many are due, as long as no more than `mostOutstanding` calls wait.
+ * Calls `publish` each tick, with how many are due by a steady rate a second, as long as no more than `mostOutstanding` calls wait.
  * @returns ends it.
  */
 export function paced(
-  { rate, mostOutstanding }: { rate: number; mostOutstanding: number },
+  { rate, tickMs, mostOutstanding }: { rate: number; tickMs: number; mostOutstanding: number },
   outstanding: ReadonlySet<unknown>,
   publish: (count: number) => void,
 ): () => void {
@@ -70,7 +68,7 @@ export function paced(
     if (count <= 0) return;
     due -= count;
     publish(count);
-  }, TICK_MS);
+  }, tickMs);
   return () => {
     clearInterval(ticks);
   };

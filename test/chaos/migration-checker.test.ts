@@ -27,9 +27,9 @@ class Trace {
   readonly #applied: [Mark, MessageName, number, string][] = [];
   #at = 1_000;
 
-  publish(name: MessageName, outcome: Mark | undefined = marks.acknowledged): void {
+  publish(name: MessageName, outcome: Mark = marks.acknowledged): void {
     this.#called.push([marks.called, name, this.#tick()]);
-    if (outcome !== undefined) this.#called.push([outcome, name, this.#tick()]);
+    this.#called.push([outcome, name, this.#tick()]);
   }
 
   apply(name: MessageName, mark: Mark = marks.appliedFromKafka, member = 'a'): void {

@@ -8,6 +8,8 @@ import { contentOf, type MessageName } from './message.js';
 
 /** Calls that wait for their outcome; a producer that is held for long makes no more. */
 const MOST_OUTSTANDING = 5_000;
+/** Several messages at a time: what a message costs all processes is what bounds the rate. */
+const TICK_MS = 100;
 
 const settings = publisherSettings();
 const [producer, start] = [settings.CHAOS_PUBLISHER, settings.CHAOS_INCARNATION];
@@ -52,7 +54,8 @@ console.log(READY);
 await Promise.race([connectAtLast(publisher), stopped]);
 
 let serial = 0;
-const end = paced({ rate: settings.CHAOS_RATE, mostOutstanding: MOST_OUTSTANDING }, outstanding, (count) => {
+const pace = { rate: settings.CHAOS_RATE, tickMs: TICK_MS, mostOutstanding: MOST_OUTSTANDING };
+const end = paced(pace, outstanding, (count) => {
   const names = Array.from({ length: count }, () => ({ producer, start, serial: serial++ }));
   // Before the calls: a process that is killed in one leaves a message of unknown outcome.
   journal.write(marks.called, names);

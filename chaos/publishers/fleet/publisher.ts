@@ -54,7 +54,7 @@ const source = messages({
   keys: settings.CHAOS_KEYS,
   seed: settings.CHAOS_SEED,
 });
-const pace = { rate: settings.CHAOS_RATE, mostOutstanding: MOST_OUTSTANDING };
+const pace = { rate: settings.CHAOS_RATE, tickMs: 20, mostOutstanding: MOST_OUTSTANDING };
 const end = paced(pace, outstanding, (count) => {
   for (let made = 0; made < count; made++) {
     const { value: message } = source.next() as IteratorYieldResult<ChaosMessage>;
