@@ -14,7 +14,7 @@ export interface Pace {
   readonly beforeRollbackMs: Range;
   readonly pauseMs: Range;
   /**
-   * A soak that has not come through by then is left alone for a time, so that the run gets on to what a fault can spoil:
+   * A ramp or a soak that has not come through by then is left alone for a time, so that the run gets on to what a fault can spoil:
    * from when it is left alone, and until when.
    */
   readonly calmMs: Range;
@@ -35,7 +35,7 @@ const input = {
     onFailure: { holds: 100, settle: 0 },
   },
   // Slices of the comparison are a twentieth of it: shorter ones cost more than they compare.
-  soak: { duration: '30 seconds', minComparisons: 100, lateness: '2 seconds' },
+  soak: { duration: '20 seconds', minComparisons: 100, lateness: '2 seconds' },
   cutover: { window: '20 seconds', backOff: '1 second', maxAttempts: 5 },
   warm: { duration: '10 minutes' },
   decommission: 'automatic',
@@ -44,14 +44,26 @@ const input = {
   lease: '3 seconds',
 } satisfies Pace['input'];
 
+/** For `npm test`: one migration that is rolled back, and one to its end. */
+export const briefPace: Pace = {
+  gapMs: [200, 600],
+  faultMs: [500, 1_000],
+  deadMs: [100, 300],
+  beforeRollbackMs: [0, 500],
+  pauseMs: [100, 500],
+  calmMs: [0, 0],
+  migrationMs: 20_000,
+  input: { ...input, soak: { ...input.soak, duration: '1 second', lateness: '1 second' } },
+};
+
 /** For runs of minutes and hours. */
 export const longPace: Pace = {
-  gapMs: [300, 4_000],
+  gapMs: [500, 5_000],
   faultMs: [500, 6_000],
   deadMs: [200, 3_000],
   beforeRollbackMs: [0, 25_000],
   pauseMs: [500, 5_000],
-  calmMs: [15_000, 75_000],
+  calmMs: [10_000, 75_000],
   migrationMs: 180_000,
   input,
 };

@@ -154,7 +154,7 @@ class Run {
 
   #isCalm(): boolean {
     const { phase } = this.parts.operator;
-    if (phase?.name !== 'shadow-soak') return false;
+    if (phase?.name !== 'dual-write' && phase?.name !== 'shadow-soak') return false;
     const [from, until] = this.options.pace.calmMs;
     const age = clockMs() - phase.since;
     return age > from && age < until;
