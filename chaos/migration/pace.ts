@@ -34,8 +34,9 @@ const input = {
     },
     onFailure: { holds: 100, settle: 0 },
   },
-  // Slices of the comparison are a twentieth of it: shorter ones cost more than they compare.
-  soak: { duration: '20 seconds', minComparisons: 100, lateness: '2 seconds' },
+  // Slices of the comparison are a twentieth of it, and each reads again what may be out of order: shorter ones cost more
+  // than they compare.
+  soak: { duration: '60 seconds', minComparisons: 100, lateness: '2 seconds' },
   cutover: { window: '20 seconds', backOff: '1 second', maxAttempts: 5 },
   warm: { duration: '10 minutes' },
   decommission: 'automatic',
@@ -63,7 +64,7 @@ export const longPace: Pace = {
   deadMs: [200, 3_000],
   beforeRollbackMs: [0, 25_000],
   pauseMs: [500, 5_000],
-  calmMs: [10_000, 75_000],
-  migrationMs: 180_000,
+  calmMs: [10_000, 120_000],
+  migrationMs: 240_000,
   input,
 };
