@@ -34,9 +34,7 @@ const input = {
     },
     onFailure: { holds: 100, settle: 0 },
   },
-  // Slices of the comparison are a twentieth of it, and each reads again what may be out of order: shorter ones cost more
-  // than they compare.
-  soak: { duration: '60 seconds', minComparisons: 100, lateness: '2 seconds' },
+  soak: { duration: '40 seconds', minComparisons: 100, lateness: '2 seconds' },
   cutover: { window: '20 seconds', backOff: '1 second', maxAttempts: 5 },
   warm: { duration: '10 minutes' },
   decommission: 'automatic',
@@ -68,3 +66,11 @@ export const longPace: Pace = {
   migrationMs: 240_000,
   input,
 };
+
+/**
+ * The same with another soak. Slices of the comparison are a twentieth of it, and each reads again what may be out of
+ * order: a short one costs more than it compares where there are many messages.
+ */
+export function withSoak(pace: Pace, durationMs: number): Pace {
+  return { ...pace, input: { ...pace.input, soak: { ...pace.input.soak, duration: durationMs } } };
+}
