@@ -1,7 +1,9 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { READY } from '../../demo/child-process.js';
 import { checkoutRoot } from '../../engines/checkout.js';
+import { EngineStartError } from '../../engines/errors.js';
 import type { Log } from '../../engines/fetch/progress.js';
 import type { KafkaTools } from '../../engines/find/kafka-tools.js';
 import { programPlan } from '../../engines/run/program.js';
@@ -49,6 +51,10 @@ export interface Member {
   readonly evidence: string[];
 }
 
+/** After what a process that has ended by itself is started anew. */
+const SUPERVISOR_MS = 1_000;
+const WORKER_START_MS = 60_000;
+
 /** How many links the rig needs. */
 export function linksNeeded(options: Pick<FleetOptions, 'producers' | 'groups' | 'membersPerGroup'>): number {
   return options.producers + 1 + options.groups.length * options.membersPerGroup + 1;
@@ -57,10 +63,13 @@ export function linksNeeded(options: Pick<FleetOptions, 'producers' | 'groups' |
 /** Worker, producers and consumers, each a process with links of its own, which may be killed, frozen and started anew. */
 export class MigrationFleet {
   readonly members: readonly Member[];
-  /** Ends that nobody wanted, in words. */
+  /** Ends of producers and consumers that nobody wanted, in words. */
   readonly crashes: string[] = [];
+  /** Of the worker: it may give up where it does not reach what it needs, and is then started anew, as in production. */
+  readonly workerEnds: string[] = [];
   readonly #options: FleetOptions;
   readonly #processes = new Map<string, DisposableProcess>();
+  #closing = false;
 
   constructor(options: FleetOptions, links: readonly Links[]) {
     this.#options = options;
@@ -88,11 +97,25 @@ export class MigrationFleet {
     return this.members.filter(({ kind }) => kinds.includes(kind));
   }
 
+  /** @throws EngineStartError; a worker is tried again for a while first. */
   async start(member: Member): Promise<void> {
     const { log, signal } = this.#options;
-    const start = member.evidence.length + 1;
-    const plan = this.#plan(member, start);
-    this.#processes.set(member.name, await DisposableProcess.start(plan, { log, signal, crashes: this.crashes }));
+    const giveUpAt = performance.now() + WORKER_START_MS;
+    for (;;) {
+      const plan = this.#plan(member, member.evidence.length + 1);
+      try {
+        const onCrash = (what: string): void => {
+          this.#crashed(member, what);
+        };
+        this.#processes.set(member.name, await DisposableProcess.start(plan, { log, signal, onCrash }));
+        return;
+      } catch (error) {
+        const again = error instanceof EngineStartError && member.kind === 'worker' && performance.now() < giveUpAt;
+        if (!again) throw error;
+        this.workerEnds.push(error.message);
+        await delay(SUPERVISOR_MS, undefined, { signal });
+      }
+    }
   }
 
   async startAll(...kinds: readonly MemberKind[]): Promise<void> {
@@ -117,6 +140,7 @@ export class MigrationFleet {
   }
 
   async close(): Promise<void> {
+    this.#closing = true;
     await Promise.all([...this.#processes.values()].map((process) => process.stop()));
   }
 
@@ -125,6 +149,24 @@ export class MigrationFleet {
     return this.of(kind)
       .flatMap(({ evidence }) => evidence)
       .reduce((sum, file) => sum + (existsSync(file) ? statSync(file).size : 0), 0);
+  }
+
+  #crashed(member: Member, what: string): void {
+    if (member.kind !== 'worker') {
+      this.crashes.push(what);
+      return;
+    }
+    this.workerEnds.push(what);
+    const crashed = this.#processes.get(member.name);
+    delay(SUPERVISOR_MS, undefined, { signal: this.#options.signal })
+      .then(async () => {
+        // A fault may have taken it over.
+        const isLast = crashed === this.#processes.get(member.name) && crashed?.endWanted !== true;
+        if (!this.#closing && isLast) await this.start(member);
+      })
+      .catch((error: unknown) => {
+        if (!this.#closing) this.crashes.push(`worker could not be started anew: ${String(error)}`);
+      });
   }
 
   #plan(member: Member, start: number): ServerPlan<never> {

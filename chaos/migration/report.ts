@@ -13,6 +13,8 @@ export interface MigrationChaosReport extends CheckResult {
   /** Kinds that this machine cannot do. */
   readonly without: readonly FaultKind[];
   readonly migrations: readonly MigrationRecord[];
+  /** How often the worker ended by itself, and why; it was started anew. */
+  readonly workerEnds: readonly string[];
   readonly totals: {
     readonly faults: number;
     /** Migrations that were started; each but the first is a restart on the same topics. */
@@ -35,7 +37,7 @@ export interface MigrationChaosReport extends CheckResult {
 
 type Facts = Pick<
   MigrationChaosReport,
-  'seed' | 'rate' | 'elapsedMs' | 'faults' | 'without' | 'migrations' | 'problems'
+  'seed' | 'rate' | 'elapsedMs' | 'faults' | 'without' | 'migrations' | 'workerEnds' | 'problems'
 >;
 
 export function reportOf({ result, ...facts }: Facts & { readonly result: CheckResult }): MigrationChaosReport {
@@ -110,6 +112,7 @@ export function reportText(report: MigrationChaosReport): string {
       `${number.format(counts.messages)} messages (Kafka ${number.format(counts.onKafka)}, OwlMQ ${number.format(counts.onOwlmq)} applies); ` +
         `again: ${number.format(counts.redelivered)} after faults, ${number.format(counts.reportedAgain)} as reported; late, of unknown outcome: ${counts.lateUnknown}`,
     ]),
+    ['OwlMQ', `${number.format(report.onOwlmq)} records at the end`],
     [
       'faults',
       `${totals.faults}: ${listed(report.faults)}${without.length > 0 ? `; not here: ${without.join(', ')}` : ''}`,
@@ -118,7 +121,10 @@ export function reportText(report: MigrationChaosReport): string {
       'migrations',
       `${totals.started} started, ${totals.windows} windows, ${totals.cutovers} cutovers; rollbacks from: ${listed(totals.rollbacks)}`,
     ],
-    ['people', `${totals.pauses} pauses, ${totals.resumedBlocks} blocked steps resumed`],
+    [
+      'people',
+      `${totals.pauses} pauses, ${totals.resumedBlocks} blocked steps resumed, worker ended by itself ${report.workerEnds.length} times`,
+    ],
     ['held', `${held('cutover')}; ${held('rollback')}`],
   ];
   const width = Math.max(...rows.map(([name]) => name.length)) + 2;

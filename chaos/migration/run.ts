@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ClusterAdmin } from '@owlmq/kafka-bridge/operations';
+import { ClusterAdmin, OwlmqClient } from '@owlmq/kafka-bridge/operations';
 import { clockMs } from '../../demo/event-log.js';
 import { Progress } from '../../engines/fetch/progress.js';
 import { findConsoleTools } from '../../engines/find/kafka-tools.js';
@@ -9,9 +9,10 @@ import { RestartableServer } from '../../engines/run/restartable-server.js';
 import { temporalPlan } from '../../engines/run/temporal.js';
 import type { RunBasics } from '../command.js';
 import { Injector } from '../faults/injector.js';
+import { owlmqLog } from '../rig/owlmq-log.js';
 import { Rig } from '../rig/rig.js';
 import { RunLog } from '../run-log.js';
-import { check } from './checker/check.js';
+import { check, type StoredValue } from './checker/check.js';
 import type { Disturbance, Move } from './checker/group.js';
 import { Settling } from './checker/settling.js';
 import { Breakages, canFillDisks } from './faults/breakages.js';
@@ -26,7 +27,7 @@ export interface MigrationChaosOptions extends RunBasics {
   /** Messages a second of all producers together. */
   readonly rate: number;
   readonly pace: Pace;
-  /** How many faults are injected at the most (default: for as long as it goes on). */
+  /** How many faults are injected; all of them are, within a minute more. Default: for as long as it goes on. */
   readonly faults?: number;
 }
 
@@ -47,6 +48,8 @@ const AFTERMATH_MS = 30_000;
 const TRAFFIC_AFTER_MS = 3_000;
 /** From the end of all traffic until every group must have applied everything. */
 const SETTLE_WITHIN_MS = 120_000;
+/** Faults of a run that should have injected more by now: it is over all the same. */
+const MOST_OVERTIME_MS = 60_000;
 const number = new Intl.NumberFormat('en');
 
 /**
@@ -174,14 +177,14 @@ class Run {
   /** Migrations and faults until the time is over; whether they all came to an end. */
   async #disturb(injector: Injector<FaultKind, Fault>): Promise<boolean> {
     const { operator } = this.parts;
-    const { forMs, signal } = this.options;
+    const { signal } = this.options;
     const over = new AbortController();
     const stop = (): void => {
       over.abort();
       injector.stop();
       operator.stop();
     };
-    const timing = delay(forMs, undefined, { signal: AbortSignal.any([signal, over.signal]) })
+    const timing = this.#untilOver(injector, AbortSignal.any([signal, over.signal]))
       .catch(() => undefined)
       .then(stop);
     // Whichever fails first ends the others.
@@ -192,6 +195,16 @@ class Run {
     await Promise.all([timing, operator.run().catch(failed), injector.run().catch(failed)]);
     signal.throwIfAborted();
     return this.#problems.length === 0;
+  }
+
+  async #untilOver(injector: Injector<FaultKind, Fault>, signal: AbortSignal): Promise<void> {
+    const { forMs, faults: wanted } = this.options;
+    const begun = clockMs();
+    const isOver = (): boolean => {
+      const elapsed = clockMs() - begun;
+      return elapsed >= forMs && (wanted === undefined || injector.finished || elapsed >= forMs + MOST_OVERTIME_MS);
+    };
+    while (!isOver()) await delay(100, undefined, { signal });
   }
 
   /** With everything healed: a migration to its end. */
@@ -231,6 +244,22 @@ class Run {
     settling.close();
   }
 
+  async *#stored(): AsyncGenerator<StoredValue> {
+    const { owlmqUrl: url, apiKey } = this.parts.rig.direct;
+    const owlmq = new OwlmqClient({ url, apiKey });
+    try {
+      for (const topic of TOPICS) {
+        for (let partition = 0; partition < PARTITIONS; partition++) {
+          for await (const { offset, value } of owlmqLog(owlmq, topic, partition)) {
+            yield { value: value?.toString() ?? '', topic, partition, offset };
+          }
+        }
+      }
+    } finally {
+      await owlmq.close();
+    }
+  }
+
   #evidence() {
     const { fleet } = this.parts;
     const files = (members: readonly { evidence: readonly string[] }[]) => members.flatMap(({ evidence }) => evidence);
@@ -243,6 +272,7 @@ class Run {
       groups: Object.fromEntries(
         GROUPS.map((group) => [group, files(fleet.of('consumer').filter((member) => member.group === group))]),
       ),
+      stored: this.#stored(),
       disturbances: this.#disturbances,
       moves: this.#moves(),
     };
@@ -264,6 +294,7 @@ class Run {
       ...{ seed, rate, elapsedMs: clockMs() - this.#begunAt, without: this.#without },
       faults: Object.fromEntries(injector.counts),
       migrations: operator.migrations,
+      workerEnds: fleet.workerEnds,
       result: await check(this.#evidence()),
       problems: [...this.#problems, ...fleet.crashes],
     });

@@ -6,26 +6,31 @@ import type { ServerPlan } from '../../engines/run/server-plan.js';
 export interface DisposableOptions {
   readonly log: Log;
   readonly signal: AbortSignal;
-  /** Takes an end that nobody wanted, in words. */
-  readonly crashes: string[];
+  /** Told of an end that nobody wanted, in words. */
+  readonly onCrash: (what: string) => void;
 }
 
 /** One start of a program without ports, which may be killed or frozen at any moment. */
 export class DisposableProcess {
   #endWanted = false;
 
+  /** Somebody has killed or stopped it. */
+  get endWanted(): boolean {
+    return this.#endWanted;
+  }
+
   private constructor(private readonly process: GuardedProcess) {}
 
   /** Resolves once it works. @throws EngineStartError */
-  static async start(plan: ServerPlan<never>, { log, signal, crashes }: DisposableOptions): Promise<DisposableProcess> {
+  static async start(plan: ServerPlan<never>, { log, signal, onCrash }: DisposableOptions): Promise<DisposableProcess> {
     const { process } = await launch(plan, { ports: 'free', log, signal, temporary: false });
     const started = new DisposableProcess(process);
     process.ended.then(
       (how) => {
-        if (!started.#endWanted) crashes.push(`${plan.id} ended by itself: ${JSON.stringify(how)}`);
+        if (!started.endWanted) onCrash(`${plan.id} ended by itself: ${JSON.stringify(how)}`);
       },
       (error: unknown) => {
-        crashes.push(`${plan.id} could not run: ${String(error)}`);
+        onCrash(`${plan.id} could not run: ${String(error)}`);
       },
     );
     return started;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { anomalyKinds, type AnomalyKind } from '../../chaos/migration/checker/anomalies.js';
-import { check, type CheckResult } from '../../chaos/migration/checker/check.js';
+import { check, type CheckResult, type StoredValue } from '../../chaos/migration/checker/check.js';
 import type { Disturbance, Move } from '../../chaos/migration/checker/group.js';
 import { Settling } from '../../chaos/migration/checker/settling.js';
 import { Journal, marks, type Mark } from '../../chaos/migration/services/journal.js';
@@ -23,6 +23,7 @@ afterEach(async () => {
 class Trace {
   readonly disturbances: Disturbance[] = [];
   readonly moves: Move[] = [];
+  readonly stored: MessageName[] = [name(0), name(1)];
   readonly #called: [Mark, MessageName, number][] = [];
   readonly #applied: [Mark, MessageName, number, string][] = [];
   #at = 1_000;
@@ -62,7 +63,7 @@ class Trace {
     await writeFile(java, ['{"name":"startup_complete"}', ...told, ''].join('\n'));
     const of = (member: string) => this.#applied.filter((entry) => entry[3] === member);
     return {
-      ...{ rules, begunAt: 0, disturbances: this.disturbances, moves: this.moves },
+      ...{ rules, begunAt: 0, disturbances: this.disturbances, moves: this.moves, stored: storedValues(this.stored) },
       ...{ producers: [write('producer', this.#called)], java: [java] },
       groups: { billing: [write('a', of('a')), write('b', of('b'))] },
     };
@@ -74,6 +75,14 @@ class Trace {
 
   #tick(): number {
     return (this.#at += 10);
+  }
+}
+
+async function* storedValues(names: readonly MessageName[]): AsyncGenerator<StoredValue> {
+  await Promise.resolve();
+  for (const [offset, one] of names.entries()) {
+    const { topic, value } = contentOf(rules, one);
+    yield { value, topic, partition: 0, offset };
   }
 }
 
@@ -137,6 +146,9 @@ const defects: Record<AnomalyKind, (trace: Trace) => void> = {
   altered: (trace) => {
     trace.publish(name(50));
     trace.apply(name(50), marks.alteredFromKafka);
+  },
+  'stored-twice': (trace) => {
+    trace.stored.push(name(1));
   },
   'sides-overlap': (trace) => {
     trace.publish(name(50));

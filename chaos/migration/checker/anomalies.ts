@@ -8,6 +8,7 @@ export const anomalyKinds = {
   invented: 'applied, and nobody published it',
   altered: 'applied with another topic, key or value than it was published with',
   'sides-overlap': 'a group changed sides more often than it was moved: both were live at a time',
+  'stored-twice': 'on OwlMQ more than once',
 } as const;
 export type AnomalyKind = keyof typeof anomalyKinds;
 

@@ -1,10 +1,10 @@
 import { javaOutcomes } from '../services/java-producer.js';
 import { JournalReader } from '../services/journal.js';
-import type { MessageRules } from '../services/message.js';
+import { nameIn, type MessageRules } from '../services/message.js';
 import { Anomalies, type Anomaly } from './anomalies.js';
 import { GroupCheck, wordsOf, type Disturbance, type GroupCounts, type Move } from './group.js';
 import { merged } from './merged.js';
-import { Publications } from './publications.js';
+import { Column, Publications } from './publications.js';
 
 /** Everything that a run left. */
 export interface Evidence {
@@ -17,9 +17,19 @@ export interface Evidence {
   readonly java: readonly string[];
   /** Journals of each group's members. */
   readonly groups: Readonly<Record<string, readonly string[]>>;
+  /** Every record of OwlMQ, as a last read found it. */
+  readonly stored: AsyncIterable<StoredValue>;
   readonly disturbances: readonly Disturbance[];
   /** In the order of time. */
   readonly moves: readonly Move[];
+}
+
+/** The value of a record, and where it lies. */
+export interface StoredValue {
+  readonly value: string;
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
 }
 
 export interface CheckResult {
@@ -30,6 +40,8 @@ export interface CheckResult {
   /** Of the producer without the library, among them. */
   readonly java: { acknowledged: number; unknown: number };
   readonly latency: Publications['latency'];
+  /** Records that OwlMQ holds at the end. */
+  readonly onOwlmq: number;
   readonly groups: Record<string, GroupCounts>;
 }
 
@@ -68,11 +80,26 @@ export async function check(evidence: Evidence): Promise<CheckResult> {
     checks[group] = of;
   }
   judgeSecondSides(Object.values(checks), moves, anomalies);
+  const onOwlmq = await judgeStored(evidence, anomalies);
   return {
-    ...{ anomalies: anomalies.counts, samples: anomalies.samples, published: publications.counts },
+    ...{ anomalies: anomalies.counts, samples: anomalies.samples, published: publications.counts, onOwlmq },
     ...{ latency: publications.latency, java: publications.java },
     groups: Object.fromEntries(Object.entries(checks).map(([group, { counts }]) => [group, counts])),
   };
+}
+
+/** OwlMQ takes each message once, however often it is published, copied, forwarded or repaired. */
+async function judgeStored({ stored, rules }: Evidence, anomalies: Anomalies): Promise<number> {
+  const seen = new Column((length) => new Uint8Array(length));
+  let count = 0;
+  for await (const { value, topic, partition, offset } of stored) {
+    count++;
+    const name = nameIn(rules, value);
+    if (name === undefined) continue;
+    if (seen.get(name) > 0) anomalies.add('stored-twice', wordsOf(name), `again at ${topic}/${partition}/${offset}`);
+    seen.set(name, 1);
+  }
+  return count;
 }
 
 /** A move reports how many messages come again, over all groups: so many may. */

@@ -11,7 +11,9 @@ export class Settling {
     private readonly groups: { applied: Column<Uint8Array>; count: number; readers: JournalReader[] }[],
   ) {}
 
-  static async begin(evidence: Omit<Evidence, 'disturbances' | 'moves'>): Promise<Settling> {
+  static async begin(
+    evidence: Pick<Evidence, 'rules' | 'begunAt' | 'producers' | 'java' | 'groups'>,
+  ): Promise<Settling> {
     const publications = await readPublications(evidence);
     const groups = Object.values(evidence.groups).map((files) => ({
       applied: new Column((length) => new Uint8Array(length)),

@@ -1,4 +1,5 @@
 import { LogReader, OwlmqClient } from '@owlmq/kafka-bridge/operations';
+import { owlmqLog } from '../../rig/owlmq-log.js';
 import { storedRecord, type StoredRecord } from './stored-record.js';
 
 export interface ReadLegsOptions {
@@ -43,16 +44,7 @@ async function* kafkaRecords(reader: LogReader, topic: string, partition: number
 }
 
 async function* owlmqRecords(owlmq: OwlmqClient, topic: string, partition: number): AsyncGenerator<StoredRecord> {
-  for (let offset = 0, end = 1; offset < end;) {
-    const { records, endOffset } = await owlmq.read(topic, partition, offset, { maxRecords: 1_000 });
-    for (const record of records) {
-      yield storedRecord(
-        { leg: 'owlmq', topic, partition, offset: record.offset },
-        record.value,
-        new Map(record.headers),
-      );
-    }
-    end = endOffset;
-    offset = (records.at(-1)?.offset ?? end) + 1;
+  for await (const { offset, value, headers } of owlmqLog(owlmq, topic, partition)) {
+    yield storedRecord({ leg: 'owlmq', topic, partition, offset }, value, new Map(headers));
   }
 }

@@ -79,7 +79,10 @@ export class PublisherFleet {
     this.#logs.push({ publisher, incarnation, reader });
     const script = join(checkoutRoot, 'dist', 'chaos', 'publishers', 'fleet', 'publisher.js');
     const plan = programPlan({ id: name, script, readyLine: new RegExp(`^${READY}$`, 'm') }, env, folder);
-    this.#processes[publisher] = await DisposableProcess.start(plan, { log, signal, crashes: this.crashes });
+    this.#processes[publisher] = await DisposableProcess.start(plan, {
+      ...{ log, signal },
+      onCrash: (what) => this.crashes.push(what),
+    });
   }
 
   /** SIGKILL. */

@@ -10,7 +10,7 @@ import { reportText, type ChaosReport } from '../../chaos/publishers/report.js';
 import { checkoutRoot } from '../../engines/checkout.js';
 import { makeOwnedFolder } from '../../engines/process/owned-folder.js';
 
-// The short form of `npm run chaos`, on engines of its own: it kills them. Publishers run as built, see `npm test`.
+// The short form of `npm run chaos:publishers`, on engines of its own: it kills them. Publishers run as built, see `npm test`.
 
 /** Another one with CHAOS_SEED. */
 const seed = Number(process.env.CHAOS_SEED ?? 117);
@@ -43,11 +43,11 @@ function anomaliesOf({ anomalies, problems }: ChaosReport) {
   return { anomalies, problems };
 }
 
-it('keeps every promise under a fault of each kind', { timeout: 240_000 }, async () => {
-  const report = await brief({ audit: true, forMs: 10_000, faults: faultKinds.length, rollbacks: 1 });
+it('keeps every promise under half of the faults', { timeout: 240_000 }, async () => {
+  const report = await brief({ audit: true, forMs: 6_000, faults: faultKinds.length / 2, rollbacks: 1 });
   expect(anomaliesOf(report)).toEqual({ anomalies: {}, problems: [] });
-  expect(Object.keys(report.faults).sort()).toEqual([...faultKinds].sort());
-  expect(report.counts.ok).toBeGreaterThan(500);
+  expect(Object.keys(report.faults)).toHaveLength(faultKinds.length / 2);
+  expect(report.counts.ok).toBeGreaterThan(300);
 });
 
 it('misses copies once the audit is off', { timeout: 240_000 }, async () => {
