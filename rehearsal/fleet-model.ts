@@ -45,6 +45,10 @@ export class FleetModel implements steps.MigrationActivities {
     { name: 'Kafka takes writes', ok: true, takes: 'repair' },
   ];
   lossAtMost = 0;
+  /** What the watch finds in the way of a rollback while warm. */
+  rollbackBlockers: string[] = [];
+  /** What a look before the window finds besides. */
+  readiness: steps.ReadinessCheck[] = [];
   restored: steps.RestoredOffsets | undefined = { redeliveriesAtMost: 12, positionsAt: null };
   /** Messages that every run of an audit finds; 0: there is no traffic. */
   traffic = 100;
@@ -251,12 +255,12 @@ export class FleetModel implements steps.MigrationActivities {
         [7, 8].map((offset, partition) => ({ group, topic: 'orders', partition, offset })),
       ),
       positionsAt: at,
-      rollbackBlockers: [],
+      rollbackBlockers: this.rollbackBlockers,
     };
   }
 
   checkReadiness(): Promise<steps.ReadinessCheck[]> {
-    return Promise.resolve([{ name: 'lag', ok: true, detail: '0 records', todo: '' }]);
+    return Promise.resolve([{ name: 'lag', ok: true, detail: '0 records', todo: '' }, ...this.readiness]);
   }
 
   proveWayBack(): Promise<steps.WayBack> {

@@ -174,7 +174,10 @@ export async function untilStatus(
  * Asks for a rollback from inside an activity, and lets the activity go on only once the workflow has taken it: this
  * test server refuses to cancel an activity that completes at the same moment.
  */
-export async function askRollback(handle: Handle, input: { reason: string; by?: string }): Promise<void> {
+export async function askRollback(
+  handle: Handle,
+  input: { reason: string; by?: string; force?: boolean },
+): Promise<void> {
   await handle.signal('rollback', input);
   await untilStatus(handle, ({ rollback }) => rollback !== null, 0);
 }
