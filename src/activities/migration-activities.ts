@@ -471,6 +471,8 @@ export interface WayBackRequest {
   migration: string;
   topics: string[];
   groups: string[];
+  /** Groups that a hook stands for: their members report nothing. */
+  external?: string[];
   from: Fences;
   /** Checkpoints of the two-way audit, of all its parts; empty before the first. */
   audited: unknown[];

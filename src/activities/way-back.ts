@@ -79,7 +79,10 @@ export function wayBackActivities(dependencies: Dependencies): Pick<MigrationAct
   }
 
   /** Somebody must be there to go on in Kafka, and nobody may be in the groups whose positions are to be set. */
-  async function groupChecks({ migration, groups }: WayBackRequest, signal: AbortSignal): Promise<WayBackCheck[]> {
+  async function groupChecks(
+    { migration, groups, external = [] }: WayBackRequest,
+    signal: AbortSignal,
+  ): Promise<WayBackCheck[]> {
     const inTheWay = await whoIsInKafkaGroups(groups, signal);
     const living = roster
       .members(migration)
@@ -90,11 +93,14 @@ export function wayBackActivities(dependencies: Dependencies): Pick<MigrationAct
         (report) => report.role === 'consumer' && report.group === group && report.only !== 'shadow',
       );
       const obstacle = inTheWay.get(group);
+      const isExternal = external.includes(group);
       return [
         {
           name: `members of ${group}`,
-          ok: members.length > 0,
-          detail: `${members.length} report, and would consume from Kafka again`,
+          ok: isExternal || members.length > 0,
+          detail: isExternal
+            ? 'a hook starts them again'
+            : `${members.length} report, and would consume from Kafka again`,
           todo: `Start consumers of ${group}, or roll back with force: nobody consumes then until they are there.`,
           takes: 'force',
         },

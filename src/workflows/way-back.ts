@@ -1,7 +1,8 @@
 import { ActivityFailure } from '@temporalio/workflow';
-import type { Fences, WayBack } from '../activities/migration-activities.js';
+import type { Fences, MirrorGap, WayBack } from '../activities/migration-activities.js';
 import { proveWayBack } from './activity-proxies.js';
 import { mirrorShards } from './audit-steps.js';
+import { externalGroups } from './external-groups.js';
 import { causeOf } from './failures.js';
 import { now, type Migration } from './migration.js';
 import type { WayBackRehearsal } from './migration-state.js';
@@ -11,14 +12,13 @@ const KEPT = 20;
 
 /** Tries everything of a rollback that changes nothing. Where it cannot even be tried, that is what it finds. */
 export async function tryWayBack(migration: Migration, from: Fences, summary: string): Promise<WayBack> {
-  const { plan, state } = migration;
+  const { plan } = migration;
+  const external = externalGroups(plan);
   const request = {
+    ...(external.length === 0 ? {} : { external }),
     ...{ migration: migration.name, topics: plan.topics, groups: plan.groups, from },
     audited: mirrorShards(migration).flatMap(({ checkpoint }) => (checkpoint === undefined ? [] : [checkpoint])),
-    mirror: state.warm?.mirror ?? {
-      ...{ incomplete: false, unproven: 0 },
-      acknowledged: state.cutover.acknowledged ?? 0,
-    },
+    mirror: lastMirrorGap(migration),
   };
   try {
     return await proveWayBack.executeWithOptions({ summary }, [request]);
@@ -28,6 +28,12 @@ export async function tryWayBack(migration: Migration, from: Fences, summary: st
     const check = { name: 'Kafka can be asked', ok: false, detail: causeOf(error), todo, takes: 'repair' as const };
     return { checks: [check], owlmqAnswers: false, lossAtMost: 0, redeliveries: null };
   }
+}
+
+/** What Kafka may lack, as it was known last: at the fence of the cutover nothing. */
+export function lastMirrorGap({ state }: Migration): MirrorGap {
+  const { warm, cutover } = state;
+  return warm?.mirror ?? { incomplete: false, unproven: 0, acknowledged: cutover.acknowledged ?? 0 };
 }
 
 /** The same while Kafka is kept warm, so that what would be in the way is known before somebody needs it. */

@@ -238,6 +238,38 @@ describe('the way back', onSkippedTime, () => {
     );
   });
 
+  it('is not taken without a word where OwlMQ dies while publishers are held, and Kafka lacks messages', async () => {
+    const model = newModel();
+    const carried = warm();
+    if (carried.state.warm !== undefined)
+      carried.state.warm.mirror = { incomplete: true, unproven: 5, acknowledged: 0 };
+    const blocked: string[] = [];
+    await run(
+      {
+        carried,
+        model,
+        before: async ({ activity }, nth, handle) => {
+          if (activity === 'proveWayBack' && nth === 2) model.owlmqAlive = true;
+          if (activity === 'awaitPublishers' && nth === 1) model.owlmqAlive = false;
+          if (activity === 'auditToKafka') throw ApplicationFailure.nonRetryable('OwlMQ does not answer');
+          if (activity === 'watchWarm' && nth === 2) await askRollback(handle, { reason: 'nerves' });
+          if (activity !== 'proveLeg') return;
+          const status = await readStatus(handle);
+          blocked.push(...status.log.flatMap(({ text }) => (text.startsWith('blocked in "what') ? [text] : [])));
+          if (blocked.length > 0) await handle.signal('rollback', { reason: 'we accept it', force: true });
+        },
+      },
+      async (handle) => {
+        const status = await handle.result();
+        expect(status).toMatchObject({
+          phase: 'rolled-back',
+          rollback: { force: true, lossAtMost: model.messages + 5 },
+        });
+        expect(blocked[0]).toContain(`Kafka lacks at most ${model.messages + 5} acknowledged messages`);
+      },
+    );
+  });
+
   it('that is lost calls attention, and says since when, until it is there again', async () => {
     const model = newModel();
     const seen: (string | null)[] = [];

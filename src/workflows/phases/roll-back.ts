@@ -17,7 +17,7 @@ import { consumersToBe, drainedAs, FOLLOW, publishersToFollow } from '../fleet-s
 import { hookStep, resumeHeldHooks } from '../hooks.js';
 import { now, type Migration } from '../migration.js';
 import { does } from '../patches.js';
-import { tryWayBack } from '../way-back.js';
+import { lastMirrorGap, tryWayBack } from '../way-back.js';
 
 /** While publishers hold, or are about to, an audit that fails is soon a question for the next step. */
 const AUDIT_RETRIES = { maximumAttempts: 3 };
@@ -113,9 +113,12 @@ async function returnToKafka(migration: Migration, fences: Fences, answers: bool
   const { state } = migration;
   const name = migration.name;
   let owlmqAnswers = answers;
+  let gap = lastMirrorGap(migration);
   if (owlmqAnswers) {
     try {
       await proveMirror(migration, 'catch up with the audit before publishers hold', fences, false, AUDIT_RETRIES);
+      // What was missing then is repaired.
+      gap = { ...gap, incomplete: false };
     } catch (error) {
       if (!(error instanceof ActivityFailure)) throw error;
       migration.note(`the audit could not catch up before publishers hold: ${causeOf(error)}`);
@@ -129,7 +132,7 @@ async function returnToKafka(migration: Migration, fences: Fences, answers: bool
       { migration: name, epoch: state.epoch, fenced: true },
     ]),
   );
-  const kafkaHasAll = state.warm?.mirror?.incomplete !== true && held.degraded.length === 0;
+  const kafkaHasAll = !gap.incomplete && held.degraded.length === 0;
   while (owlmqAnswers) {
     try {
       await withinHold(migration, () => bringHome(migration, fences));
@@ -143,6 +146,9 @@ async function returnToKafka(migration: Migration, fences: Fences, answers: bool
       if (tooSlow && kafkaHasAll) migration.note(`${cause}; going back by the last positions`);
       owlmqAnswers = !(tooSlow && kafkaHasAll) && (await isAlive(migration));
       if (owlmqAnswers) await migration.block('positions to return to Kafka', cause, `${REACH} Stop Kafka members.`);
+      else if (!kafkaHasAll && does('way-back-proven-first')) {
+        owlmqAnswers = await untilOwlmqAnswersOrForce(migration, gap.unproven + held.owlmqMessages - gap.acknowledged);
+      }
     }
   }
   if (!owlmqAnswers) await restoreLastPositions(migration, fences);
@@ -155,6 +161,27 @@ async function returnToKafka(migration: Migration, fences: Fences, answers: bool
     'consumers to go live on Kafka',
     'wait for live consumers of every group',
   );
+}
+
+/**
+ * OwlMQ died while publishers were held, and Kafka lacks messages that only OwlMQ has: nobody loses them without a word.
+ *
+ * @param lacking how many Kafka may lack, by what publishers count.
+ * @returns whether OwlMQ answers again; false: somebody allowed to go back without them.
+ */
+async function untilOwlmqAnswersOrForce(migration: Migration, lacking: number): Promise<boolean> {
+  const { state } = migration;
+  const lossAtMost = Math.max(0, lacking);
+  const cause = `OwlMQ does not answer, and Kafka lacks at most ${lossAtMost} acknowledged messages that it has`;
+  for (;;) {
+    if (state.rollback?.force === true) {
+      state.rollback.lossAtMost = lossAtMost;
+      migration.note(`${cause}: going back without them, by force`);
+      return false;
+    }
+    await migration.block('what Kafka lacks', cause, 'Make OwlMQ answer, or send rollback with force.');
+    if (await isAlive(migration)) return true;
+  }
 }
 
 /** Ends work that holds publishers for longer than a window, by a cancellation. */
