@@ -14,7 +14,8 @@ export interface HoldMemberRequest {
 
 export type HoldMemberTold = { type: 'ready' } | { type: 'failed'; error: string };
 
-const KEYS = 300;
+/** Of each publisher: between publishers a key has no order that both legs would keep. */
+const KEYS = 100;
 const TICK_MS = 10;
 
 const { migration, brokers, topics, publishers, rate, groups } = JSON.parse(
@@ -35,7 +36,9 @@ async function startPublisher(): Promise<() => Promise<void>> {
     for (due = Math.min(due + (TICK_MS * rate) / 1_000, rate); due >= 1; due--) {
       const n = sent++;
       const topic = topics[n % topics.length] ?? '';
-      publisher.publish(topic, { n, text: 'x'.repeat(100) }, { key: `key-${n % KEYS}` }).catch(failed);
+      publisher
+        .publish(topic, { n, text: 'x'.repeat(100) }, { key: `key-${publisher.instance}-${n % KEYS}` })
+        .catch(failed);
     }
   }, TICK_MS);
   return async () => {
