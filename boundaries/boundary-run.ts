@@ -39,6 +39,8 @@ export interface RunContext {
   readonly client: Client;
   readonly temporalAddress: string;
   readonly workflowBundle: string;
+  /** What workers are told besides. */
+  readonly workerEnv: Readonly<Record<string, string>>;
   readonly folder: string;
   /** Unique on the lane's engines and on Temporal. */
   readonly name: string;
@@ -149,10 +151,11 @@ class BoundaryRun {
       env: { ...lane.env, TEMPORAL_ADDRESS: temporalAddress },
       worker: {
         script: join('boundaries', 'worker.js'),
-        environment: (): WorkerEnvironment => {
+        environment: (): WorkerEnvironment & Record<string, string> => {
           const passages = join(folder, `passages-${this.#readers.length}.jsonl`);
           this.#readers.push(new EventLogReader(passages, passageSchema));
           return {
+            ...context.workerEnv,
             BOUNDARIES_BUNDLE: workflowBundle,
             BOUNDARIES_LOG: passages,
             BOUNDARIES_ANSWERS: this.#answers,

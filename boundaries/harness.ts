@@ -6,6 +6,7 @@ import { checkoutRoot } from '../engines/checkout.js';
 import type { Log } from '../engines/fetch/progress.js';
 import { startEngines } from '../engines/start-engines.js';
 import { runBoundary, type RunResult, type RunSpec } from './boundary-run.js';
+import { startHookReceiver } from './hook-receiver.js';
 import { Lane } from './lane.js';
 
 export interface HarnessOptions {
@@ -26,6 +27,7 @@ export class Harness {
     private readonly lanes: readonly Lane[],
     private readonly temporal: { address: string; client: Client },
     private readonly workflowBundle: string,
+    private readonly workerEnv: Readonly<Record<string, string>>,
     private readonly ends: (() => Promise<void>)[],
   ) {}
 
@@ -38,6 +40,8 @@ export class Harness {
       ends.unshift(() => engines.stop());
       const connection = await Connection.connect({ address: engines.temporal.address });
       ends.unshift(() => connection.close());
+      const receiver = await startHookReceiver(folder);
+      ends.unshift(() => receiver.stop());
       const workflowBundle = join(folder, 'workflow-bundle.js');
       await writeFile(workflowBundle, await bundle());
       const lanes: Lane[] = [];
@@ -47,7 +51,7 @@ export class Harness {
         lanes.push(started);
       }
       const temporal = { address: engines.temporal.address, client: new Client({ connection }) };
-      return new Harness(options, lanes, temporal, workflowBundle, ends);
+      return new Harness(options, lanes, temporal, workflowBundle, receiver.env, ends);
     } catch (error) {
       for (const end of ends) await end();
       throw error;
@@ -68,7 +72,8 @@ export class Harness {
         const number = ++this.#runs;
         const name = `boundary-${seed}-${number}`;
         const result = await runBoundary(spec, {
-          ...{ lane, client, temporalAddress, workflowBundle: this.workflowBundle, folder: join(folder, name) },
+          ...{ lane, client, temporalAddress, folder: join(folder, name) },
+          ...{ workflowBundle: this.workflowBundle, workerEnv: this.workerEnv },
           ...{ name, seed: seed + number, log, signal },
         });
         await onResult(spec, result);

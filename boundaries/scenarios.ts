@@ -1,4 +1,5 @@
 import type { MigrationInput } from '../src/workflows/migration-input.js';
+import { HOOK } from './hook-receiver.js';
 
 /** A way through the playbook. Boundaries are run in the first scenario that has them. */
 export interface Scenario {
@@ -24,6 +25,12 @@ const pace = {
   lease: '4 seconds',
 } as const;
 
+/** Called at everything that comes before a decommission. */
+const hook: NonNullable<MigrationInput['hooks']>[number] = {
+  ...{ name: HOOK, kind: 'webhook', timeout: '1 minute' },
+  at: ['before-cutover', 'hold-publishers', 'stop-consumers', 'resume-on-owlmq', 'resume-on-kafka'],
+};
+
 export const scenarios: readonly Scenario[] = [
   { name: 'straight', title: 'to the decommission', pace, foreign: false, ends: 'completed' },
   {
@@ -34,8 +41,11 @@ export const scenarios: readonly Scenario[] = [
     ends: 'rolled-back',
   },
   {
-    ...{ name: 'rollback-from-warm', title: 'a rollback from the warm period, with a producer without the library' },
-    pace: { ...pace, warm: { duration: '1 minute' } },
+    ...{
+      name: 'rollback-from-warm',
+      title: 'a rollback from the warm period, with a producer without the library and a hook',
+    },
+    pace: { ...pace, warm: { duration: '1 minute' }, hooks: [hook] },
     foreign: true,
     turn: { firstCallOf: 'watchWarm', then: 'roll back' },
     ends: 'rolled-back',
