@@ -78,6 +78,7 @@ export default tseslint.config(
       'bench/**/*.ts',
       'boundaries/**/*.ts',
       'chaos/**/*.ts',
+      'simulation/main.ts',
       '**/cli.ts',
       '**/cli/**/*.ts',
     ],
