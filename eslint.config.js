@@ -79,6 +79,7 @@ export default tseslint.config(
       'boundaries/**/*.ts',
       'chaos/**/*.ts',
       'simulation/main.ts',
+      'rehearsal/{main,evidence}.ts',
       '**/cli.ts',
       '**/cli/**/*.ts',
     ],

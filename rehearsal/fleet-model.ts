@@ -5,6 +5,29 @@ import type * as steps from '../src/activities/migration-activities.js';
 import { addFigures, noAuditFigures } from '../src/workflows/audit-figures.js';
 import { noFleetFigures } from '../src/workflows/ramp-gates.js';
 
+const activityNames = [
+  'preflight',
+  'prepareTopics',
+  'applyRouting',
+  'awaitPublishers',
+  'awaitConsumers',
+  'legEnds',
+  'observationEnds',
+  'awaitDrained',
+  'auditToOwlmq',
+  'auditToKafka',
+  'watchAudit',
+  'watchFleet',
+  'watchSoak',
+  'watchWarm',
+  'checkReadiness',
+  'proveWayBack',
+  'proveLeg',
+  'moveOffsets',
+  'restoreKafkaOffsets',
+  'callHook',
+] as const satisfies readonly (keyof steps.MigrationActivities)[];
+
 /** A clock that a test can skip: the time-skipping server's, or the wall's. */
 export interface ModelClock {
   now(): Promise<number>;
@@ -24,6 +47,8 @@ export interface ModelCall {
  * state at once; `before` lets a test do something, or fail, ahead of any activity.
  */
 export class FleetModel implements steps.MigrationActivities {
+  /** Every step that there is. */
+  static readonly activityNames = activityNames;
   readonly calls: ModelCall[] = [];
   readonly routing: RoutingState[] = [];
   findings: steps.Finding[] = [];
@@ -113,6 +138,7 @@ export class FleetModel implements steps.MigrationActivities {
     return Promise.resolve();
   }
 
+  awaitPublishers(request: steps.AwaitPublishersRequest): Promise<steps.PublisherFleet>;
   awaitPublishers(): Promise<steps.PublisherFleet> {
     return Promise.resolve({
       acknowledged: 3,
@@ -141,7 +167,7 @@ export class FleetModel implements steps.MigrationActivities {
     return Promise.resolve([0, 0, 0, 0]);
   }
 
-  awaitDrained({ leg, offsets }: steps.AwaitDrainedRequest): Promise<TopicOffsets> {
+  awaitDrained({ leg, offsets }: steps.AwaitDrainedRequest): Promise<steps.Drained | TopicOffsets> {
     if (leg === 'owlmq') return Promise.resolve(offsets);
     const further = Object.entries(offsets).map(([topic, of]) => [topic, of.map((offset) => offset + this.overrun)]);
     return Promise.resolve(Object.fromEntries(further) as TopicOffsets);
@@ -164,7 +190,7 @@ export class FleetModel implements steps.MigrationActivities {
 
   async watchAudit(request: steps.WatchAuditRequest): Promise<steps.WatchAuditReport> {
     const alarmed = request.alarm !== undefined && this.missing > request.alarm.share * this.traffic;
-    await this.#slice(alarmed ? 60_000 : request.sliceMs, true);
+    await this.slice(alarmed ? 60_000 : request.sliceMs, true);
     return { ...(await this.auditToOwlmq(request)), alarmed };
   }
 
@@ -177,7 +203,7 @@ export class FleetModel implements steps.MigrationActivities {
       figures.cutOff.length > 0 ||
       figures.backlog > limits.backlog ||
       (figures.latencyMs ?? 0) > limits.latencyMs;
-    await this.#slice(broken ? Math.min(sliceMs, 60_000) : sliceMs);
+    await this.slice(broken ? Math.min(sliceMs, 60_000) : sliceMs);
     return figures;
   }
 
@@ -198,14 +224,14 @@ export class FleetModel implements steps.MigrationActivities {
   async watchSoak(request: steps.WatchSoakRequest): Promise<steps.SoakReport> {
     const { sliceMs, groups, comparison, countFields, partitions = [0] } = request;
     const began = await this.clock.now();
-    await this.#slice(sliceMs);
+    await this.slice(sliceMs);
     const comparedUpTo = await this.clock.now();
     const earlier = (comparison as Span[] | undefined) ?? [];
     const spans: Span[] = this.stalled.length > 0 ? earlier : [...earlier, [began, comparedUpTo]];
-    this.messages += 10_000;
     // All is in the first part, and the others are alive.
-    const share = partitions.includes(0) ? this.messages : 0;
-    const { fields = {}, counts = {} } = countFields === true && share > 0 ? this.noise : {};
+    const first = partitions.includes(0);
+    const matched = await this.compared(request);
+    const { fields = {}, counts = {} } = countFields === true && first ? this.noise : {};
     return {
       comparison: {
         ...this.told,
@@ -213,7 +239,7 @@ export class FleetModel implements steps.MigrationActivities {
         watched: {
           lookedAt: comparedUpTo,
           alive: spans,
-          compared: Object.fromEntries(groups.map((group) => [group, share > 0 ? spans : []])),
+          compared: Object.fromEntries(groups.map((group) => [group, first ? spans : []])),
         },
         ...(this.lost === undefined ? {} : { lost: this.lost }),
         groups: Object.fromEntries(
@@ -221,10 +247,10 @@ export class FleetModel implements steps.MigrationActivities {
             group,
             {
               counts: {
-                matched: share,
+                matched: first ? (matched[group] ?? 0) : 0,
                 missing: 0,
                 unexpected: 0,
-                different: share > 0 ? this.discrepancies : 0,
+                different: first ? this.discrepancies : 0,
                 reordered: 0,
                 failedLive: 0,
                 failedShadow: 0,
@@ -239,15 +265,21 @@ export class FleetModel implements steps.MigrationActivities {
           ]),
         ),
         samples:
-          share === 0 || this.discrepancies === 0
+          !first || this.discrepancies === 0
             ? []
             : [{ group: groups[0] ?? '', verdict: 'different', topic: 'orders', id: 'id-1', fields: ['/total'] }],
       },
     };
   }
 
+  /** Messages of each group that both sides have handled, and alike, since they were compared. */
+  protected compared({ groups }: steps.WatchSoakRequest): Promise<Record<string, number>> {
+    this.messages += 10_000;
+    return Promise.resolve(Object.fromEntries(groups.map((group) => [group, this.messages])));
+  }
+
   async watchWarm({ sliceMs, groups, checkpoint }: steps.WatchWarmRequest): Promise<steps.WarmReport> {
-    await this.#slice(sliceMs);
+    await this.slice(sliceMs);
     const at = new Date(await this.clock.now()).toISOString();
     return {
       audit: await this.auditToKafka({ checkpoint }),
@@ -259,10 +291,12 @@ export class FleetModel implements steps.MigrationActivities {
     };
   }
 
+  checkReadiness(request: steps.ReadinessRequest): Promise<steps.ReadinessCheck[]>;
   checkReadiness(): Promise<steps.ReadinessCheck[]> {
     return Promise.resolve([{ name: 'lag', ok: true, detail: '0 records', todo: '' }, ...this.readiness]);
   }
 
+  proveWayBack(request: steps.WayBackRequest): Promise<steps.WayBack>;
   proveWayBack(): Promise<steps.WayBack> {
     const checks = this.wayBack.map((check) => ({ todo: 'Mend it.', detail: check.name, ...check }));
     return Promise.resolve({ checks, owlmqAnswers: this.owlmqAlive, lossAtMost: this.lossAtMost, redeliveries: 0 });
@@ -279,6 +313,7 @@ export class FleetModel implements steps.MigrationActivities {
     return Promise.resolve(groups.map((group) => ({ group, exact: 2, bounded: 0, redeliveries: 0 })));
   }
 
+  restoreKafkaOffsets(request: steps.RestoreKafkaOffsetsRequest): Promise<steps.RestoredOffsets | undefined>;
   restoreKafkaOffsets(): Promise<steps.RestoredOffsets | undefined> {
     return Promise.resolve(this.restored);
   }
@@ -288,7 +323,7 @@ export class FleetModel implements steps.MigrationActivities {
   }
 
   /** A slice of a watch: over when its time is, or when it is cancelled. */
-  async #slice(durationMs: number, follows = false): Promise<void> {
+  protected async slice(durationMs: number, follows = false): Promise<void> {
     const { cancellationSignal } = Context.current();
     // A cancellation comes with the answer to a heartbeat.
     const beat = setInterval(() => {
@@ -301,26 +336,3 @@ export class FleetModel implements steps.MigrationActivities {
     }
   }
 }
-
-const activityNames = [
-  'preflight',
-  'prepareTopics',
-  'applyRouting',
-  'awaitPublishers',
-  'awaitConsumers',
-  'legEnds',
-  'observationEnds',
-  'awaitDrained',
-  'auditToOwlmq',
-  'auditToKafka',
-  'watchAudit',
-  'watchFleet',
-  'watchSoak',
-  'watchWarm',
-  'checkReadiness',
-  'proveWayBack',
-  'proveLeg',
-  'moveOffsets',
-  'restoreKafkaOffsets',
-  'callHook',
-] as const satisfies readonly (keyof steps.MigrationActivities)[];

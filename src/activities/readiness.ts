@@ -19,7 +19,7 @@ export function readinessActivities(dependencies: Dependencies): Pick<MigrationA
           proveOwlmq(owlmq),
         ),
       ]);
-      return [followingCheck(request), ...groups, ...onOwlmq, wayBack, answers, ...hoursChecks(request)];
+      return [followingCheck(request), ...groups, ...onOwlmq, wayBack, answers, ...hoursChecks(request, Date.now())];
     },
   };
 
@@ -129,9 +129,12 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function hoursChecks({ hours, windowMs }: ReadinessRequest): ReadinessCheck[] {
+/** Whether a window may begin now (Unix ms), where there are hours for it. */
+export function hoursChecks(
+  { hours, windowMs }: Pick<ReadinessRequest, 'hours' | 'windowMs'>,
+  now: number,
+): ReadinessCheck[] {
   if (hours === undefined || windowMs === undefined) return [];
-  const now = Date.now();
   const opensAt = nextOpening(hours, windowMs, now);
   const { from, to, timeZone, days } = hours;
   const when = `${days === undefined ? '' : `${days.join(', ')} `}${from} to ${to} ${timeZone}`;

@@ -1,6 +1,6 @@
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +12,7 @@ import type { MigrationStatus } from '../../src/workflows/status.js';
 import { FleetModel, type ModelCall } from '../../rehearsal/fleet-model.js';
 import { recordHistory } from './histories.js';
 import { SkippedClock } from '../../rehearsal/skipped-clock.js';
+import { startTestServer } from '../../rehearsal/test-server.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
 
 /**
@@ -71,22 +72,10 @@ export async function skip(durationMs: number): Promise<void> {
   await env.sleep(durationMs);
 }
 
-/**
- * The client gives a test server five seconds to answer, which a busy machine does not always make. So it is tried more
- * than once, and where the server runs on Java, that one is told to start fast.
- */
-async function startClock(attempts = 10): Promise<TestWorkflowEnvironment> {
+async function startClock(): Promise<TestWorkflowEnvironment> {
   const path = process.env['TEMPORAL_TEST_SERVER'];
   if (path === undefined) throw new Error('TEMPORAL_TEST_SERVER is not set: run the tests with npm test');
-  process.env['JAVA_TOOL_OPTIONS'] ??= '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC';
-  try {
-    return await TestWorkflowEnvironment.createTimeSkipping({
-      server: { executable: { type: 'existing-path', path } },
-    });
-  } catch (error) {
-    if (attempts <= 1) throw error;
-    return await startClock(attempts - 1);
-  }
+  return await startTestServer(path);
 }
 
 export type Handle = WorkflowHandle<typeof migrateKafkaToOwlmq>;
