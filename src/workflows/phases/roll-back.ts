@@ -125,7 +125,14 @@ async function returnToKafka(migration: Migration, fences: Fences, answers: bool
     }
   }
 
-  await migration.route({ fence: { reason: 'rollback' }, drain: undefined }, 'rollback: publishers hold');
+  // All of it: where the rollback was asked for before the switch was known to be written, it may be written, or not.
+  await migration.route(
+    {
+      ...{ primary: 'owlmq', live: 'owlmq', shadow: 'off', shadowFrom: undefined },
+      ...{ fence: { reason: 'rollback' }, drain: undefined },
+    },
+    'rollback: publishers hold',
+  );
   await hookStep(migration, { event: 'hold-publishers', reason: 'rollback' });
   const held = await migration.step('publishers to hold', FOLLOW, () =>
     awaitPublishers.executeWithOptions({ summary: 'wait until nothing is in flight' }, [
