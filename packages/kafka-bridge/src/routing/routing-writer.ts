@@ -1,6 +1,7 @@
 import { ensureBridgeTopics } from './bridge-topics.js';
 import { EpochSupersededError } from './routing-errors.js';
-import { decodeRoutingRecord, newerState, RoutingRecordError, sameState } from './routing-log.js';
+import { decodeRoutingRecord, newerState, RoutingRecordError } from './routing-log.js';
+import { decideWrite } from './write-decision.js';
 import { ROUTING_TOPIC, routingStateSchema, type RoutingState } from './routing-state.js';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { LogReader, UnknownTopicError } from '../kafka/log-reader.js';
@@ -71,23 +72,12 @@ export class RoutingWriter {
 
   async #write(state: RoutingState, over: number | undefined): Promise<void> {
     for (let attempt = 1; ; attempt++) {
-      const topic = await this.#readOrMakeTopic();
-      const standing = topic.standing.get(state.migration);
-      if (standing !== undefined && (standing.epoch > state.epoch || standing.epoch === state.epoch)) {
-        // Another writer's lower epoch may have come behind the one that stands. Members ignore it, but compaction
-        // would keep it alone: the standing state is put behind it again.
-        const last = topic.last.get(state.migration);
-        if ((last === undefined || !sameState(last, standing)) && attempt < WRITE_ATTEMPTS) {
-          await this.#send(standing);
-          continue;
-        }
-        if (sameState(standing, state)) return;
-        throw new EpochSupersededError(state, standing);
-      }
-      if (over !== undefined && standing !== undefined && standing.epoch !== over) {
-        throw new EpochSupersededError(state, standing);
-      }
-      await this.#send(state);
+      const { standing, last } = await this.#readOrMakeTopic();
+      const known = { standing: standing.get(state.migration), last: last.get(state.migration) };
+      const decision = decideWrite(state, known, { over, mayRepair: attempt < WRITE_ATTEMPTS });
+      if (decision.do === 'nothing') return;
+      if (decision.do === 'refuse') throw new EpochSupersededError(state, decision.found);
+      await this.#send(decision.state);
     }
   }
 
