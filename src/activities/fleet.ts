@@ -46,7 +46,8 @@ export function fleetActivities(
   }
 }
 
-function present<R extends 'publisher' | 'consumer'>(members: readonly RosterEntry[], role: R) {
+/** Members of a role that have not left, and whether each has been silent for so long that it holds by itself. */
+export function present<R extends 'publisher' | 'consumer'>(members: readonly RosterEntry[], role: R) {
   return members
     .filter(({ report }) => report.role === role && report.state !== 'left')
     .map((member) => ({
@@ -55,7 +56,8 @@ function present<R extends 'publisher' | 'consumer'>(members: readonly RosterEnt
     }));
 }
 
-function judgePublishers(
+/** Whether every publisher follows an epoch, and holds with nothing in flight where that is asked. */
+export function judgePublishers(
   { epoch, fenced }: AwaitPublishersRequest,
   members: { report: PublisherReport; silent: boolean }[],
 ): Judgement<PublisherFleet> {
@@ -86,7 +88,8 @@ function judgePublishers(
   };
 }
 
-function judgeConsumers(
+/** Whether every consumer of the groups follows an epoch and is in a state, with somebody there to apply. */
+export function judgeConsumers(
   { epoch, groups, state, shadow }: AwaitConsumersRequest,
   members: { report: ConsumerReport; silent: boolean }[],
 ): Judgement<ConsumerFleet> {
