@@ -69,6 +69,11 @@ export class SimulatedActivities implements Simulated {
     this.#witness = witness;
   }
 
+  /** No group of a simulation is in the care of a hook. */
+  callHook(): Promise<steps.HookAnswer> {
+    throw new TypeError('a simulation has no hooks');
+  }
+
   async run(name: string, argument: unknown, attempt: Attempt): Promise<unknown> {
     const activities = this as unknown as Record<
       string,
