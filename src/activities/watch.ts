@@ -231,6 +231,8 @@ function verdictWriter({ kafka }: Dependencies, request: WatchSoakRequest): Verd
   });
 }
 
+/** Lines that are told of what keeps a group from being compared. */
+const MOST_STALLED = 3;
 const UNREACHABLE = 'the audit cannot go on:';
 
 interface WarmDetails {
@@ -271,7 +273,7 @@ function soakComparison(report: ComparisonReport): SoakComparison {
     const behind = report.caughtUp ? [] : [`Group ${group}: the comparison is behind what members observed.`];
     const comparedUpTo = report.caughtUp ? (of.comparedUpTo ?? null) : null;
     groups[group] = {
-      ...{ counts, comparedUpTo, stalled: [...of.stalled, ...behind] },
+      ...{ counts, comparedUpTo, stalled: [...firstOf(group, of.stalled), ...behind] },
       ...(of.differing === undefined ? {} : { differing: of.differing }),
     };
     samples.push(
@@ -291,6 +293,15 @@ function soakComparison(report: ComparisonReport): SoakComparison {
     watched: report.watched,
     ...(lost === undefined ? {} : { lost }),
   };
+}
+
+/** A line a partition is more than a history takes, where groups and partitions are many. */
+function firstOf(group: string, stalled: readonly string[]): string[] {
+  if (stalled.length <= MOST_STALLED) return [...stalled];
+  return [
+    ...stalled.slice(0, MOST_STALLED),
+    `Group ${group}: ${stalled.length - MOST_STALLED} more partitions stand like these.`,
+  ];
 }
 
 function lostReason(report: ComparisonReport): string | undefined {
