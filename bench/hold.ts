@@ -163,7 +163,8 @@ async function until(holds: (status: MigrationStatus) => boolean): Promise<Migra
     const status = await trial.status();
     if (holds(status)) return status;
     if (performance.now() > deadline || status.phase === 'failed') {
-      throw new Error(`Not there in time: ${JSON.stringify({ ...status, log: status.log.slice(-5) })}`);
+      const { phase, blocked, waiting, log: lines } = status;
+      throw new Error(`Not there in time: ${JSON.stringify({ phase, blocked, waiting, log: lines.slice(-5) })}`);
     }
     await sleep(POLL_MS);
   }
