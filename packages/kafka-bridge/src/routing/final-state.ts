@@ -59,7 +59,7 @@ export async function keepFinalState(owlmq: OwlmqApi, state: RoutingState): Prom
 }
 
 /** The final state of a migration that OwlMQ keeps; undefined when there is none. */
-export async function readFinalState(
+async function readFinalState(
   owlmq: OwlmqApi,
   migration: string,
   options: CallOptions = {},
