@@ -168,7 +168,7 @@ async function untilEnd(
       if (ended) return await new Promise<never>(() => undefined);
       if (performance.now() - since < STALLED_AFTER_MS) continue;
       // A server that has lost count does not let a workflow answer either.
-      const status = await Promise.race([readStatus(handle), realTime(ANSWERS_WITHIN_MS)]);
+      const status = await Promise.race([readStatus(handle), realTime(ANSWERS_WITHIN_MS, undefined)]);
       if (status?.blocked) {
         const { step, cause, todo } = status.blocked;
         throw new RehearsalStuckError(`The run is blocked in "${step}": ${cause}. ${todo}`);

@@ -195,6 +195,9 @@ function cutoverLines({ status, epochs }: Evidence): string {
       );
     }
     if (journaledAt !== undefined) lines.push(`- journal, from which it only rolls forward: ${journaledAt}`);
+    for (const { name, ok, detail } of status.cutover.verification ?? []) {
+      lines.push(`- verified before it was called done: ${inline(name)}, ${ok ? 'ok' : 'NOT OK'}: ${inline(detail)}`);
+    }
     if (windowMs !== undefined) lines.push(`- from its first step to OwlMQ live and proven: ${span(windowMs)}`);
     if (publisherHoldMs !== undefined)
       lines.push(`- longest hold of a call, as publishers told it: ${Math.round(publisherHoldMs)} ms`);
