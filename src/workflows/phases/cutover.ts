@@ -6,7 +6,7 @@ import { proveCopies } from '../audit-steps.js';
 import { causeOf } from '../failures.js';
 import { embeddedGroups, externalGroups } from '../external-groups.js';
 import { consumersToBe, drainedAs, publishersToFollow } from '../fleet-steps.js';
-import { hookStep, runHooks, tryHooks } from '../hooks.js';
+import { hookStep, resumeHeldHooks, runHooks, tryHooks } from '../hooks.js';
 import { now, type Migration } from '../migration.js';
 import { does } from '../patches.js';
 import { words } from '../status.js';
@@ -29,6 +29,8 @@ export async function cutOver(migration: Migration): Promise<void> {
   }
   for (;;) {
     if ((await becomeReady(migration)) && (await attempt(migration))) return;
+    // A cancel does not wait for its hooks for ever.
+    await resumeHeldHooks(migration, 'the cutover was cancelled');
     const reason = state.cutover.lastCancel?.reason ?? 'cancelled';
     if (state.cutover.attempts % plan.cutover.maxAttempts === 0) {
       await migration.block('cutover', reason, `${plan.cutover.maxAttempts} attempts were cancelled: mend the cause.`);

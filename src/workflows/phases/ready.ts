@@ -3,7 +3,7 @@ import { checkReadiness } from '../activity-proxies.js';
 import { AUDIT_TODO, proveCopies } from '../audit-steps.js';
 import { externalGroups } from '../external-groups.js';
 import { bypassCheck } from '../foreign-producers.js';
-import { hooksAt, resumeHeldHooks, tryHooks } from '../hooks.js';
+import { hooksAt, tryHooks } from '../hooks.js';
 import { now, type Migration } from '../migration.js';
 import { quietMs, soakShortfalls } from '../soak-clock.js';
 import { percent, soakTarget, words } from '../status.js';
@@ -26,8 +26,6 @@ const LATER_LOOK_MS = 10 * MINUTE;
 export async function becomeReady(migration: Migration): Promise<boolean> {
   const { plan, state } = migration;
   migration.enter('ready');
-  // A cancel does not wait for its hooks for ever.
-  await resumeHeldHooks(migration, 'the cutover was cancelled');
   const hooksDue = () => state.cutover.agreed !== true && hooksAt(plan, 'before-cutover').length > 0;
   const approved = () => plan.cutover.trigger === 'automatic' || state.approved.cutover;
   let told = '';
