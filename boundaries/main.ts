@@ -23,6 +23,9 @@ interface BoundariesCommand {
   killsARun: number;
 }
 
+/** What the kills so far have shown. */
+type Ran = Pick<Table, 'rows' | 'findings' | 'runs'>;
+
 const log = (line: string): void => {
   console.log(line);
 };
@@ -40,16 +43,21 @@ async function boundaries(options: BoundariesCommand, signal: AbortSignal): Prom
     const kills = all.filter((kill) => only === undefined || only.test(killName(kill)));
     log(`${kills.length} of ${all.length} kills`);
     if (options.list) for (const kill of kills) log(killName(kill));
-    const ran = await runAll(harness, options.list ? [] : kills, options.killsARun);
+    const started = { seed, unreached: unreached(recordings.values()) };
+    // So that a run that is cut short leaves what it has.
+    const save = async (soFar: Ran): Promise<void> => {
+      const table = tableOf({ ...soFar, ...started, tookMs: performance.now() - begun });
+      if (json !== undefined) await writeFile(json, `${JSON.stringify(table, null, 2)}\n`);
+      if (markdown !== undefined) await writeFile(markdown, tableMarkdown(table));
+    };
+    const ran = await runAll(harness, options.list ? [] : kills, options.killsARun, save);
     const recorded = [...recordings].flatMap(([{ name }, { problems }]) =>
       problems.length === 0 ? [] : [{ kills: [`${name}, in which nobody dies`], problems }],
     );
     const findings = [...recorded, ...ran.findings];
-    const rest = { seed, unreached: unreached(recordings.values()), tookMs: performance.now() - begun };
-    const table = tableOf({ ...ran, ...rest, findings });
+    const table = tableOf({ ...ran, ...started, findings, tookMs: performance.now() - begun });
     log(tableText(table));
-    if (json !== undefined) await writeFile(json, `${JSON.stringify(table, null, 2)}\n`);
-    if (markdown !== undefined) await writeFile(markdown, tableMarkdown(table));
+    await save({ ...ran, findings });
     found = findings.length > 0 || table.notReached > 0;
     if (found) process.exitCode = 1;
   } finally {
@@ -67,13 +75,15 @@ async function runAll(
   harness: Harness,
   kills: readonly PlannedKill[],
   most: number,
-): Promise<Pick<Table, 'rows' | 'findings' | 'runs'>> {
+  save: (soFar: Ran) => Promise<void>,
+): Promise<Ran> {
   const rows = new Map<PlannedKill, Row>();
   const findings: Finding[] = [];
   let runs = 0;
+  const soFar = (): Ran => ({ rows: kills.flatMap((kill) => rows.get(kill) ?? []), findings, runs });
   const go = async (specs: readonly RunSpec[]): Promise<void> => {
     let done = 0;
-    await harness.runAll(specs, (spec, result) => {
+    await harness.runAll(specs, async (spec, result) => {
       runs++;
       const own = kills.filter((kill) => spec.kills.includes(kill));
       log(`${++done}/${specs.length} ${result.ended}, ${result.tookMs} ms, held ${result.heldMs} ms`);
@@ -84,6 +94,7 @@ async function runAll(
       }
       for (const problem of result.problems) log(`    ! ${problem}`);
       if (result.problems.length > 0) findings.push({ kills: own.map(killName), problems: result.problems });
+      await save(soFar());
     });
   };
   const planned = planRuns(kills, most);
@@ -92,7 +103,7 @@ async function runAll(
   const again = kills.filter((kill) => several.has(kill) && rows.get(kill)?.verdict !== HOLDS);
   if (again.length > 0) log(`${again.length} kills again, one a run`);
   await go(again.map((kill) => ({ scenario: kill.scenario, kills: [kill] })));
-  return { rows: kills.flatMap((kill) => rows.get(kill) ?? []), findings, runs };
+  return soFar();
 }
 
 /** One run of each scenario in which nobody dies: what it passes is the list. */
