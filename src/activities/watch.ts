@@ -35,6 +35,8 @@ import type {
 
 /** Time between two translations of positions while warm: what a rollback with OwlMQ dead may deliver again. */
 const POSITIONS_EVERY_MS = 10_000;
+/** How much longer a slice of a comparison goes on that is behind. */
+const CATCH_UP_MS = 30_000;
 /** Time between two looks at what Kafka lacks. */
 const LOOK_EVERY_MS = 1_000;
 /** Short: the warm watch tells at once that a system is away, and looks again by itself. */
@@ -81,7 +83,10 @@ export function watchActivities(
             const compared = await comparison.step({ maxMs: STEP_MS, signal });
             record(compared.checkpoint);
             const found = request.endAtDiscrepancy && discrepancies(compared.groups) > known;
-            const last = signal.aborted || Date.now() >= end || found;
+            // A slice that began by reading again what may be out of order must come further than it began, or no later
+            // one does either.
+            const over = Date.now() >= (compared.caughtUp ? end : end + CATCH_UP_MS);
+            const last = signal.aborted || over || found;
             // What is told to the workflow can be looked up.
             await verdicts?.take(compared, { last });
             if (last) {
