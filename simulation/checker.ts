@@ -143,7 +143,8 @@ export class Checker {
       if (move.group !== group || move.partition !== again.partition || move.to !== again.side) return false;
       if (move.at > again.startedAt) return false;
       if (move.redelivered === undefined) return again.offset >= move.target;
-      return move.redelivered.includes(again.id) || first.offset >= (move.source ?? 0);
+      const wasOpen = first.offset >= (move.source ?? 0) && first.startedAt <= move.at;
+      return move.redelivered.includes(again.id) || wasOpen;
     });
   }
 

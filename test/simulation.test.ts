@@ -10,7 +10,7 @@ const run = promisify(execFile);
 
 /** `SIM_SEED` runs others, `SIM_SEEDS` more of them. */
 const seed = process.env['SIM_SEED'] ?? String(1 + Math.floor(Math.random() * 1_000_000_000));
-const seeds = process.env['SIM_SEEDS'] ?? '400';
+const seeds = process.env['SIM_SEEDS'] ?? '300';
 
 /** Runs the compiled simulation, as `npm run simulate` does. */
 async function simulate(...args: string[]): Promise<{ code: number; text: string }> {
@@ -37,9 +37,10 @@ describe('the protocol on a simulated network and clock', () => {
     expect(other.text).toBe(one.text);
   });
 
-  it('finds every planted fault', async () => {
+  it('finds planted faults by their seeds', async () => {
     const missed: string[] = [];
-    const waiting = [...plants];
+    const waiting = plants.flatMap(({ name, found }) => (found === undefined ? [] : [{ name, found }]));
+    expect(waiting.length).toBeGreaterThan(5);
     const next = async (): Promise<void> => {
       for (let plant = waiting.shift(); plant !== undefined; plant = waiting.shift()) {
         const { code, text } = await simulate(

@@ -1,7 +1,7 @@
 import type { Process, World } from '../clock/world.js';
 
 /** A request got no answer in time, or the service is not there. Whether it was carried out is not known. */
-export class NoAnswerError extends Error {
+class NoAnswerError extends Error {
   override readonly name = 'NoAnswerError';
 }
 
