@@ -3,9 +3,7 @@ import type { RoutingState } from './routing-state.js';
 
 /** What a writer does next about a state that is to stand, by what it has just read of the topic. */
 export type WriteDecision =
-  | { do: 'nothing' }
-  | { do: 'send'; state: RoutingState }
-  | { do: 'refuse'; found: RoutingState };
+  { do: 'nothing' } | { do: 'send'; state: RoutingState } | { do: 'refuse'; found: RoutingState };
 
 /** What the routing topic holds of a migration: the state that stands, and the last record, which compaction leaves. */
 export interface KnownStates {
