@@ -27,14 +27,14 @@ const aroundTheJournal: Kill[] = [
   },
 ];
 
-it('lists every step of the worker, and comes through deaths on both sides of the journal', async () => {
+it('lists every step of the worker, and comes through deaths at the journal', { timeout: 240_000 }, async () => {
   const seed = randomInt(1_000_000);
   console.info(`seed ${seed}`);
   const folder = await makeOwnedFolder(tmpdir(), 'kafka-to-owlmq-boundaries-test');
   const log = (line: string): void => {
     console.info(line);
   };
-  const harness = await Harness.start({ jobs: 1, seed, folder, log, signal: AbortSignal.timeout(110_000) });
+  const harness = await Harness.start({ jobs: 1, seed, folder, log, signal: AbortSignal.timeout(220_000) });
   const results: RunResult[] = [];
   try {
     const [scenario] = scenarios;
