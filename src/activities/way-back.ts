@@ -2,7 +2,6 @@ import {
   isLiving,
   kafkaGroups,
   mergeMirrorCheckpoints,
-  pause,
   proveKafka,
   proveOwlmq,
   translateToKafka,
@@ -18,9 +17,6 @@ import { canaryCheck, messageOf } from './readiness.js';
 
 /** How long OwlMQ may take to answer before it counts as dead, ms. */
 const OWLMQ_WITHIN_MS = 10_000;
-/** A Kafka member that was killed, and that the fleet does not know, is in its group until the session timeout. */
-const EMPTY_WITHIN_MS = 45_000;
-const ASK_EVERY_MS = 500;
 const REPAIR_KAFKA = 'Repair Kafka: until then nothing can return to it.';
 
 /** The step that tries a rollback without doing it. */
@@ -38,7 +34,7 @@ export function wayBackActivities(dependencies: Dependencies): Pick<MigrationAct
         // Nothing more can be asked of a Kafka that does not answer.
         if (!takesWrites.ok) return { checks, owlmqAnswers, lossAtMost: 0, redeliveries: null };
         await roster.readToEnd();
-        checks.push(await leadersCheck(request), ...(await groupChecks(request, signal)));
+        checks.push(await leadersCheck(request), ...(await groupChecks(request)));
         if (owlmqAnswers) {
           const { check, redeliveries } = await positionsCheck(request, signal);
           checks.push(await behindCheck(request), check);
@@ -79,11 +75,8 @@ export function wayBackActivities(dependencies: Dependencies): Pick<MigrationAct
   }
 
   /** Somebody must be there to go on in Kafka, and nobody may be in the groups whose positions are to be set. */
-  async function groupChecks(
-    { migration, groups, external = [] }: WayBackRequest,
-    signal: AbortSignal,
-  ): Promise<WayBackCheck[]> {
-    const inTheWay = await whoIsInKafkaGroups(groups, signal);
+  async function groupChecks({ migration, groups, external = [] }: WayBackRequest): Promise<WayBackCheck[]> {
+    const inTheWay = await whoIsInKafkaGroups(groups);
     const living = roster
       .members(migration)
       .filter(isLiving)
@@ -107,7 +100,7 @@ export function wayBackActivities(dependencies: Dependencies): Pick<MigrationAct
         {
           name: `group ${group} in Kafka`,
           ok: obstacle === undefined,
-          detail: obstacle ?? 'its positions can be set: nobody is in it',
+          detail: obstacle ?? 'its positions can be set: nobody but the fleet is in it',
           todo: `Stop every consumer of ${group} that reads Kafka past this migration.`,
           takes: 'repair',
         },
@@ -115,21 +108,17 @@ export function wayBackActivities(dependencies: Dependencies): Pick<MigrationAct
     });
   }
 
-  /** Why positions of groups cannot be set, after a while in which members that died are put out, or timed out. */
-  async function whoIsInKafkaGroups(groups: string[], signal: AbortSignal): Promise<Map<string, string>> {
-    const deadline = performance.now() + EMPTY_WITHIN_MS;
-    for (;;) {
-      const obstacles = new Map<string, string>();
-      for (const { group, members, refusal } of await kafkaGroups(admin, groups)) {
-        const names = members.map(({ clientId, host }) => `${clientId}${host === undefined ? '' : ` on ${host}`}`);
-        if (refusal !== undefined) obstacles.set(group, refusal);
-        else if (names.length > 0) obstacles.set(group, `in use in Kafka by ${names.join(', ')}`);
-      }
-      if (obstacles.size === 0 || performance.now() > deadline) return obstacles;
-      await membership.withoutDead('kafka', [...obstacles.keys()]);
-      await pause(ASK_EVERY_MS, signal);
-      signal.throwIfAborted();
-    }
+  /** Why positions of groups cannot be set. Members of the fleet leave as they are told to, and dead ones are put out. */
+  async function whoIsInKafkaGroups(groups: string[]): Promise<Map<string, string>> {
+    const members = await membership.withoutDead('kafka', groups);
+    const standings = await kafkaGroups(admin, groups);
+    return new Map(
+      standings.flatMap(({ group, refusal }): [string, string][] => {
+        if (refusal !== undefined) return [[group, refusal]];
+        const others = members.get(group)?.others ?? [];
+        return others.length === 0 ? [] : [[group, `in use in Kafka by ${others.join(', ')}`]];
+      }),
+    );
   }
 
   async function behindCheck({ topics, from, audited }: WayBackRequest): Promise<WayBackCheck> {

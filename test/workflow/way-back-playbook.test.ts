@@ -55,7 +55,7 @@ function behindTheJournal(): CarriedOver {
 
 /** The same after a clean soak. */
 function ready(cutover: MigrationInput['cutover'] = {}): CarriedOver {
-  const plan = parseMigrationInput({ ...automatic, cutover, soak: { duration: '1 second', minComparisons: 1 } });
+  const plan = parseMigrationInput({ ...automatic, cutover });
   return {
     plan,
     state: {
@@ -68,11 +68,11 @@ function ready(cutover: MigrationInput['cutover'] = {}): CarriedOver {
       ratio: { wanted: 1, acknowledged: 1, settled: true },
       auditFrom: { orders: [0, 0] },
       soak: {
-        ...{ cleanMs: 2_000, restarts: 0, missing: [] },
+        ...{ cleanMs: 49 * HOUR, restarts: 0, missing: [] },
         groups: Object.fromEntries(
           ['payments', 'mails'].map((group) => [
             group,
-            { comparedUpTo: 1, matched: 10, discrepancies: 0, comparisons: 10 },
+            { comparedUpTo: 1, matched: 2_000, discrepancies: 0, comparisons: 2_000 },
           ]),
         ),
       },
@@ -175,10 +175,10 @@ describe('the way back', onSkippedTime, () => {
     const model = newModel();
     await run(
       {
-        carried: behindTheJournal(),
+        carried: warm(),
         model,
         before: async ({ activity }, nth, handle) => {
-          if (activity !== 'awaitPublishers' || nth !== 1) return;
+          if (activity !== 'watchWarm' || nth !== 1) return;
           model.wayBack = kafkaIsDead;
           await handle.cancel();
           await untilEvent(handle, 'activityTaskCancelRequestedEventAttributes');
@@ -224,7 +224,7 @@ describe('the way back', onSkippedTime, () => {
         model,
         before: async ({ activity }, nth, handle) => {
           if (activity === 'watchWarm' && nth === 2) await askRollback(handle, { reason: 'slow' });
-          if (activity === 'awaitDrained') {
+          if (activity === 'moveOffsets') {
             await skip(46_000);
             await untilStatus(handle, ({ log }) => log.some(({ text }) => text.includes('too slow')), 0);
           }
@@ -233,7 +233,6 @@ describe('the way back', onSkippedTime, () => {
       async (handle) => {
         expect((await handle.result()).phase).toBe('rolled-back');
         expect(model.named('restoreKafkaOffsets')).toHaveLength(1);
-        expect(model.named('moveOffsets')).toEqual([]);
       },
     );
   });

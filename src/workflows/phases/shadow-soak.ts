@@ -45,12 +45,14 @@ export async function soakSlice(
   const acknowledged = activePatterns(state);
   // What is acknowledged or revoked meanwhile counts from the next slice on, which begins at once.
   const patterns = JSON.stringify(acknowledged);
+  const isClean = soakShortfalls(state.soak, soakTarget(plan)).length === 0;
   const changed = () => JSON.stringify(activePatterns(state)) !== patterns;
   const slice = {
     label: `soak ${words(state.soak.cleanMs)} of ${words(plan.soak.duration)} clean`,
     earlier: state.comparisons ?? [state.comparison],
     latenessMs: plan.soak.lateness,
-    sliceMs: sliceMs(plan.soak.duration, longestMs),
+    // While it has to become clean it is looked at often; then only what ends a slice early matters.
+    sliceMs: isClean ? Math.max(500, longestMs) : sliceMs(plan.soak.duration, longestMs),
     start: state.observationsFrom,
     endAtDiscrepancy: state.soak.cleanMs > 0,
     quietMs: quietMs(soakTarget(plan)),
@@ -77,7 +79,7 @@ export async function soakFor(migration: Migration, durationMs: number, reason: 
     await migration.whilePaused();
     await migration.audit.blockOnFailure();
     const started = Date.now();
-    const slice = remaining;
+    const slice = Math.min(HOUR, remaining);
     await migration.waitingFor(reason, () => soakSlice(migration, undefined, slice), started + remaining);
     remaining -= Date.now() - started;
     await migration.continueAsNewWhenLong();
