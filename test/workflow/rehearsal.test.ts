@@ -16,6 +16,7 @@ import { SkippedClock } from '../../rehearsal/skipped-clock.js';
 import { startTestServer } from '../../rehearsal/test-server.js';
 import { TooMuchTrafficError } from '../../rehearsal/traffic.js';
 import type { MigrationInput } from '../../src/workflows/migration-input.js';
+import { askRollback } from './playbook-fixture.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
 
 const example: MigrationInput = { topics: ['orders.created'], groups: ['payment-service', 'notification-service'] };
@@ -92,19 +93,6 @@ describe('a rehearsal', { timeout: 60_000 }, () => {
     expect(await readFile(path.join(docs, 'evidence-example.md'), 'utf8')).toBe(rehearsalMarkdown(stored));
   });
 
-  it('goes back with a publisher killed, and with OwlMQ dead, and loses nothing', async () => {
-    const names = ['rollback-while-warm', 'rollback-with-owlmq-dead'];
-    const [killed, dead] = rehearsalReport(7, await rehearse(options(brief, ...names)), versions).scenarios;
-    for (const scenario of [killed, dead]) {
-      expect(scenario?.invariants.filter(({ ok }) => !ok)).toEqual([]);
-      expect(scenario?.given.map(({ what }) => what)).toContain('approved in phase ready');
-    }
-    // Waited out for its lease.
-    expect(killed?.evidence.holds.at(-1)?.durationMs).toBeGreaterThan(9_000);
-    expect(killed?.evidence.people.filter(({ name }) => name === 'rollback')).toHaveLength(2);
-    expect(dead?.evidence.offsets.at(-1)?.detail).toContain('last noted positions');
-  });
-
   it('is refused before it begins where a model could not hold its traffic', async () => {
     const many = { ...example, soak: { minComparisons: 100_000_000 } };
     await expect(rehearse(options(many, 'completed'))).rejects.toThrow(TooMuchTrafficError);
@@ -138,8 +126,9 @@ describe('a run whose input says that it is a rehearsal', { timeout: 60_000 }, (
     const client: Client = env.client;
     const start = async (workflowId: string, taskQueue: string, rehearsal: boolean) =>
       await client.workflow.start('migrateKafkaToOwlmq', { workflowId, taskQueue, args: [{ ...brief, rehearsal }] });
-    model.before = async ({ activity }) => {
-      if (activity === 'auditToOwlmq') await client.workflow.getHandle('rehearsed').signal('rollback', 'enough');
+    model.before = async ({ activity }, nth) => {
+      if (activity === 'auditToOwlmq' && nth === 1)
+        await askRollback(client.workflow.getHandle('rehearsed'), { reason: 'enough' });
     };
     await rehearsing.runUntil(
       worker.runUntil(async () => {
