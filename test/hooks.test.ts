@@ -1,20 +1,9 @@
-import { createHmac, randomBytes } from 'node:crypto';
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { ApplicationFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { hookActivities } from '../src/activities/hooks.js';
 import type { CallHookRequest, HookAnswer } from '../src/activities/migration-activities.js';
-
-interface Call {
-  at: number;
-  method: string | undefined;
-  headers: IncomingHttpHeaders;
-  body: string;
-}
-
-type Answer = (response: ServerResponse, call: Call, nth: number) => void;
+import { newHookSecret, receiveHooks, signatureOf } from './hook-receiver.js';
 
 const closing: (() => Promise<void>)[] = [];
 
@@ -22,39 +11,13 @@ afterEach(async () => {
   await Promise.all(closing.splice(0).map((close) => close()));
 });
 
-/** A receiver on the loopback, with everything that it was sent. */
-async function receiver(answer: Answer): Promise<{ url: string; calls: Call[] }> {
-  const calls: Call[] = [];
-  const serve = async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of message) chunks.push(chunk as Buffer);
-    const body = Buffer.concat(chunks).toString();
-    const call = { at: performance.now(), method: message.method, headers: message.headers, body };
-    calls.push(call);
-    answer(response, call, calls.length);
-  };
-  const server = createServer((message, response) => {
-    serve(message, response).catch(() => response.destroy());
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  closing.push(
-    () =>
-      new Promise((resolve) => {
-        server.close(() => {
-          resolve();
-        });
-        server.closeAllConnections();
-      }),
-  );
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook?token=of-the-address`, calls };
+async function receiver(...given: Parameters<typeof receiveHooks>): ReturnType<typeof receiveHooks> {
+  const received = await receiveHooks(...given);
+  closing.push(received.close);
+  return received;
 }
 
-function newSecret(): { secret: string; key: Buffer } {
-  const key = randomBytes(32);
-  return { secret: `whsec_${key.toString('base64')}`, key };
-}
-
-const { secret, key } = newSecret();
+const { secret, key } = newHookSecret();
 
 const request: CallHookRequest = {
   ...{ hook: 'billing-batch', migration: 'migrate.orders', event: 'stop-consumers', epoch: 17, attempt: 1 },
@@ -85,26 +48,20 @@ async function failureOf(calling: Promise<unknown>): Promise<ApplicationFailure>
   return error;
 }
 
-/** Standard Webhooks by hand: HMAC-SHA256 over id, time and body. */
-function signatureBy(secretKey: Buffer, { headers, body }: Call): string {
-  const signed = `${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.${body}`;
-  return `v1,${createHmac('sha256', secretKey).update(signed).digest('base64')}`;
-}
-
-const ok: Answer = (response) => {
+const ok: Parameters<typeof receiveHooks>[0] = (response) => {
   response.writeHead(200).end();
 };
 
 describe('a webhook', () => {
   it('is told what to do in a signed body, by every secret there is', async () => {
     const { url, calls } = await receiver(ok);
-    const other = newSecret();
+    const other = newHookSecret();
     expect(await call(url, {}, [secret, other.secret])).toEqual({ accepted: false, status: 200, attempts: 1 });
     const [only] = calls;
     if (only === undefined) throw new Error('nothing was called');
     expect(only.method).toBe('POST');
     expect(only.headers['content-type']).toBe('application/json');
-    expect(only.headers['webhook-signature']).toBe(`${signatureBy(key, only)} ${signatureBy(other.key, only)}`);
+    expect(only.headers['webhook-signature']).toBe(`${signatureOf(key, only)} ${signatureOf(other.key, only)}`);
     expect(Math.abs(Number(only.headers['webhook-timestamp']) - Date.now() / 1_000)).toBeLessThan(5);
     const { timeoutMs: _, ...told } = request;
     expect(JSON.parse(only.body)).toEqual({ type: 'migration.hook', id: only.headers['webhook-id'], ...told });
@@ -125,7 +82,7 @@ describe('a webhook', () => {
     const ids = calls.map(({ headers }) => headers['webhook-id']);
     expect(new Set(ids.slice(0, 4)).size).toBe(1);
     expect(new Set(ids.slice(3)).size).toBe(4);
-    for (const one of calls) expect(one.headers['webhook-signature']).toBe(signatureBy(key, one));
+    for (const one of calls) expect(one.headers['webhook-signature']).toBe(signatureOf(key, one));
     expect(new Set(calls.slice(0, 3).map(({ body }) => body)).size).toBe(1);
   });
 
