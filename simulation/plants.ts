@@ -36,7 +36,7 @@ export const plants: readonly Plant[] = [
       },
       { file: routingView, find: 'return this.#superseded.get(epoch) ?? -Infinity;', replace: 'return Infinity;' },
     ],
-    found: 6,
+    found: 22,
   },
   {
     name: 'lease-without-reports',
@@ -77,7 +77,7 @@ export const plants: readonly Plant[] = [
         replace: 'await switchToOwlmq(migration); state.cutover.journaledAt = now(); state.cutover.windowMs',
       },
     ],
-    found: 12,
+    found: 13,
   },
   {
     name: 'no-audit',
@@ -117,7 +117,6 @@ export const plants: readonly Plant[] = [
         replace: 'return silentMs > report.leaseMs / 2;',
       },
     ],
-    found: 54,
   },
   {
     name: 'hasty-publisher',
@@ -130,7 +129,7 @@ export const plants: readonly Plant[] = [
         replace: '() => epoch === 0 || this.#options.mayWriteUnder(epoch)',
       },
     ],
-    found: 13,
+    found: 38,
   },
   {
     name: 'drain-ignored',
@@ -142,7 +141,7 @@ export const plants: readonly Plant[] = [
         replace: "if (state.drain !== 'stop') return Infinity;",
       },
     ],
-    found: 3,
+    found: 1,
   },
   {
     name: 'both-live',
@@ -226,7 +225,7 @@ export const plants: readonly Plant[] = [
         replace: '',
       },
     ],
-    found: 8,
+    found: 52,
   },
   {
     name: 'position-too-high',
