@@ -35,6 +35,7 @@ export function inSoak(of: MigrationInput): CarriedOver {
       routing: { ratio: 1, primary: 'kafka', mirror: true, live: 'kafka', shadow: 'compare', shadowFrom: {} },
       ratio: { wanted: 1, acknowledged: 1, settled: true },
       auditFrom: { orders: [0, 0] },
+      coverage: { orders: [0, 0] },
     },
   };
 }

@@ -11,7 +11,6 @@ import {
   readStatus,
   routes,
   run,
-  skip,
   untilEvent,
   untilStatus,
   usePlaybook,
@@ -212,27 +211,6 @@ describe('the way back', onSkippedTime, () => {
         expect(status).toMatchObject({ phase: 'completed', cutover: { attempts: 1 } });
         expect(status.cutover.verification).toHaveLength(4);
         expect(model.routing.some(({ fence }) => fence !== undefined)).toBe(false);
-      },
-    );
-  });
-
-  it('does not hold publishers for long on a slow OwlMQ, where Kafka has everything', async () => {
-    const model = newModel();
-    await run(
-      {
-        carried: warm(),
-        model,
-        before: async ({ activity }, nth, handle) => {
-          if (activity === 'watchWarm' && nth === 2) await askRollback(handle, { reason: 'slow' });
-          if (activity === 'moveOffsets') {
-            await skip(46_000);
-            await untilStatus(handle, ({ log }) => log.some(({ text }) => text.includes('too slow')), 0);
-          }
-        },
-      },
-      async (handle) => {
-        expect((await handle.result()).phase).toBe('rolled-back');
-        expect(model.named('restoreKafkaOffsets')).toHaveLength(1);
       },
     );
   });
