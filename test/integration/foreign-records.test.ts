@@ -255,7 +255,7 @@ describe('records of a plain kafkajs producer', () => {
     // With OwlMQ dead: from where groups were when it last answered, which the warm period has noted.
     await step(() => steps.watchWarm({ ...common, groups: [...groups], from: fences, sliceMs: 500 }));
     const begin = Object.fromEntries(groups.map((group) => [group, { [topic]: [0] }]));
-    const since = (fence: TopicOffsets) => steps.restoreKafkaOffsets({ migration, fence, groups: begin });
+    const since = (fence: TopicOffsets) => step(() => steps.restoreKafkaOffsets({ migration, fence, groups: begin }));
     expect(await since(fences.kafka)).toEqual({
       redeliveriesAtMost: 3 * groups.length,
       positionsAt: expect.stringMatching(/^20/) as unknown,
