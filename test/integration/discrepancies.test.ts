@@ -1,5 +1,5 @@
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { ClusterAdmin, LogReader, MemberRoster, observationEnds, RoutingWriter } from '@owlmq/kafka-bridge/operations';
+import { observationEnds } from '@owlmq/kafka-bridge/operations';
 import { DualConsumer } from '@owlmq/kafka-bridge';
 import { expect, it, onTestFinished } from 'vitest';
 import { runBuilt } from '../../packages/kafka-bridge/test/cli-harness.js';
@@ -9,12 +9,12 @@ import type { MigrationActivities, SoakReport } from '../../src/activities/migra
 import { acknowledgeRefusal } from '../../src/workflows/acknowledgements.js';
 import { parseMigrationInput } from '../../src/workflows/migration-input.js';
 import { newMigrationState } from '../../src/workflows/migration-state.js';
+import { workerConnections } from './worker-connections.js';
 
 it('the soak ends its slice at a discrepancy with a diagnosis, and what it found can be listed and acknowledged', async () => {
   const bench = await Bench.open(1);
   onTestFinished(() => bench.close());
   const { connection, migration, group, topic } = bench;
-  const clientId = 'discrepancies-test';
   const start = await observationEnds(connection);
   await bench.route({});
   const consumer = new DualConsumer<number>({
@@ -35,20 +35,10 @@ it('the soak ends its slice at a discrepancy with a diagnosis, and what it found
   const { epoch } = await bench.route({ shadow: 'compare', shadowFrom });
   await bench.untilReports(1, (report) => report.epoch === epoch && report.shadow);
 
-  const roster = new MemberRoster({ connection, clientId });
-  await roster.start();
-  const [admin, reader, routing] = [
-    new ClusterAdmin(connection, { clientId }),
-    new LogReader(connection, { clientId }),
-    new RoutingWriter({ connection, clientId }),
-  ];
-  onTestFinished(async () => {
-    await Promise.all([roster.stop(), admin.close(), reader.close(), routing.close()]);
-  });
   const { owlmq } = bench;
-  const searchAttributes = () => Promise.resolve([]);
   const steps: MigrationActivities = createActivities({
-    ...{ kafka: connection, admin, reader, routing, roster, owlmq, searchAttributes },
+    ...(await workerConnections(connection, 'discrepancies-test')),
+    owlmq,
   });
   await bench.publish([1, 2, 3, 4].map((value) => ({ key: 'k0', value: String(value) })));
   // In two parts; what the group reads is in one of them. The first to end ends the other, as the workflow does.
