@@ -53,10 +53,7 @@ export const { awaitPublishers, awaitConsumers, awaitDrained } = migrationActivi
   retry: { initialInterval: '1 second', maximumInterval: '10 seconds', maximumAttempts: 3 },
 });
 
-/**
- * Tries a rollback without doing it: canaries, and positions that are translated. A Kafka member that was killed is
- * waited for until its session is over, 45 s at the most.
- */
+/** Tries a rollback without doing it: canaries, and positions that are translated, by reading what is not proven yet. */
 export const { proveWayBack } = migrationActivities({
   startToCloseTimeout: '3 minutes',
   heartbeatTimeout: '15 seconds',
@@ -108,7 +105,7 @@ export const inCancel = migrationActivities({
  * Calls to webhooks. The activity tries until the hook's own time is over, which the caller gives as the time for all
  * attempts; another worker takes over from one that died.
  */
-export const { callHook } = proxyActivities<MigrationActivities>({
+export const { callHook } = migrationActivities({
   scheduleToCloseTimeout: '1 hour',
   heartbeatTimeout: '5 seconds',
   retry: { initialInterval: '200 milliseconds', maximumInterval: '5 seconds' },
