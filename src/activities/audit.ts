@@ -24,6 +24,7 @@ import type {
   WatchAuditReport,
   WatchAuditRequest,
 } from './migration-activities.js';
+import { owlmqEnds, recordsBetween } from './topic-offsets.js';
 
 /** Bound on one step, so that heartbeats carry fresh checkpoints. */
 export const STEP_MS = 2_000;
@@ -89,11 +90,8 @@ export function auditActivities(
         const run = new MirrorRun(dependencies, request, resumed);
         try {
           const goal: Fences = { kafka: {}, owlmq: {} };
-          for (const topic of request.topics) {
-            goal.kafka[topic] = await reader.ends(topic, { signal });
-            const described = await owlmq.describeTopic(topic);
-            goal.owlmq[topic] = (described?.partitions ?? []).map(({ endOffset }) => endOffset);
-          }
+          for (const topic of request.topics) goal.kafka[topic] = await reader.ends(topic, { signal });
+          goal.owlmq = await owlmqEnds(owlmq, request.topics);
           for (;;) {
             signal.throwIfAborted();
             const until = request.toEnd ? { until: goal.owlmq } : {};
@@ -241,7 +239,8 @@ function outcomeOf(
   since: TopicOffsets | undefined,
   { foreignAgoMs }: AuditMeter,
 ): AuditOutcome {
-  return { checkpoint, figures: totals(checkpoint.figures), checked: recordsBetween(since, positions), foreignAgoMs };
+  const checked = since === undefined ? 0 : recordsBetween(since, positions);
+  return { checkpoint, figures: totals(checkpoint.figures), checked, foreignAgoMs };
 }
 
 /**
@@ -265,15 +264,6 @@ function isAlarming({ alarm, checkpoint }: WatchAuditRequest, { figures }: Audit
   const slice = figuresSince(figures, totals((checkpoint as ForwardCheckpoint | undefined)?.figures ?? {}));
   const expected = publishersCopies(slice) * Math.max(1, alarm.withinMs / Math.max(1, elapsedMs));
   return slice.missing >= ALARMING && slice.missing > alarm.share * expected;
-}
-
-function recordsBetween(from: TopicOffsets | undefined, to: TopicOffsets): number {
-  if (from === undefined) return 0;
-  let records = 0;
-  for (const [topic, partitions] of Object.entries(to)) {
-    for (const [partition, offset] of partitions.entries()) records += offset - (from[topic]?.[partition] ?? offset);
-  }
-  return records;
 }
 
 /** Whether positions are as far as a goal, on the partitions that are looked at. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseRetryAfter } from '@owlmq/kafka-bridge/operations';
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { Webhook } from 'standardwebhooks';
 import type { WebhookTarget } from '../webhook-targets.js';
@@ -101,7 +102,7 @@ async function post(
     const why = `HTTP ${status}${said === '' ? '' : `: ${said}`}`;
     if (status >= 300 && status < 400) return { is: 'refused', why: `HTTP ${status}: redirects are not followed` };
     if (status !== 408 && status !== 429 && status < 500) return { is: 'refused', why };
-    return { is: 'again', why, waitMs: retryAfterMs(response.headers.get('retry-after')) };
+    return { is: 'again', why, waitMs: parseRetryAfter(response.headers.get('retry-after')) };
   } catch (error) {
     if (late.aborted) return { is: 'again', why: `no answer within ${Math.round(limitMs)} ms` };
     // Its text may have the address in it.
@@ -127,14 +128,6 @@ async function startOf(response: Response, { url, secrets }: WebhookTarget): Pro
     .replaceAll(/[\p{Cc}\s]+/gu, ' ')
     .trim()
     .slice(0, SHOWN_CHARACTERS);
-}
-
-/** Seconds, or a date. Undefined where there is none, or nothing that can be read. */
-function retryAfterMs(header: string | null): number | undefined {
-  if (header === null) return undefined;
-  if (/^\d+$/.test(header)) return Number(header) * 1_000;
-  const date = Date.parse(header);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
 }
 
 function codeOf(error: unknown): string {

@@ -1,5 +1,6 @@
 import type { MemberRoster, TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type { MirrorGap } from './migration-activities.js';
+import { recordsBetween } from './topic-offsets.js';
 
 type Members = ReturnType<MemberRoster['members']>;
 
@@ -51,15 +52,4 @@ export function cutOff(members: Members): string[] {
 /** Messages that OwlMQ has acknowledged to publishers, over all instances that are remembered. */
 export function acknowledgedByOwlmq(members: Members): number {
   return members.reduce((sum, { report }) => sum + (report.role === 'publisher' ? report.owlmq.messages : 0), 0);
-}
-
-/** Offsets from one position up to another, on the partitions that both name; none where it is further already. */
-export function recordsBetween(from: TopicOffsets, to: TopicOffsets): number {
-  let records = 0;
-  for (const [topic, partitions] of Object.entries(to)) {
-    for (const [partition, offset] of partitions.entries()) {
-      records += Math.max(0, offset - (from[topic]?.[partition] ?? offset));
-    }
-  }
-  return records;
 }

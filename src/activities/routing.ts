@@ -3,6 +3,7 @@ import { EpochSupersededError, isFinal, keepFinalState } from '@owlmq/kafka-brid
 import type { Dependencies } from './dependencies.js';
 import { withHeartbeat } from './heartbeat.js';
 import type { MigrationActivities } from './migration-activities.js';
+import { owlmqEnds } from './topic-offsets.js';
 
 type RoutingActivities = Pick<MigrationActivities, 'applyRouting' | 'prepareTopics' | 'legEnds'>;
 
@@ -39,12 +40,8 @@ export function routingActivities({ routing, owlmq, reader }: Dependencies): Rou
 
     legEnds: ({ leg, topics }) =>
       withHeartbeat(async ({ signal }) => {
-        const ends = topics.map(async (topic): Promise<[string, number[]]> => {
-          if (leg === 'kafka') return [topic, await reader.ends(topic, { signal })];
-          const described = await owlmq.describeTopic(topic);
-          if (described === undefined) throw new Error(`OwlMQ does not know the topic ${topic}.`);
-          return [topic, described.partitions.map(({ endOffset }) => endOffset)];
-        });
+        if (leg === 'owlmq') return await owlmqEnds(owlmq, topics);
+        const ends = topics.map(async (topic) => [topic, await reader.ends(topic, { signal })] as const);
         return Object.fromEntries(await Promise.all(ends));
       }),
   };

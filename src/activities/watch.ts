@@ -20,6 +20,7 @@ import type { Dependencies } from './dependencies.js';
 import { diagnose } from './diagnose.js';
 import { sliceEnd, withHeartbeat } from './heartbeat.js';
 import { MirrorWatch } from './mirror-watch.js';
+import { owlmqEnds } from './topic-offsets.js';
 import type {
   DiscrepancySample,
   GroupPosition,
@@ -179,22 +180,19 @@ export function watchActivities(
     { migration, topics, partitions }: WatchWarmRequest,
     { owlmq: proven }: MirrorCheckpoint,
   ): Promise<void> {
-    const ends: TopicOffsets = {};
+    const members = dependencies.roster.members(migration);
     try {
-      for (const topic of topics) {
-        const described = await dependencies.owlmq.describeTopic(topic, { timeoutMs: RETRY_FOR_MS, attempts: 1 });
-        if (described === undefined) return;
-        // Of partitions that others see to, nothing is behind here.
-        ends[topic] = described.partitions.map(({ endOffset }, partition) =>
-          partitions?.[topic]?.includes(partition) === false ? 0 : endOffset,
-        );
-      }
+      const ends = await owlmqEnds(dependencies.owlmq, topics, { timeoutMs: RETRY_FOR_MS, attempts: 1 });
+      // Of partitions that others see to, nothing is behind here.
+      const own = Object.entries(ends).map(([topic, offsets]) => [
+        topic,
+        offsets.map((end, partition) => (partitions?.[topic]?.includes(partition) === false ? 0 : end)),
+      ]);
+      mirror.look(members, Object.fromEntries(own) as TopicOffsets, proven);
     } catch (error) {
       log.debug('the end of OwlMQ could not be read', { error });
-      mirror.lookWithoutOwlmq(dependencies.roster.members(migration));
-      return;
+      mirror.lookWithoutOwlmq(members);
     }
-    mirror.look(dependencies.roster.members(migration), ends, proven);
   }
 
   /** Publishers that gave up writing to a dead Kafka: it lacks messages until the audit has repaired it. */

@@ -1,4 +1,5 @@
 import {
+  bounded,
   isLiving,
   kafkaGroups,
   mergeMirrorCheckpoints,
@@ -6,14 +7,14 @@ import {
   proveOwlmq,
   translateToKafka,
   type MirrorCheckpoint,
-  type TopicOffsets,
 } from '@owlmq/kafka-bridge/operations';
 import type { Dependencies } from './dependencies.js';
 import { GroupMembership } from './group-members.js';
 import { withHeartbeat } from './heartbeat.js';
 import type { MigrationActivities, WayBack, WayBackCheck, WayBackRequest } from './migration-activities.js';
-import { acknowledgedByOwlmq, cutOff, recordsBetween } from './mirror-watch.js';
+import { acknowledgedByOwlmq, cutOff } from './mirror-watch.js';
 import { canaryCheck, messageOf } from './readiness.js';
+import { owlmqEnds, recordsBetween } from './topic-offsets.js';
 
 /** How long OwlMQ may take to answer before it counts as dead, ms. */
 const OWLMQ_WITHIN_MS = 10_000;
@@ -47,14 +48,8 @@ export function wayBackActivities(dependencies: Dependencies): Pick<MigrationAct
   };
 
   async function answers(signal: AbortSignal): Promise<boolean> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(OWLMQ_WITHIN_MS)]);
-    const aborted = new Promise<never>((_, reject) => {
-      limit.addEventListener('abort', () => {
-        reject(limit.reason instanceof Error ? limit.reason : new Error('ended'));
-      });
-    });
     try {
-      await Promise.race([proveOwlmq(owlmq), aborted]);
+      await bounded(proveOwlmq(owlmq), OWLMQ_WITHIN_MS, () => new Error('OwlMQ has not answered in time'));
       return true;
     } catch {
       signal.throwIfAborted();
@@ -125,12 +120,7 @@ export function wayBackActivities(dependencies: Dependencies): Pick<MigrationAct
     const name = 'Kafka has everything';
     const todo = 'Make OwlMQ answer.';
     try {
-      const ends: TopicOffsets = {};
-      for (const topic of topics) {
-        const described = await owlmq.describeTopic(topic);
-        ends[topic] = (described?.partitions ?? []).map(({ endOffset }) => endOffset);
-      }
-      const unproven = recordsBetween(provenBy(audited)?.owlmq ?? from.owlmq, ends);
+      const unproven = recordsBetween(provenBy(audited)?.owlmq ?? from.owlmq, await owlmqEnds(owlmq, topics));
       const detail = `${unproven} messages on OwlMQ are not proven yet; what is missing is repaired before anything returns`;
       return { name, ok: true, detail, todo, takes: 'attention' };
     } catch (error) {

@@ -109,6 +109,7 @@ export {
 export type { ConsumerReport, MemberReport, PublisherReport } from './members/member-report.js';
 export { OwlmqClient } from './owlmq/owlmq-client.js';
 export type { OwlmqApi } from './owlmq/owlmq-api.js';
+export { parseRetryAfter } from './owlmq/retry-after.js';
 export { OwlmqGroupNotEmptyError } from './owlmq/owlmq-errors.js';
 export type { KafkaConnection } from './kafka/kafka-connection.js';
 export { kafkaFromSettings, owlmqFromSettings, secretFromSettings } from './environment/connection-settings.js';

@@ -9,6 +9,7 @@ import {
   OwlmqUnreachableError,
   problemError,
 } from './owlmq-errors.js';
+import { parseRetryAfter } from './retry-after.js';
 
 /** One call: what is sent, and how it is named in errors. */
 export interface HttpCall {
@@ -148,7 +149,7 @@ export class OwlmqHttp {
 type Outcome = { answer: HttpAnswer } | { error: Error; retriable: boolean; retryAfterMs?: number | undefined };
 
 function refused(call: HttpCall, answer: HttpAnswer): Outcome {
-  const retryAfterMs = retryAfter(answer.headers['retry-after']);
+  const retryAfterMs = parseRetryAfter(answer.headers['retry-after']);
   const retriable = answer.status === 429 || answer.status >= 500;
   const error = problemError(problemOf(answer), call.operation, retryAfterMs);
   return { error, retriable, retryAfterMs: error instanceof OwlmqThrottledError ? retryAfterMs : undefined };
@@ -183,13 +184,6 @@ export function json(call: string, answer: HttpAnswer): unknown {
   } catch (error) {
     throw new OwlmqProtocolError(`${call}: the answer is not JSON`, { cause: error });
   }
-}
-
-/** `Retry-After` in seconds or as a date, in ms. */
-function retryAfter(header: string | string[] | undefined): number | undefined {
-  if (typeof header !== 'string') return undefined;
-  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
 
 /** Full jitter, but never before the server said. */
