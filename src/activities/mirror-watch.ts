@@ -25,20 +25,23 @@ export class MirrorWatch {
    */
   look(members: Members, ends: TopicOffsets, proven: TopicOffsets): void {
     const unproven = recordsBetween(proven, ends);
-    let { incomplete } = this.#gap;
-    if (cutOff(members).length > 0) {
-      incomplete = true;
-      this.#goal = undefined;
-    } else if (incomplete) {
+    if (cutOff(members).length > 0) this.#cutOff();
+    else if (this.#gap.incomplete) {
       this.#goal ??= ends;
-      if (recordsBetween(proven, this.#goal) === 0) incomplete = false;
+      if (recordsBetween(proven, this.#goal) === 0) this.#gap = { ...this.#gap, incomplete: false };
     }
-    this.#gap = { incomplete, unproven, acknowledged: acknowledgedByOwlmq(members) };
+    this.#gap = { ...this.#gap, unproven, acknowledged: acknowledgedByOwlmq(members) };
+  }
+
+  /** What had to be proven before says nothing of what is given up from now on. */
+  #cutOff(): void {
+    this.#gap = { ...this.#gap, incomplete: true };
+    this.#goal = undefined;
   }
 
   /** OwlMQ does not answer: what came since the last look is told by what publishers count. */
   lookWithoutOwlmq(members: Members): void {
-    if (cutOff(members).length > 0) this.#gap = { ...this.#gap, incomplete: true };
+    if (cutOff(members).length > 0) this.#cutOff();
   }
 }
 
