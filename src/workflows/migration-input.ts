@@ -47,7 +47,8 @@ function uniqueNames(kind: string) {
     .refine((names) => new Set(names).size === names.length, `names a ${kind} twice`);
 }
 
-const YEAR = 365 * 24 * HOUR;
+/** Longest duration that an input may give, ms. */
+export const YEAR = 365 * 24 * HOUR;
 const share = z.number().min(0, 'must be a share from 0 to 1').max(1, 'must be a share from 0 to 1');
 const count = z.number().int().min(0);
 

@@ -17,7 +17,7 @@ import { acknowledge, patternWords, revoke, type AcknowledgeInput, type RevokeIn
 import { ContinuousAudit } from './continuous-audit.js';
 import { causeOf, failedClosed, supersedingEpoch } from './failures.js';
 import type { ExtendInput, RequestInput } from './messages.js';
-import { parseDuration, type MigrationPlan } from './migration-input.js';
+import { parseDuration, YEAR, type MigrationPlan } from './migration-input.js';
 import {
   NOISE_STEP,
   PHASES,
@@ -39,9 +39,6 @@ const attentionKey = defineSearchAttributeKey('MigrationAttention', SearchAttrib
 const KEYWORD_LENGTH = 200;
 
 const LOG_ENTRIES = 60;
-
-/** As the input's bound on the warm period. */
-const LONGEST_WARM_MS = 365 * 24 * 3_600_000;
 
 /** Pause between tries of a step that fails while publishers are held. */
 const RETRY_UNDER_FENCE_MS = 10_000;
@@ -150,7 +147,7 @@ export class Migration {
       return `Kafka is not kept warm in phase ${phase}.`;
     }
     const byMs = durationOf(input);
-    if (byMs === undefined || byMs < 1_000 || warm.remainingMs + byMs > LONGEST_WARM_MS) {
+    if (byMs === undefined || byMs < 1_000 || warm.remainingMs + byMs > YEAR) {
       return 'duration must be a time such as "3 days", from a second on, and no more than a year may be left.';
     }
     return undefined;
