@@ -1,6 +1,6 @@
 import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { parseMigrationInput, type MigrationInput } from '../../src/workflows/migration-input.js';
 import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
 import {
@@ -223,9 +223,11 @@ describe('cutover', onSkippedTime, () => {
         record: 'cutover-cancelled-once',
         model,
         before: async ({ activity, argument }, _nth, handle) => {
-          const fencing = model.lastRouting?.drain !== undefined;
+          const fencing = model.lastRouting?.fence !== undefined;
           if (activity === 'auditToOwlmq' && fencing && failures > 0 && (argument as { until?: unknown }).until) {
             failures -= 1;
+            // Copies are proven beside the drain: either may be first.
+            await vi.waitUntil(() => model.lastRouting?.drain !== undefined, { timeout: 10_000 });
             // OwlMQ does not come up with the copies for longer than the window.
             await skip(31_000);
             await untilStatus(handle, ({ cutover }) => cutover.lastCancel !== undefined, 0);
