@@ -1,5 +1,4 @@
 import path from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { Client, Connection } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
@@ -10,10 +9,10 @@ import { parseMigrationInput } from '../src/workflows/migration-input.js';
 import { rehearsalQueue } from '../src/workflows/rehearsal-queue.js';
 import { extractFacts } from './evidence/extract.js';
 import { readMigration } from './evidence/recorded-migration.js';
-import type { ModelClock } from './fleet-model.js';
 import { ModelSystems } from './state/systems.js';
 import { StateModel } from './state-model.js';
 import { trafficFor } from './traffic.js';
+import { wallClock } from './wall-clock.js';
 
 /** Of `npm run build`. */
 const bundlePath = path.join(import.meta.dirname, '..', 'workflow-bundle.js');
@@ -89,12 +88,3 @@ export async function runRehearsalWorker(options: {
     await connection.close();
   }
 }
-
-const wallClock: ModelClock = {
-  now: () => Promise.resolve(Date.now()),
-  sleep: async (durationMs, signal) => {
-    await wait(durationMs, undefined, { signal }).catch((error: unknown) => {
-      if (!signal.aborted) throw error;
-    });
-  },
-};
