@@ -1,6 +1,6 @@
 import { outstanding, type CheckResult } from '../demo/checker.js';
 import type { Applied, Produced } from '../demo/event-log.js';
-import { readLegs } from '../chaos/publishers/checker/read-legs.js';
+import { readLegs, type Legs } from '../chaos/publishers/checker/read-legs.js';
 import { placeOf, type StoredRecord } from '../chaos/publishers/checker/stored-record.js';
 import type { RoutingState } from '@owlmq/kafka-bridge/operations';
 import type { MigrationStatus } from '../src/workflows/status.js';
@@ -127,13 +127,18 @@ export async function commitProblems(lane: Lane, { groups, topics, status }: Evi
   return problems;
 }
 
-/** Both legs: intended copies are there once the audit has proven them, and epochs of a publisher never fall. */
+/** As `storedProblems`, of what both legs have now. */
 export async function legProblems(lane: Lane, evidence: Evidence): Promise<string[]> {
-  const { topics, status, produced } = evidence;
   const { KAFKA_BROKERS = '', OWLMQ_URL = '', OWLMQ_API_KEY = '' } = lane.env;
+  const { topics } = evidence;
   const legs = await readLegs({
     ...{ brokers: KAFKA_BROKERS.split(','), owlmqUrl: OWLMQ_URL, apiKey: OWLMQ_API_KEY, topics },
   });
+  return storedProblems(legs, evidence);
+}
+
+/** Both legs: intended copies are there once the audit has proven them, and epochs of a publisher never fall. */
+export function storedProblems(legs: Legs, { status, produced }: Pick<Evidence, 'status' | 'produced'>): string[] {
   const problems: string[] = [];
   const acknowledged = new Set(
     produced.flatMap((event) => (event.event === 'settled' && event.outcome === 'acknowledged' ? [nameOf(event)] : [])),
