@@ -20,6 +20,7 @@ import type { Dependencies } from './dependencies.js';
 import { diagnose } from './diagnose.js';
 import { sliceEnd, withHeartbeat } from './heartbeat.js';
 import { MirrorWatch } from './mirror-watch.js';
+import { packed, unpacked } from './packed.js';
 import { owlmqEnds } from './topic-offsets.js';
 import type {
   DiscrepancySample,
@@ -42,8 +43,8 @@ const CATCH_UP_MS = 30_000;
 const LOOK_EVERY_MS = 1_000;
 /** Short: the warm watch tells at once that a system is away, and looks again by itself. */
 const RETRY_FOR_MS = 2_000;
-/** Unmatched observations that all parts of a comparison hold: their checkpoints together are below 1 MB. */
-const MAX_UNMATCHED = 20_000;
+/** Unmatched observations that all parts of a comparison hold: packed, their checkpoints are well below the 2 MB of a payload. */
+const MAX_UNMATCHED = 100_000;
 
 /** Watches that run for a slice of time, and complete early, with what they saw, when they are cancelled. */
 export function watchActivities(
@@ -53,8 +54,9 @@ export function watchActivities(
     observationEnds: () => observationEnds(dependencies.kafka),
 
     watchSoak: (request) =>
-      withHeartbeat<SoakReport, ComparisonCheckpoint>(async ({ signal, resumed, record }) => {
-        const earlier = resumed ?? (request.comparison as ComparisonCheckpoint | undefined);
+      withHeartbeat<SoakReport, unknown>(async ({ signal, resumed, record }) => {
+        const before = unpacked(request.comparison as ComparisonCheckpoint | undefined);
+        const earlier = resumed === undefined ? before : unpacked(resumed as ComparisonCheckpoint);
         const comparison = new ObservationComparison({
           connection: dependencies.kafka,
           migration: request.migration,
@@ -77,12 +79,12 @@ export function watchActivities(
         // What handlers do differently by themselves is no discrepancy of the legs: nothing of it is stored or diagnosed.
         const betweenLegs = request.countFields !== true;
         const verdicts = betweenLegs ? verdictWriter(dependencies, request) : undefined;
-        const known = discrepancies((request.comparison as ComparisonCheckpoint | undefined)?.groups ?? {});
+        const known = discrepancies(before?.groups ?? {});
         const end = sliceEnd(request.sliceMs);
         try {
           for (;;) {
             const compared = await comparison.step({ maxMs: STEP_MS, signal });
-            record(compared.checkpoint);
+            record(packed(compared.checkpoint));
             const found = request.endAtDiscrepancy && discrepancies(compared.groups) > known;
             // A slice that began by reading again what may be out of order must come further than it began, or no later
             // one does either.
@@ -118,7 +120,8 @@ export function watchActivities(
       }),
 
     watchWarm: (request) =>
-      withHeartbeat<WarmReport, WarmDetails>(async ({ signal, resumed, record }) => {
+      withHeartbeat<WarmReport, unknown>(async ({ signal, resumed: recorded, record }) => {
+        const resumed = unpacked(recorded as WarmDetails | undefined);
         const run = new MirrorRun(dependencies, request, resumed?.audit, RETRY_FOR_MS);
         const syncs = offsetSyncWriter(dependencies, request);
         const noted = positionWriter(dependencies, request);
@@ -156,7 +159,7 @@ export function watchActivities(
               details = { ...details, mirror: mirror.gap };
               lookDue = performance.now() + LOOK_EVERY_MS;
             }
-            record(details);
+            record(packed(details));
             if (last) {
               return {
                 audit: run.outcome,
@@ -289,7 +292,7 @@ function soakComparison(report: ComparisonReport): SoakComparison {
   }
   const lost = lostReason(report);
   return {
-    checkpoint: report.checkpoint,
+    checkpoint: packed(report.checkpoint),
     groups,
     // Of all groups the newest, whichever group comes last.
     samples: samples.sort((a, b) => (a.time ?? 0) - (b.time ?? 0)).slice(-20),
