@@ -10,6 +10,8 @@ export interface HoldMemberRequest {
   rate: number;
   /** One consumer of each. */
   groups: string[];
+  /** Of a consumer: each commits by itself, so that few are too slow where there are a hundred. */
+  partitionsAtOnce: number;
 }
 
 export type HoldMemberTold = { type: 'ready' } | { type: 'failed'; error: string };
@@ -18,7 +20,7 @@ export type HoldMemberTold = { type: 'ready' } | { type: 'failed'; error: string
 const KEYS = 100;
 const TICK_MS = 10;
 
-const { migration, brokers, topics, publishers, rate, groups } = JSON.parse(
+const { migration, brokers, topics, publishers, rate, groups, partitionsAtOnce } = JSON.parse(
   process.argv[2] ?? '{}',
 ) as HoldMemberRequest;
 const kafka = { brokers };
@@ -50,6 +52,7 @@ async function startPublisher(): Promise<() => Promise<void>> {
 async function startConsumer(groupId: string): Promise<() => Promise<void>> {
   const consumer = new DualConsumer({
     ...{ kafka, migration, groupId, topics, fromBeginning: true },
+    consumer: { partitionsConsumedConcurrently: partitionsAtOnce },
     process: ({ value }) => value?.length ?? 0,
     apply: () => undefined,
     onError: failed,

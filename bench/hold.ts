@@ -33,16 +33,18 @@ const { values: args } = parseArgs({
 });
 const large = args.size === 'large';
 const CUTOVERS = Number(args.cutovers ?? (large ? 10 : 100));
-const RATE = Number(args.rate ?? (large ? 20 : 400));
+const RATE = Number(args.rate ?? (large ? 10 : 400));
 const PUBLISHERS = 3;
 const POLL_MS = 250;
 const LIMIT_MS = large ? 300_000 : 120_000;
 const RETENTION_MS = 30 * 24 * 3_600_000;
+const HISTORY_BYTES = 64 * 1_024 * 1_024;
 
 const names = (prefix: string, count: number) => Array.from({ length: count }, (_, index) => `${prefix}-${index + 1}`);
 const migration = 'bench-hold';
 const topics = large ? names('topic', 10) : ['orders', 'payments'];
 const partitions = large ? 12 : 6;
+const partitionsAtOnce = large ? 16 : 1;
 const groups = large ? names('group', 100) : ['payment-service', 'notification-service'];
 /** By process: the demo's size has one member a process, the large fleet shares some. */
 const hosts: Pick<HoldMemberRequest, 'groups' | 'publishers'>[] = large
@@ -88,7 +90,8 @@ const { address } = engines.temporal;
 const trial = await TemporalTrial.connect({
   ...{ cli: await findTemporalCli(new Progress(log)), address, taskQueue: migration, migration },
 });
-const connection = await Connection.connect({ address });
+// A page of the large size's history is more than the client takes by default.
+const connection = await Connection.connect({ address, channelArgs: { 'grpc.max_receive_message_length': HISTORY_BYTES } });
 const { workflow } = new Client({ connection });
 try {
   await createTopics();
@@ -96,7 +99,7 @@ try {
   const env = { ...engines.env };
   const brokers = [...engines.kafka.brokers];
   await Promise.all(
-    hosts.map((host) => members.start({ migration, brokers, topics, rate: RATE / PUBLISHERS, ...host }, env)),
+    hosts.map((host) => members.start({ migration, brokers, topics, rate: RATE / PUBLISHERS, partitionsAtOnce, ...host }, env)),
   );
   for (let n = 1; n <= CUTOVERS; n++) {
     const round = await once();
@@ -130,7 +133,8 @@ async function once(): Promise<Round> {
     trial.startCommand({
       ...{ topics, groups },
       ramp: { step: 1, interval: 200, gates: { sustained: 0 } },
-      soak: { duration: 1_000, minComparisons: 10, lateness: 1_000 },
+      // Each slice of it hands on where every partition of every group is.
+      soak: { duration: large ? 20_000 : 1_000, minComparisons: 10, lateness: 1_000 },
       cutover: { backOff: 500, maxAttempts: 20 },
       audit: { grace: 2_000 },
     }),
