@@ -91,7 +91,10 @@ const trial = await TemporalTrial.connect({
   ...{ cli: await findTemporalCli(new Progress(log)), address, taskQueue: migration, migration },
 });
 // A page of the large size's history is more than the client takes by default.
-const connection = await Connection.connect({ address, channelArgs: { 'grpc.max_receive_message_length': HISTORY_BYTES } });
+const connection = await Connection.connect({
+  address,
+  channelArgs: { 'grpc.max_receive_message_length': HISTORY_BYTES },
+});
 const { workflow } = new Client({ connection });
 try {
   await createTopics();
@@ -99,7 +102,9 @@ try {
   const env = { ...engines.env };
   const brokers = [...engines.kafka.brokers];
   await Promise.all(
-    hosts.map((host) => members.start({ migration, brokers, topics, rate: RATE / PUBLISHERS, partitionsAtOnce, ...host }, env)),
+    hosts.map((host) =>
+      members.start({ migration, brokers, topics, rate: RATE / PUBLISHERS, partitionsAtOnce, ...host }, env),
+    ),
   );
   for (let n = 1; n <= CUTOVERS; n++) {
     const round = await once();

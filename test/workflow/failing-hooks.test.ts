@@ -270,10 +270,7 @@ describe('a hook that fails', within, () => {
       [operator],
       () => undefined,
       async (handle, model) => {
-        const status = await until(
-          handle,
-          ({ cutover }) => cutover.lastCancel !== undefined,
-        );
+        const status = await until(handle, ({ cutover }) => cutover.lastCancel !== undefined);
         expect(status.cutover.lastCancel?.reason).toBe('hook operator at hold-publishers: not confirmed within 0.5 s');
         expect(model.lastRouting?.fence).toBeUndefined();
         expect(model.named('moveOffsets')).toHaveLength(0);
