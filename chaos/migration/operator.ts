@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client, Connection, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
+import type { MigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { clockMs } from '../../demo/event-log.js';
 import type { AcknowledgeInput } from '../../src/workflows/acknowledgements.js';
-import type { MigrationInput } from '../../src/workflows/migration-input.js';
 import type { Phase } from '../../src/workflows/migration-state.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 import { Random } from '../random.js';

@@ -1,4 +1,4 @@
-import type { MigrationInput } from '../../src/workflows/migration-input.js';
+import type { MigrationInput } from '@owlmq/kafka-bridge/playbook';
 
 type Range = readonly [number, number];
 
@@ -14,8 +14,8 @@ export interface Pace {
   readonly beforeRollbackMs: Range;
   readonly pauseMs: Range;
   /**
-   * A ramp or a soak that has not come through by then is left alone for a time, so that the run gets on to what a fault can spoil:
-   * from when it is left alone, and until when.
+   * A ramp, a soak, or a wait for the window that has not come through by then is left alone for a time, so that the run
+   * gets on to what a fault can spoil: from when it is left alone, and until when.
    */
   readonly calmMs: Range;
   /** A migration that has not got that far by then is rolled back where it is. */
@@ -63,7 +63,7 @@ export const longPace: Pace = {
   beforeRollbackMs: [0, 25_000],
   pauseMs: [500, 5_000],
   calmMs: [10_000, 120_000],
-  migrationMs: 240_000,
+  migrationMs: 360_000,
   input,
 };
 

@@ -48,6 +48,8 @@ const AFTERMATH_MS = 30_000;
 const TRAFFIC_AFTER_MS = 3_000;
 /** From the end of all traffic until every group must have applied everything. */
 const SETTLE_WITHIN_MS = 120_000;
+/** What a migration has to come through before there is a window, or after one that was cancelled. */
+const CALMED: readonly string[] = ['dual-write', 'shadow-soak', 'ready'];
 /** Faults of a run that should have injected more by now: it is over all the same. */
 const MOST_OVERTIME_MS = 60_000;
 const number = new Intl.NumberFormat('en');
@@ -157,7 +159,7 @@ class Run {
 
   #isCalm(): boolean {
     const { phase } = this.parts.operator;
-    if (phase?.name !== 'dual-write' && phase?.name !== 'shadow-soak') return false;
+    if (phase === undefined || !CALMED.includes(phase.name)) return false;
     const [from, until] = this.options.pace.calmMs;
     const age = clockMs() - phase.since;
     return age > from && age < until;
