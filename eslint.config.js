@@ -42,7 +42,7 @@ export default tseslint.config(
         message: 'Import only types of activities: their values drag Kafka clients into the sandbox.',
       },
       {
-        group: ['@owlmq/*', '@owlmq/*/*'],
+        regex: '^@owlmq/(?!kafka-bridge/playbook$)',
         allowTypeImports: true,
         message: 'The bridge talks to real systems; workflows decide, activities act.',
       },
@@ -56,6 +56,10 @@ export default tseslint.config(
         message: 'A service that publishes must not install Temporal.',
       },
     ],
+  ),
+  layer(
+    ['packages/kafka-bridge/src/playbook/**/*.ts'],
+    [nodeBuiltins, { group: ['../*'], message: 'Workflow code takes the playbook with it: it must stay pure.' }],
   ),
   layer(
     ['packages/owlmq-local/src/**/*.ts'],

@@ -1,4 +1,4 @@
-import type { MigrationInput } from '../src/workflows/migration-input.js';
+import type { MigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { HOOK } from './hook-receiver.js';
 
 /** A way through the playbook. Boundaries are run in the first scenario that has them. */

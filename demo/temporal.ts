@@ -1,7 +1,7 @@
 import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { execa } from 'execa';
-import type { MigrationInput } from '../src/workflows/migration-input.js';
+import type { MigrationInput } from '@owlmq/kafka-bridge/playbook';
 import type { MigrationStatus } from '../src/workflows/status.js';
 
 /** Temporal as a person has it: commands through its CLI; and a connection to follow what they did. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClusterAdmin } from '@owlmq/kafka-bridge/operations';
+import type { MigrationInput } from '@owlmq/kafka-bridge/playbook';
 import type { Log } from '../engines/fetch/progress.js';
-import type { MigrationInput } from '../src/workflows/migration-input.js';
 import type { Phase } from '../src/workflows/migration-state.js';
 import type { MigrationStatus } from '../src/workflows/status.js';
 import { outstanding, type CheckResult, check } from './checker.js';

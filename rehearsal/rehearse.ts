@@ -1,6 +1,6 @@
 import { setTimeout as realTime } from 'node:timers/promises';
 import { Worker, type WorkflowBundleOption } from '@temporalio/worker';
-import { parseMigrationInput, type MigrationInput, type MigrationPlan } from '../src/workflows/migration-input.js';
+import { type MigrationInput, type MigrationPlan, parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
 import type { migrateKafkaToOwlmq } from '../src/workflows/playbook.js';
 import { rehearsalQueue } from '../src/workflows/rehearsal-queue.js';
 import type { MigrationStatus } from '../src/workflows/status.js';

@@ -1,7 +1,7 @@
 import { setTimeout as realTime } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { RoutingState } from '@owlmq/kafka-bridge/operations';
-import type { MigrationPlan } from '../src/workflows/migration-input.js';
+import type { MigrationPlan } from '@owlmq/kafka-bridge/playbook';
 import type { migrateKafkaToOwlmq } from '../src/workflows/playbook.js';
 import type { MigrationStatus } from '../src/workflows/status.js';
 import type { ModelCall } from './fleet-model.js';

@@ -1,5 +1,4 @@
-import type { MigrationPlan } from '../src/workflows/migration-input.js';
-import { planSteps } from '../src/workflows/status.js';
+import { type MigrationPlan, planSteps } from '@owlmq/kafka-bridge/playbook';
 import type { SystemsOptions } from './state/systems.js';
 
 const DAY = 24 * 3_600_000;

@@ -1,9 +1,9 @@
 import type { RoutingState } from '@owlmq/kafka-bridge/operations';
+import { type MigrationPlan, parseMigrationInput, type PlannedStep, planSteps } from '@owlmq/kafka-bridge/playbook';
 import type * as steps from '../../src/activities/migration-activities.js';
 import { addFigures, figuresSince, noAuditFigures } from '../../src/workflows/audit-figures.js';
-import { parseMigrationInput, type MigrationPlan } from '../../src/workflows/migration-input.js';
 import { joinFleetFigures, judgeStep, noFleetFigures, type MetricVerdict } from '../../src/workflows/ramp-gates.js';
-import { planSteps, type MigrationStatus, type PlannedStep } from '../../src/workflows/status.js';
+import type { MigrationStatus } from '../../src/workflows/status.js';
 import { extractFacts, type ActivityRecord, type Facts } from './extract.js';
 import type { RecordedMigration } from './recorded-migration.js';
 

@@ -1,5 +1,5 @@
+import { percent, words } from '@owlmq/kafka-bridge/playbook';
 import type { AuditFigures, ReadinessCheck } from '../../src/activities/migration-activities.js';
-import { percent, words } from '../../src/workflows/status.js';
 import type { Evidence } from './evidence.js';
 
 /** Rows that a table shows; the JSON has all. */

@@ -1,4 +1,4 @@
-import { minuteOfDay, MINUTES_A_DAY, type CutoverHours } from '../workflows/migration-input.js';
+import { type CutoverHours, minuteOfDay, MINUTES_A_DAY } from '@owlmq/kafka-bridge/playbook';
 
 const MINUTE = 60_000;
 const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;

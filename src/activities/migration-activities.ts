@@ -6,8 +6,7 @@ import type {
   TopicOffsets,
   WatchedSpans,
 } from '@owlmq/kafka-bridge/operations';
-import type { CutoverHours } from '../workflows/migration-input.js';
-import type { HookEvent } from '../workflows/hook-events.js';
+import type { CutoverHours, HookEvent } from '@owlmq/kafka-bridge/playbook';
 
 export type { DiagnosisReport };
 

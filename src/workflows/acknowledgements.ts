@@ -1,5 +1,5 @@
 import type { AcknowledgedPattern, DiscrepancyVerdict } from '@owlmq/kafka-bridge/operations';
-import type { MigrationPlan } from './migration-input.js';
+import type { MigrationPlan } from '@owlmq/kafka-bridge/playbook';
 import type { Acknowledgement, MigrationState, Request } from './migration-state.js';
 import { isText, textProblems } from './texts.js';
 

@@ -1,10 +1,10 @@
 import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
+import type { MigrationPlan } from '@owlmq/kafka-bridge/playbook';
 import type { AuditFigures, AuditOutcome, Fences } from '../activities/migration-activities.js';
 import { auditToKafka, auditToOwlmq } from './activity-proxies.js';
 import { addFigures, figuresSince, noAuditFigures } from './audit-figures.js';
 import { partitionShards, ratesOf, totalFigures, type AuditShard } from './audit-shards.js';
 import type { Migration } from './migration.js';
-import type { MigrationPlan } from './migration-input.js';
 import { together } from './together.js';
 
 /** What to do about an audit that cannot go on. */

@@ -1,4 +1,5 @@
 import { ActivityFailure, CancellationScope, isCancellation } from '@temporalio/workflow';
+import { percent } from '@owlmq/kafka-bridge/playbook';
 import { watchAudit } from './activity-proxies.js';
 import { noAuditFigures } from './audit-figures.js';
 import {
@@ -14,7 +15,6 @@ import {
 import { causeOf, failedClosed } from './failures.js';
 import type { Migration } from './migration.js';
 import type { Phase } from './migration-state.js';
-import { percent } from './status.js';
 
 const HOUR = 3_600_000;
 const SHORTEST_MS = 5_000;

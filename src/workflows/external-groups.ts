@@ -1,4 +1,4 @@
-import type { MigrationPlan } from './migration-input.js';
+import type { MigrationPlan } from '@owlmq/kafka-bridge/playbook';
 
 type Groups = Pick<MigrationPlan, 'groups' | 'hooks'>;
 

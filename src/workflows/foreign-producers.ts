@@ -1,5 +1,5 @@
+import type { MigrationPlan } from '@owlmq/kafka-bridge/playbook';
 import type { ReadinessCheck } from '../activities/migration-activities.js';
-import type { MigrationPlan } from './migration-input.js';
 import type { ForeignTopic } from './migration-state.js';
 
 const HOUR = 3_600_000;

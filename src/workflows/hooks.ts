@@ -1,10 +1,9 @@
 import { ActivityFailure, ApplicationFailure, condition, isCancellation, TimeoutFailure } from '@temporalio/workflow';
+import type { HookEvent, MigrationPlan } from '@owlmq/kafka-bridge/playbook';
 import type { CallHookRequest, HookAnswer } from '../activities/migration-activities.js';
 import { callHook } from './activity-proxies.js';
 import { causeOf } from './failures.js';
-import type { HookEvent } from './hook-events.js';
 import { now, type Migration } from './migration.js';
-import type { MigrationPlan } from './migration-input.js';
 import type { HookRecord, MigrationState } from './migration-state.js';
 import { textProblems } from './texts.js';
 import { together } from './together.js';

@@ -1,4 +1,4 @@
-import type { MigrationPlan } from './migration-input.js';
+import type { MigrationPlan } from '@owlmq/kafka-bridge/playbook';
 
 /** Something that a migration leaves behind, and how it is deleted by hand once nobody needs it. */
 export interface Leftover {

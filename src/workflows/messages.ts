@@ -1,7 +1,8 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { PlannedStep } from '@owlmq/kafka-bridge/playbook';
 import type { AcknowledgeInput, RevokeInput } from './acknowledgements.js';
 import type { ConfirmHookInput } from './hooks.js';
-import type { MigrationStatus, PlannedStep } from './status.js';
+import type { MigrationStatus } from './status.js';
 
 /**
  * What signals carry. All of it is optional, and plain text is taken as the reason. `force`, of a rollback: also with

@@ -1,4 +1,5 @@
 import type { AcknowledgedPattern, RoutingState, TopicOffsets } from '@owlmq/kafka-bridge/operations';
+import type { HookEvent, MigrationPlan } from '@owlmq/kafka-bridge/playbook';
 import type {
   AuditFigures,
   DiagnosisReport,
@@ -14,8 +15,6 @@ import type {
 } from '../activities/migration-activities.js';
 import type { AuditShard } from './audit-shards.js';
 import type { Leftover } from './leftovers.js';
-import type { HookEvent } from './hook-events.js';
-import type { MigrationPlan } from './migration-input.js';
 import type { Noise } from './noise.js';
 import type { RampAction, RampCounters } from './ramp.js';
 import type { StepFigures, StepVerdict } from './ramp-gates.js';

@@ -12,12 +12,12 @@ import {
 } from '@temporalio/workflow';
 import { defineSearchAttributeKey, SearchAttributeType, type SearchAttributeUpdatePair } from '@temporalio/common';
 import type { RoutingState } from '@owlmq/kafka-bridge/operations';
+import { type MigrationPlan, parseDuration, words, YEAR } from '@owlmq/kafka-bridge/playbook';
 import { applyRouting } from './activity-proxies.js';
 import { acknowledge, patternWords, revoke, type AcknowledgeInput, type RevokeInput } from './acknowledgements.js';
 import { ContinuousAudit } from './continuous-audit.js';
 import { causeOf, failedClosed, supersedingEpoch } from './failures.js';
 import type { ExtendInput, RequestInput } from './messages.js';
-import { parseDuration, YEAR, type MigrationPlan } from './migration-input.js';
 import {
   NOISE_STEP,
   PHASES,
@@ -28,7 +28,7 @@ import {
   type RoutingChange,
   type RoutingContent,
 } from './migration-state.js';
-import { statusMarkdown, words } from './status.js';
+import { statusMarkdown } from './status.js';
 
 const phaseKey = defineSearchAttributeKey('MigrationPhase', SearchAttributeType.KEYWORD);
 const ratioKey = defineSearchAttributeKey('MigrationRatio', SearchAttributeType.DOUBLE);

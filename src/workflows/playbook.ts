@@ -9,10 +9,16 @@ import {
   type SignalDefinition,
 } from '@temporalio/workflow';
 import type { UpdateDefinition } from '@temporalio/common';
+import {
+  InvalidInputError,
+  type MigrationInput,
+  type MigrationPlan,
+  parseMigrationInput,
+  planSteps,
+} from '@owlmq/kafka-bridge/playbook';
 import { confirmHook, confirmRefusal } from './hooks.js';
 import * as messages from './messages.js';
 import { Migration, now } from './migration.js';
-import { InvalidInputError, parseMigrationInput, type MigrationInput, type MigrationPlan } from './migration-input.js';
 import { newMigrationState, type CarriedOver } from './migration-state.js';
 import { cutOver } from './phases/cutover.js';
 import { decommission } from './phases/decommission.js';
@@ -24,7 +30,7 @@ import { rollBack } from './phases/roll-back.js';
 import { acknowledgeRefusal, revokeRefusal } from './acknowledgements.js';
 import { rehearse } from './rehearsal.js';
 import { shadowSoak } from './phases/shadow-soak.js';
-import { buildStatus, planSteps, type MigrationStatus } from './status.js';
+import { buildStatus, type MigrationStatus } from './status.js';
 
 /**
  * Moves topics and their consumer groups from Kafka to OwlMQ while producers and consumers keep running.

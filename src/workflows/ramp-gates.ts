@@ -1,6 +1,6 @@
+import type { MigrationPlan } from '@owlmq/kafka-bridge/playbook';
 import type { AuditFigures, FleetFigures } from '../activities/migration-activities.js';
 import { publishersCopies } from './audit-figures.js';
-import type { MigrationPlan } from './migration-input.js';
 import type { Verdict } from './ramp.js';
 
 export type Gates = MigrationPlan['ramp']['gates'];

@@ -1,10 +1,10 @@
+import { words } from '@owlmq/kafka-bridge/playbook';
 import type { SoakComparison, WatchSoakRequest } from '../activities/migration-activities.js';
 import { awaitConsumers, legEnds, observationEnds, watchSoak } from './activity-proxies.js';
 import { comparisonParts } from './comparison-parts.js';
 import { embeddedGroups } from './external-groups.js';
 import type { Migration } from './migration.js';
 import type { RoutingContent } from './migration-state.js';
-import { words } from './status.js';
 import { together } from './together.js';
 
 type Shadow = RoutingContent['shadow'];

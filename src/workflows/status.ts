@@ -1,5 +1,5 @@
+import { percent, words, type MigrationPlan } from '@owlmq/kafka-bridge/playbook';
 import type { AuditFigures, Finding, MirrorGap, ReadinessCheck } from '../activities/migration-activities.js';
-import type { MigrationPlan } from './migration-input.js';
 import { totalRates, type LegRates } from './audit-shards.js';
 import type { Leftover } from './leftovers.js';
 import { patternWords } from './acknowledgements.js';
@@ -17,7 +17,7 @@ import type {
   Request,
   WayBackRehearsal,
 } from './migration-state.js';
-import { rampRatios, type Verdict } from './ramp.js';
+import type { Verdict } from './ramp.js';
 import { counted, judgeStep, type MetricVerdict } from './ramp-gates.js';
 import { noiseShortfalls, proposedIgnore, type GroupNoise } from './noise.js';
 import { embeddedGroups } from './external-groups.js';
@@ -131,85 +131,6 @@ export interface RampStatus {
   lastActions: RampState['lastActions'];
   /** ISO time; null while nothing is held: paused, blocked, or under way. */
   nextJudgement: string | null;
-}
-
-/** A step of the playbook as `plan` prints it. */
-export interface PlannedStep {
-  phase: Phase;
-  step: string;
-  /** Shortest time it takes. */
-  atLeastMs: number;
-}
-
-/** The playbook as this input runs it, without touching anything. */
-export function planSteps(plan: MigrationPlan): PlannedStep[] {
-  return [
-    {
-      phase: 'preflight',
-      step: `check Kafka, OwlMQ, ${plan.topics.join(', ')} and ${plan.groups.join(', ')}`,
-      atLeastMs: 0,
-    },
-    ...(plan.noise.duration === 0
-      ? []
-      : [
-          {
-            phase: 'noise' as const,
-            step: `compare handlers with themselves on Kafka for ${words(plan.noise.duration)}, with ${plan.noise.minComparisons} comparisons a group`,
-            atLeastMs: plan.noise.duration,
-          },
-        ]),
-    ...rampRatios(plan.ramp.step).map((ratio) => ({
-      phase: 'dual-write' as const,
-      step: `copy ${percent(ratio)} of messages to OwlMQ, then judge the step`,
-      atLeastMs: plan.ramp.interval,
-    })),
-    {
-      phase: 'shadow-soak',
-      step: `compare shadow consumers until ${words(plan.soak.duration)} are clean, with ${plan.soak.minComparisons} comparisons a group`,
-      atLeastMs: plan.soak.duration,
-    },
-    { phase: 'ready', step: 'check that a cutover fits its window', atLeastMs: 0 },
-    ...(plan.cutover.trigger === 'approval'
-      ? [{ phase: 'ready' as const, step: 'wait for the approve signal', atLeastMs: 0 }]
-      : []),
-    {
-      phase: 'cutover',
-      step: `${hoursWords(plan)}hold publishers, drain groups, move offsets, switch to OwlMQ, within ${words(plan.cutover.window)}`,
-      atLeastMs: 0,
-    },
-    { phase: 'warm', step: `keep Kafka as a mirror for ${words(plan.warm.duration)}`, atLeastMs: plan.warm.duration },
-    ...(plan.decommission === 'approval'
-      ? [{ phase: 'decommission' as const, step: 'wait for the approve signal', atLeastMs: 0 }]
-      : []),
-    { phase: 'decommission', step: 'prove parity a last time and stop writing to Kafka', atLeastMs: 0 },
-  ];
-}
-
-function hoursWords({ cutover: { hours } }: MigrationPlan): string {
-  if (hours === undefined) return '';
-  const { from, to, timeZone, days } = hours;
-  return `between ${from} and ${to} ${timeZone}${days === undefined ? '' : ` on ${days.join(', ')}`}: `;
-}
-
-export function percent(ratio: number): string {
-  return `${Number((ratio * 100).toFixed(3))}%`;
-}
-
-/** A duration in the largest unit that keeps it whole enough to read. */
-export function words(durationMs: number): string {
-  const units: [number, string][] = [
-    [86_400_000, 'day'],
-    [3_600_000, 'hour'],
-    [60_000, 'minute'],
-    [1_000, 'second'],
-  ];
-  for (const [size, unit] of units) {
-    if (durationMs >= 2 * size || durationMs === size) {
-      const amount = Number((durationMs / size).toFixed(1));
-      return `${amount} ${unit}${amount === 1 ? '' : 's'}`;
-    }
-  }
-  return durationMs >= 1_000 ? `${Number((durationMs / 1_000).toFixed(1))} seconds` : `${Math.round(durationMs)} ms`;
 }
 
 const nextSteps: Record<Phase, string> = {

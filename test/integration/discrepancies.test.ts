@@ -1,5 +1,6 @@
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { observationEnds } from '@owlmq/kafka-bridge/operations';
+import { parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { DualConsumer } from '@owlmq/kafka-bridge';
 import { expect, it, onTestFinished } from 'vitest';
 import { runBuilt } from '../../packages/kafka-bridge/test/cli-harness.js';
@@ -7,7 +8,6 @@ import { Bench } from '../../packages/kafka-bridge/test/consumer-harness.js';
 import { createActivities } from '../../src/activities/index.js';
 import type { MigrationActivities, SoakReport } from '../../src/activities/migration-activities.js';
 import { acknowledgeRefusal } from '../../src/workflows/acknowledgements.js';
-import { parseMigrationInput } from '../../src/workflows/migration-input.js';
 import { newMigrationState } from '../../src/workflows/migration-state.js';
 import { workerConnections } from './worker-connections.js';
 

@@ -3,11 +3,11 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/wo
 import { Kafka, logLevel, type Consumer } from 'kafkajs';
 import { DualConsumer, DualPublisher } from '@owlmq/kafka-bridge';
 import { readProvenance, type OwlmqApi } from '@owlmq/kafka-bridge/operations';
+import type { MigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { expect, it, onTestFinished } from 'vitest';
 import { Bench, until } from '../../packages/kafka-bridge/test/consumer-harness.js';
 import { createActivities } from '../../src/activities/index.js';
 import type { CallHookRequest } from '../../src/activities/migration-activities.js';
-import type { MigrationInput } from '../../src/workflows/migration-input.js';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 import { newHookSecret, receiveHooks, signatureOf } from '../hook-receiver.js';

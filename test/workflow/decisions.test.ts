@@ -1,9 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { InvalidInputError, parseMigrationInput, planSteps, words } from '@owlmq/kafka-bridge/playbook';
 import type { GroupComparison, SoakReport } from '../../src/activities/migration-activities.js';
-import { InvalidInputError, parseMigrationInput } from '../../src/workflows/migration-input.js';
 import { advanceSoakClock, newSoakClock, soakShortfalls, type SoakTarget } from '../../src/workflows/soak-clock.js';
-import { planSteps, words } from '../../src/workflows/status.js';
 
 const noVerdicts: GroupComparison['counts'] = {
   matched: 0,

@@ -1,10 +1,10 @@
 import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, it } from 'vitest';
+import { type MigrationInput, parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
 import type { FleetModel } from '../../rehearsal/fleet-model.js';
 import type { CallHookRequest } from '../../src/activities/migration-activities.js';
 import type { ConfirmHookInput } from '../../src/workflows/hooks.js';
-import { parseMigrationInput, type MigrationInput } from '../../src/workflows/migration-input.js';
 import {
   askRollback,
   defaults,

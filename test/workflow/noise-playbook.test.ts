@@ -1,7 +1,7 @@
 import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { describe, expect, it } from 'vitest';
+import type { MigrationInput } from '@owlmq/kafka-bridge/playbook';
 import type { WatchSoakRequest } from '../../src/activities/migration-activities.js';
-import type { MigrationInput } from '../../src/workflows/migration-input.js';
 import type { FleetModel } from '../../rehearsal/fleet-model.js';
 import {
   askRollback,

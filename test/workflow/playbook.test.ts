@@ -1,7 +1,7 @@
 import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, it, vi } from 'vitest';
-import { parseMigrationInput, type MigrationInput } from '../../src/workflows/migration-input.js';
+import { type MigrationInput, parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
 import {
   askRollback,

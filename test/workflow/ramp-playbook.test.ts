@@ -1,8 +1,8 @@
 import { setTimeout as realTime } from 'node:timers/promises';
 import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, it } from 'vitest';
+import { type MigrationInput, parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
 import type { FleetFigures, WatchAuditRequest, WatchSoakRequest } from '../../src/activities/migration-activities.js';
-import { parseMigrationInput, type MigrationInput } from '../../src/workflows/migration-input.js';
 import { newMigrationState } from '../../src/workflows/migration-state.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 import type { FleetModel, ModelCall } from '../../rehearsal/fleet-model.js';

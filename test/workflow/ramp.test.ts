@@ -1,16 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { parseMigrationInput, rampRatios, ratioBefore } from '@owlmq/kafka-bridge/playbook';
 import { FleetWatch } from '../../src/activities/fleet-watch.js';
 import type { WatchFleetRequest } from '../../src/activities/migration-activities.js';
 import { Sustained, SustainedNames } from '../../src/activities/sustained.js';
 import { noAuditFigures } from '../../src/workflows/audit-figures.js';
 import { partitionShards } from '../../src/workflows/audit-shards.js';
-import { parseMigrationInput } from '../../src/workflows/migration-input.js';
 import {
   decideRamp,
   freshCounters,
-  rampRatios,
-  ratioBefore,
   type RampCounters,
   type RampPolicy,
   type Verdict,

@@ -5,6 +5,7 @@ import type { Client } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { MigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { buildEvidence } from '../../rehearsal/evidence/evidence.js';
 import { extractFacts } from '../../rehearsal/evidence/extract.js';
 import { readMigration } from '../../rehearsal/evidence/recorded-migration.js';
@@ -15,7 +16,6 @@ import { SCENARIOS } from '../../rehearsal/scenarios.js';
 import { SkippedClock } from '../../rehearsal/skipped-clock.js';
 import { startTestServer } from '../../rehearsal/test-server.js';
 import { TooMuchTrafficError } from '../../rehearsal/traffic.js';
-import type { MigrationInput } from '../../src/workflows/migration-input.js';
 import { askRollback } from './playbook-fixture.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
 

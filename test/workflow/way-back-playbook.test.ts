@@ -1,7 +1,7 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, it } from 'vitest';
+import { type MigrationInput, parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
 import type { WayBackCheck } from '../../src/activities/migration-activities.js';
-import { parseMigrationInput, type MigrationInput } from '../../src/workflows/migration-input.js';
 import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
 import {
   askRollback,

@@ -1,5 +1,6 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
 import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
+import { words } from '@owlmq/kafka-bridge/playbook';
 import type { Drained, Fences, ReadinessCheck } from '../../activities/migration-activities.js';
 import { inCancel, inWindow, proveLeg } from '../activity-proxies.js';
 import { proveCopies } from '../audit-steps.js';
@@ -9,7 +10,6 @@ import { consumersToBe, drainedAs, publishersToFollow } from '../fleet-steps.js'
 import { hookStep, resumeHeldHooks, runHooks, tryHooks } from '../hooks.js';
 import { now, type Migration } from '../migration.js';
 import { does } from '../patches.js';
-import { words } from '../status.js';
 import { together } from '../together.js';
 import { becomeReady } from './ready.js';
 import { soakFor } from './shadow-soak.js';

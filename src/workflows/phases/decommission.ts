@@ -1,11 +1,11 @@
 import { CancellationScope } from '@temporalio/workflow';
+import { words } from '@owlmq/kafka-bridge/playbook';
 import { AUDIT_TODO, proveMirror } from '../audit-steps.js';
 import { publishersToFollow } from '../fleet-steps.js';
 import { quietMs, recentForeign } from '../foreign-producers.js';
 import { leftoversOf } from '../leftovers.js';
 import { hookStep } from '../hooks.js';
 import type { Migration } from '../migration.js';
-import { words } from '../status.js';
 import { keepWarm, warmSlice } from './keep-warm.js';
 
 /** The end: publishers stop writing to Kafka. No topic and no group is ever deleted. */

@@ -1,4 +1,5 @@
 import { ActivityFailure, condition, isCancellation } from '@temporalio/workflow';
+import { percent, rampRatios, words } from '@owlmq/kafka-bridge/playbook';
 import type { FleetFigures } from '../../activities/migration-activities.js';
 import { legEnds, watchFleet } from '../activity-proxies.js';
 import { noAuditFigures } from '../audit-figures.js';
@@ -8,9 +9,8 @@ import { causeOf, failedClosed } from '../failures.js';
 import { publishersToFollow } from '../fleet-steps.js';
 import { now, type Migration } from '../migration.js';
 import type { RampState } from '../migration-state.js';
-import { decideRamp, freshCounters, rampRatios, type RampAction, type Verdict } from '../ramp.js';
+import { decideRamp, freshCounters, type RampAction, type Verdict } from '../ramp.js';
 import { fleetMetrics, joinFleetFigures, judgeStep, noFleetFigures, type StepFigures } from '../ramp-gates.js';
-import { percent, words } from '../status.js';
 
 const ACTIONS_KEPT = 10;
 /** An activity has a bound; an interval of days is watched in parts. */

@@ -1,10 +1,10 @@
+import { words } from '@owlmq/kafka-bridge/playbook';
 import type { Fences, WarmReport } from '../../activities/migration-activities.js';
 import { watchWarm } from '../activity-proxies.js';
 import { mergePositions } from '../audit-shards.js';
 import { AUDIT_TODO, mirrorRequest, mirrorShards, partOf, partsFactor, takeMirrorOutcome } from '../audit-steps.js';
 import { now, type Migration } from '../migration.js';
 import { does } from '../patches.js';
-import { words } from '../status.js';
 import { together } from '../together.js';
 import { rehearseWayBack } from '../way-back.js';
 

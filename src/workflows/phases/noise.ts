@@ -1,3 +1,4 @@
+import { words } from '@owlmq/kafka-bridge/playbook';
 import { joinReports } from '../comparison-parts.js';
 import { consumersToBe } from '../fleet-steps.js';
 import { embeddedGroups } from '../external-groups.js';
@@ -7,7 +8,7 @@ import { newNoise, noiseFinding, noiseShortfalls, takeNoise } from '../noise.js'
 import { counted } from '../ramp-gates.js';
 import { compareSlice, sliceMs, startShadows } from '../shadow-steps.js';
 import { quietMs } from '../soak-clock.js';
-import { noiseTarget, words } from '../status.js';
+import { noiseTarget } from '../status.js';
 
 /** Whoever waits for it is soon told what holds it up. */
 const LONGEST_SLICE_MS = 300_000;

@@ -1,3 +1,4 @@
+import { percent, words } from '@owlmq/kafka-bridge/playbook';
 import type { ReadinessCheck } from '../../activities/migration-activities.js';
 import { checkReadiness } from '../activity-proxies.js';
 import { AUDIT_TODO, proveCopies } from '../audit-steps.js';
@@ -6,7 +7,7 @@ import { bypassCheck } from '../foreign-producers.js';
 import { hooksAt, tryHooks } from '../hooks.js';
 import { now, type Migration } from '../migration.js';
 import { quietMs, soakShortfalls } from '../soak-clock.js';
-import { percent, soakTarget, words } from '../status.js';
+import { soakTarget } from '../status.js';
 import { soakSlice } from './shadow-soak.js';
 
 const MINUTE = 60_000;

@@ -1,3 +1,4 @@
+import { words } from '@owlmq/kafka-bridge/playbook';
 import type { SoakComparison } from '../../activities/migration-activities.js';
 import { activePatterns } from '../acknowledgements.js';
 import { joinReports, type JoinedReports } from '../comparison-parts.js';
@@ -6,7 +7,7 @@ import { embeddedGroups } from '../external-groups.js';
 import type { Migration } from '../migration.js';
 import { compareSlice, sliceMs, startShadows } from '../shadow-steps.js';
 import { advanceSoakClock, discrepancyCount, newSoakClock, quietMs, soakShortfalls } from '../soak-clock.js';
-import { soakTarget, words } from '../status.js';
+import { soakTarget } from '../status.js';
 
 const HOUR = 3_600_000;
 

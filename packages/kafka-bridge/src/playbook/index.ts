@@ -1,0 +1,18 @@
+/**
+ * The playbook as a user asks for it: the input, and the steps that come of it. Pure, so that workflow code can use it.
+ */
+export { HOOK_EVENTS, type HookEvent } from './hook-events.js';
+export {
+  InvalidInputError,
+  MINUTES_A_DAY,
+  minuteOfDay,
+  parseDuration,
+  parseMigrationInput,
+  YEAR,
+  type CutoverHours,
+  type MigrationInput,
+  type MigrationPlan,
+} from './migration-input.js';
+export { planSteps, type PlannedPhase, type PlannedStep } from './planned-steps.js';
+export { rampRatios, ratioBefore } from './ramp-ratios.js';
+export { percent, words } from './words.js';
