@@ -1,13 +1,14 @@
 // Writes packages/kafka-bridge/src/contract/owlmq.gen.ts from openapi/owlmq.yaml: the types of the contract, and the
-// JSON schemas that a server checks request bodies with. With --check it writes nothing and fails when the file is stale.
+// JSON schemas that a server checks request bodies with.
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import openapiTS, { astToString } from 'openapi-typescript';
 import { format, resolveConfig } from 'prettier';
+import { writeGenerated } from './write-generated.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const source = join(root, 'openapi/owlmq.yaml');
@@ -55,12 +56,4 @@ const text = await format(
   { ...(await resolveConfig(target)), parser: 'typescript' },
 );
 
-if (process.argv.includes('--check')) {
-  const present = await readFile(target, 'utf8').catch(() => '');
-  if (present !== text) {
-    process.stderr.write('owlmq.gen.ts is stale: run `npm run generate` and commit the result.\n');
-    process.exitCode = 1;
-  }
-} else {
-  await writeFile(target, text);
-}
+await writeGenerated(target, text);

@@ -1,5 +1,11 @@
-import { isLiving, kafkaGroups, owlmqGroups, proveKafka, proveOwlmq } from '@owlmq/kafka-bridge/operations';
-import { nextOpening } from './allowed-hours.js';
+import {
+  isLiving,
+  kafkaGroups,
+  nextOpening,
+  owlmqGroups,
+  proveKafka,
+  proveOwlmq,
+} from '@owlmq/kafka-bridge/operations';
 import type { Dependencies } from './dependencies.js';
 import type { MigrationActivities, ReadinessCheck, ReadinessRequest } from './migration-activities.js';
 

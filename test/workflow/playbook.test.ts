@@ -1,7 +1,7 @@
 import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, it, vi } from 'vitest';
-import { type MigrationInput, parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
+import { parseMigrationInput, percent, planSteps, type MigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
 import {
   askRollback,
@@ -57,6 +57,15 @@ describe('the playbook with default durations', onSkippedTime, () => {
       const epochs = model.routing.map(({ epoch }) => epoch);
       expect(epochs).toEqual([...epochs].sort((a, b) => a - b));
       expect(new Set(epochs).size).toBe(epochs.length);
+
+      // What is printed as the plan is what was run, in that order.
+      const steps = planSteps(parseMigrationInput(defaults));
+      const logged = status.log.flatMap(({ text }) => (text.startsWith('phase ') ? [text.slice(6)] : []));
+      expect(['preflight', ...logged]).toEqual([...new Set(steps.map(({ phase }) => phase)), 'completed']);
+      const raises = steps.filter(({ phase }) => phase === 'dual-write').map(({ step }) => step);
+      expect(raises).toEqual(
+        ratios.slice(1).map(({ ratio }) => `copy ${percent(ratio)} of messages to OwlMQ, then judge the step`),
+      );
 
       const { events } = await handle.fetchHistory();
       console.info(`history events of a default-duration run: ${events?.length ?? 0}`);

@@ -58,6 +58,7 @@ export {
   type PartitionBounds,
 } from './kafka/log-reader.js';
 export type { LogRecord } from './kafka/log-record.js';
+export { nextOpening } from './playbook/next-opening.js';
 export { readProvenance } from './message/headers.js';
 export { parsePartitionName } from './message/partition-name.js';
 export { isFinal, type RoutingState, type TopicOffsets } from './routing/routing-state.js';

@@ -4,6 +4,7 @@
 export { HOOK_EVENTS, type HookEvent } from './hook-events.js';
 export {
   InvalidInputError,
+  migrationInputJsonSchema,
   MINUTES_A_DAY,
   minuteOfDay,
   parseDuration,

@@ -51,32 +51,43 @@ function uniqueNames(kind: string) {
 export const YEAR = 365 * 24 * HOUR;
 const share = z.number().min(0, 'must be a share from 0 to 1').max(1, 'must be a share from 0 to 1');
 const count = z.number().int().min(0);
+const parallelism = z.number().int().min(1).max(16).default(1);
 
 /** Limits by which a step of the ramp is judged. A figure above its limit fails the step. */
 const gatesSchema = z
   .strictObject({
-    /** Share of copies that publishers dropped, or whose request to OwlMQ failed. */
-    copyFailures: share.default(0.01),
-    /** Share of intended copies that the audit did not find on OwlMQ after its grace. */
-    missing: share.default(0.01),
-    /** Share of copies that lie behind a later one of their key; not judged unless given. */
-    inversions: share.optional(),
-    /** Time that OwlMQ takes for a publish request, 99th percentile of the slowest publisher. */
-    latency: duration({ min: 1, max: HOUR }).prefault('2 seconds'),
-    /** Copies that wait for OwlMQ in one publisher. */
-    backlog: count.default(10_000),
-    /** Age of the oldest copy that waits for OwlMQ. */
-    oldestCopy: duration({ min: 1, max: HOUR }).prefault('30 seconds'),
-    /** How long latency, backlog and age must be above their limit, and a publisher behind, to count. */
-    sustained: duration({ min: 0, max: HOUR }).prefault('30 seconds'),
-    /** DualPublishers that must report; fewer are inconclusive. 0 where every producer is forwarded. */
-    minPublishers: count.default(1),
-    /** Copies that a step needs above ratio 0; fewer are inconclusive. */
-    minCopies: count.default(1),
-    /** Verdicts in a row without figures before the run blocks. */
-    errorLimit: z.number().int().min(1).default(3),
-    /** Inconclusive verdicts in a row before the status and MigrationAttention say so. They hold the ratio all the same. */
-    inconclusiveLimit: z.number().int().min(1).default(3),
+    copyFailures: share
+      .default(0.01)
+      .describe('Share of copies that publishers dropped, or whose request to OwlMQ failed.'),
+    missing: share
+      .default(0.01)
+      .describe('Share of intended copies that the audit did not find on OwlMQ after its grace.'),
+    inversions: share
+      .optional()
+      .describe('Share of copies that lie behind a later one of their key; not judged unless given.'),
+    latency: duration({ min: 1, max: HOUR })
+      .prefault('2 seconds')
+      .describe('Time that OwlMQ takes for a publish request, 99th percentile of the slowest publisher.'),
+    backlog: count.default(10_000).describe('Copies that wait for OwlMQ in one publisher.'),
+    oldestCopy: duration({ min: 1, max: HOUR })
+      .prefault('30 seconds')
+      .describe('Age of the oldest copy that waits for OwlMQ.'),
+    sustained: duration({ min: 0, max: HOUR })
+      .prefault('30 seconds')
+      .describe('How long latency, backlog and age must be above their limit, and a publisher behind, to count.'),
+    minPublishers: count
+      .default(1)
+      .describe('DualPublishers that must report; fewer are inconclusive. 0 where every producer is forwarded.'),
+    minCopies: count.default(1).describe('Copies that a step needs above ratio 0; fewer are inconclusive.'),
+    errorLimit: z.number().int().min(1).default(3).describe('Verdicts in a row without figures before the run blocks.'),
+    inconclusiveLimit: z
+      .number()
+      .int()
+      .min(1)
+      .default(3)
+      .describe(
+        'Inconclusive verdicts in a row before the status and MigrationAttention say so. They hold the ratio all the same.',
+      ),
   })
   .prefault({});
 
@@ -86,14 +97,13 @@ const timeOfDay = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time 
 const hoursSchema = z
   .strictObject({
     from: timeOfDay,
-    /** Past midnight when it is before `from`. */
-    to: timeOfDay,
+    to: timeOfDay.describe('Past midnight when it is before from.'),
     timeZone: z.string().refine(isTimeZone, 'must be an IANA time zone such as "Europe/Berlin" or "UTC"'),
-    /** Days on which the hours begin; all when absent. */
     days: z
       .array(z.enum(['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']))
       .min(1, 'name at least one day, or leave days out')
-      .optional(),
+      .optional()
+      .describe('Days on which the hours begin; all when absent.'),
   })
   .refine(({ from, to }) => from !== to, { path: ['to'], message: 'must be another time than from' });
 
@@ -111,14 +121,18 @@ function isTimeZone(timeZone: string): boolean {
 /** What is done about a step that failed: first hold, then step back, then block or roll back. */
 const onFailureSchema = z
   .strictObject({
-    /** How many times a ratio that failed is judged again after another interval. */
-    holds: count.max(100).default(1),
-    /** How many times, over the whole ramp, it then goes back to the ratio before. */
-    stepBacks: count.max(100).default(1),
-    /** What comes when both are used up. */
-    then: z.enum(['block', 'rollback']).default('block'),
-    /** Time after a failure that is not judged, so that its cause can pass. At most the interval counts. */
-    settle: duration({ min: 0, max: YEAR }).prefault('5 minutes'),
+    holds: count
+      .max(100)
+      .default(1)
+      .describe('How many times a ratio that failed is judged again after another interval.'),
+    stepBacks: count
+      .max(100)
+      .default(1)
+      .describe('How many times, over the whole ramp, it then goes back to the ratio before.'),
+    then: z.enum(['block', 'rollback']).default('block').describe('What comes when both are used up.'),
+    settle: duration({ min: 0, max: YEAR })
+      .prefault('5 minutes')
+      .describe('Time after a failure that is not judged, so that its cause can pass. At most the interval counts.'),
   })
   .prefault({});
 
@@ -126,15 +140,20 @@ const onFailureSchema = z
 const hooksSchema = z
   .array(
     z.strictObject({
-      /** Unique in the migration. Of a webhook: as the worker's HOOKS_FILE has it. */
-      name,
-      /** Whether a receiver is called over HTTP, or a person confirms by the update `confirmHook`. */
-      kind: z.enum(['webhook', 'confirmation']),
-      /** Groups, of those of the migration, that the hook stands for: their members do not use DualConsumer. */
-      groups: z.array(name).default([]),
-      at: z.array(z.enum(HOOK_EVENTS)).min(1, 'name at least one event'),
-      /** How long a call may take; while publishers are held no longer than the window. */
-      timeout: duration({ min: 100, max: YEAR }).prefault('10 seconds'),
+      name: name.describe("Unique in the migration. Of a webhook: as the worker's HOOKS_FILE has it."),
+      kind: z
+        .enum(['webhook', 'confirmation'])
+        .describe('Whether a receiver is called over HTTP, or a person confirms by the update confirmHook.'),
+      groups: z
+        .array(name)
+        .default([])
+        .describe(
+          'Groups, of those of the migration, that the hook stands for: their members do not use DualConsumer.',
+        ),
+      at: z.array(z.enum(HOOK_EVENTS)).min(1, 'name at least one event').describe('When it is called.'),
+      timeout: duration({ min: 100, max: YEAR })
+        .prefault('10 seconds')
+        .describe('How long a call may take; while publishers are held no longer than the window.'),
     }),
   )
   .default([])
@@ -168,95 +187,133 @@ function hookProblems({ name: own, groups, at }: Hook, before: readonly Hook[]):
 /** Shape and defaults of the workflow's input. Defaults are those of the playbook. */
 const migrationInputSchema = z
   .strictObject({
-    /** Kafka topics to move. */
-    topics: uniqueNames('topic'),
-    /** Consumer groups to move; all must consume only these topics. */
-    groups: uniqueNames('group'),
-    /** Topics, of those above, whose records from producers without the library the bridge copies to OwlMQ. */
+    topics: uniqueNames('topic').describe('Kafka topics to move.'),
+    groups: uniqueNames('group').describe('Consumer groups to move; all must consume only these topics.'),
     forward: z
       .array(name)
       .refine((names) => new Set(names).size === names.length, 'names a topic twice')
-      .default([]),
-    /** Before the ramp: what handlers do differently by themselves, measured on Kafka alone. */
+      .default([])
+      .describe('Topics, of those above, whose records from producers without the library the bridge copies to OwlMQ.'),
     noise: z
       .strictObject({
-        /** How long every group must be compared with itself; 0: not at all. */
-        duration: duration({ min: 0, max: YEAR }).prefault(0),
-        /** Comparisons that each group needs within that time. */
-        minComparisons: z.number().int().min(1).default(1_000),
-        /** How late an observation may be before the other run's counts as missing. */
-        lateness: duration({ min: 100, max: 24 * HOUR }).prefault('1 minute'),
+        duration: duration({ min: 0, max: YEAR })
+          .prefault(0)
+          .describe('How long every group must be compared with itself; 0: not at all.'),
+        minComparisons: z
+          .number()
+          .int()
+          .min(1)
+          .default(1_000)
+          .describe('Comparisons that each group needs within that time.'),
+        lateness: duration({ min: 100, max: 24 * HOUR })
+          .prefault('1 minute')
+          .describe("How late an observation may be before the other run's counts as missing."),
       })
-      .prefault({}),
+      .prefault({})
+      .describe('Before the ramp: what handlers do differently by themselves, measured on Kafka alone.'),
     ramp: z
       .strictObject({
-        /** Share added at each step, above 0 and up to 1. */
-        step: z.number().gt(0, 'must be more than 0, for example 0.1 for 10%').max(1).default(0.1),
-        /** Time between steps. */
-        interval: duration({ min: 100, max: YEAR }).prefault('1 hour'),
+        step: z
+          .number()
+          .gt(0, 'must be more than 0, for example 0.1 for 10%')
+          .max(1)
+          .default(0.1)
+          .describe('Share added at each step, above 0 and up to 1.'),
+        interval: duration({ min: 100, max: YEAR }).prefault('1 hour').describe('Time between steps.'),
         gates: gatesSchema,
         onFailure: onFailureSchema,
       })
-      .prefault({}),
+      .prefault({})
+      .describe('Raises the share of messages that are copied to OwlMQ, step by step, each judged by its gates.'),
     soak: z
       .strictObject({
-        /** How long the shadows must show zero discrepancies without a break. */
-        duration: duration({ min: 1_000, max: YEAR }).prefault('48 hours'),
-        /** Comparisons that each group needs within that time; fewer are inconclusive. */
-        minComparisons: z.number().int().min(1).default(1_000),
-        /** How late an observation may be before the other side's counts as missing. */
-        lateness: duration({ min: 100, max: 24 * HOUR }).prefault('1 minute'),
-        /**
-         * Activities that share the partitions of the observations topic. One joins tens of thousands of messages a
-         * second; more of them help only as far as there are workers to run them.
-         */
-        parallelism: z.number().int().min(1).max(16).default(1),
+        duration: duration({ min: 1_000, max: YEAR })
+          .prefault('48 hours')
+          .describe('How long the shadows must show zero discrepancies without a break.'),
+        minComparisons: z
+          .number()
+          .int()
+          .min(1)
+          .default(1_000)
+          .describe('Comparisons that each group needs within that time; fewer are inconclusive.'),
+        lateness: duration({ min: 100, max: 24 * HOUR })
+          .prefault('1 minute')
+          .describe("How late an observation may be before the other side's counts as missing."),
+        parallelism: parallelism.describe(
+          'Activities that share the partitions of the observations topic. One joins tens of thousands of messages a second; more of them help only as far as there are workers to run them.',
+        ),
       })
-      .prefault({}),
+      .prefault({})
+      .describe('Shadows of every group handle the copies on OwlMQ, and are compared with the live consumers.'),
     cutover: z
       .strictObject({
-        /** One deadline over the whole window. Past it the cutover is cancelled. */
-        window: duration({ min: 1_000, max: HOUR }).prefault('30 seconds'),
-        trigger: z.enum(['automatic', 'approval']).default('automatic'),
-        /** Allowed hours; at any time when absent. The whole window has to fit into them. */
-        hours: hoursSchema.optional(),
-        /** Wait after a cancelled attempt before the next. */
-        backOff: duration({ min: 100, max: 7 * 24 * HOUR }).prefault('10 minutes'),
-        /** Attempts before the workflow blocks and waits for a person. */
-        maxAttempts: z.number().int().min(1).max(100).default(3),
+        window: duration({ min: 1_000, max: HOUR })
+          .prefault('30 seconds')
+          .describe('One deadline over the whole window. Past it the cutover is cancelled.'),
+        trigger: z
+          .enum(['automatic', 'approval'])
+          .default('automatic')
+          .describe('Whether it begins as soon as every check passes, or waits for approve.'),
+        hours: hoursSchema
+          .optional()
+          .describe('Allowed hours; at any time when absent. The whole window has to fit into them.'),
+        backOff: duration({ min: 100, max: 7 * 24 * HOUR })
+          .prefault('10 minutes')
+          .describe('Wait after a cancelled attempt before the next.'),
+        maxAttempts: z
+          .number()
+          .int()
+          .min(1)
+          .max(100)
+          .default(3)
+          .describe('Attempts before the workflow blocks and waits for a person.'),
       })
-      .prefault({}),
+      .prefault({})
+      .describe('Moves positions and switches publishers and consumers to OwlMQ, in one window.'),
     warm: z
       .strictObject({
-        /** How long Kafka is kept as a mirror after the cutover. */
-        duration: duration({ min: 1_000, max: YEAR }).prefault('14 days'),
-        /** Time between two rehearsals of the way back. */
-        rehearsal: duration({ min: 500, max: YEAR }).prefault('24 hours'),
+        duration: duration({ min: 1_000, max: YEAR })
+          .prefault('14 days')
+          .describe('How long Kafka is kept as a mirror after the cutover.'),
+        rehearsal: duration({ min: 500, max: YEAR })
+          .prefault('24 hours')
+          .describe('Time between two rehearsals of the way back.'),
       })
-      .prefault({}),
-    /** Whether the end of the warm period stops Kafka writes by itself or waits for `approve`. */
-    decommission: z.enum(['automatic', 'approval']).default('approval'),
+      .prefault({})
+      .describe('Kafka stays a mirror, so that there is a way back.'),
+    decommission: z
+      .enum(['automatic', 'approval'])
+      .default('approval')
+      .describe('Whether the end of the warm period stops Kafka writes by itself or waits for approve.'),
     hooks: hooksSchema,
     audit: z
       .strictObject({
-        /**
-         * How long a copy may take before the audit repairs it. Longer than publishers go on trying (30 s by default):
-         * Kafka cannot tell a late copy from a second one.
-         */
-        grace: duration({ min: 100, max: HOUR }).prefault('1 minute'),
-        /**
-         * Activities that share the partitions of an audit. One already works on several partitions at a time; more of
-         * them help only as far as there are workers to run them, and each adds to the run's history.
-         */
-        parallelism: z.number().int().min(1).max(16).default(1),
+        grace: duration({ min: 100, max: HOUR })
+          .prefault('1 minute')
+          .describe(
+            'How long a copy may take before the audit repairs it. Longer than publishers go on trying (30 s by default): Kafka cannot tell a late copy from a second one.',
+          ),
+        parallelism: parallelism.describe(
+          "Activities that share the partitions of an audit. One already works on several partitions at a time; more of them help only as far as there are workers to run them, and each adds to the run's history.",
+        ),
       })
-      .prefault({}),
-    /** How long members trust a routing state after they last read it, and last reported; how long a dead one is waited for. */
-    lease: duration({ min: 1_000, max: 60_000 }).prefault('10 seconds'),
-    /** Runs every step against a model: no activity is scheduled where a worker with connections could take it. */
-    rehearsal: z.boolean().default(false),
-    /** Where a group begins on partitions on which it never committed: its own `auto.offset.reset`. */
-    offsetReset: z.enum(['earliest', 'latest']).default('earliest'),
+      .prefault({})
+      .describe('Proves that every intended copy is on the other leg, and repairs what is missing.'),
+    lease: duration({ min: 1_000, max: 60_000 })
+      .prefault('10 seconds')
+      .describe(
+        'How long members trust a routing state after they last read it, and last reported; how long a dead one is waited for.',
+      ),
+    rehearsal: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Runs every step against a model: no activity is scheduled where a worker with connections could take it.',
+      ),
+    offsetReset: z
+      .enum(['earliest', 'latest'])
+      .default('earliest')
+      .describe('Where a group begins on partitions on which it never committed: its own auto.offset.reset.'),
   })
   .refine(({ cutover, lease }) => cutover.window >= 2 * lease, {
     path: ['cutover', 'window'],
@@ -307,6 +364,33 @@ function hasHooks(input: unknown): boolean {
   return Array.isArray(groups) && groups.length > 0 && hooksSchema.safeParse(hooks).success;
 }
 
+/** What a file may say to people and editors: JSON has no comments. */
+const COMMENTS = ['$schema', '$comment'];
+
+function withoutComments(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutComments);
+  if (typeof value !== 'object' || value === null) return value;
+  const kept = Object.entries(value).filter(([key]) => !COMMENTS.includes(key));
+  return Object.fromEntries(kept.map(([key, of]) => [key, withoutComments(of)]));
+}
+
+/**
+ * The input's shape as JSON Schema (2020-12), for editors. What depends on more than one field is told by
+ * `parseMigrationInput` alone.
+ */
+export function migrationInputJsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(migrationInputSchema, {
+    io: 'input',
+    override: ({ jsonSchema }) => {
+      // Every object may have a comment; the whole names its schema.
+      if (jsonSchema.properties !== undefined) jsonSchema.properties['$comment'] = { type: 'string' };
+    },
+  });
+  const { properties = {} } = schema;
+  properties['$schema'] = { type: 'string' };
+  return { ...schema, title: 'Input of migrateKafkaToOwlmq' };
+}
+
 /** Input as a user writes it. */
 export type MigrationInput = z.input<typeof migrationInputSchema>;
 
@@ -327,7 +411,7 @@ export class InvalidInputError extends Error {
  * @throws {InvalidInputError} with every problem at once.
  */
 export function parseMigrationInput(input: unknown): MigrationPlan {
-  const parsed = migrationInputSchema.safeParse(input ?? {});
+  const parsed = migrationInputSchema.safeParse(withoutComments(input ?? {}));
   if (parsed.success) return parsed.data;
   throw new InvalidInputError(
     parsed.error.issues.map((issue) => {

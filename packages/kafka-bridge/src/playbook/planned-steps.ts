@@ -63,4 +63,3 @@ function hoursWords({ cutover: { hours } }: MigrationPlan): string {
   const { from, to, timeZone, days } = hours;
   return `between ${from} and ${to} ${timeZone}${days === undefined ? '' : ` on ${days.join(', ')}`}: `;
 }
-

@@ -19,4 +19,3 @@ export function words(durationMs: number): string {
   }
   return durationMs >= 1_000 ? `${Number((durationMs / 1_000).toFixed(1))} seconds` : `${Math.round(durationMs)} ms`;
 }
-

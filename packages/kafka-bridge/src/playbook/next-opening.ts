@@ -1,4 +1,4 @@
-import { type CutoverHours, minuteOfDay, MINUTES_A_DAY } from '@owlmq/kafka-bridge/playbook';
+import { minuteOfDay, MINUTES_A_DAY, type CutoverHours } from './migration-input.js';
 
 const MINUTE = 60_000;
 const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
