@@ -98,9 +98,17 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
     owlmq: new OwlmqClient(config.owlmq),
     compare,
     webhooks: config.webhooks,
-    searchAttributes: async () => {
-      const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
-      return Object.keys(customAttributes);
+    temporal: async () => {
+      const [{ customAttributes }, { config: ofNamespace }] = await Promise.all([
+        operatorService.listSearchAttributes({ namespace }),
+        workflowService.describeNamespace({ namespace }),
+      ]);
+      const seconds = ofNamespace?.workflowExecutionRetentionTtl?.seconds;
+      return {
+        namespace,
+        searchAttributes: Object.keys(customAttributes),
+        retentionMs: seconds == null ? undefined : Number(seconds) * 1_000,
+      };
     },
   };
   await withinStart(logger, 'Kafka', () => dependencies.routing.ensureTopics());

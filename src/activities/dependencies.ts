@@ -9,6 +9,14 @@ import type {
 } from '@owlmq/kafka-bridge/operations';
 import type { WebhookTargets } from '../webhook-targets.js';
 
+export interface TemporalNamespace {
+  namespace: string;
+  /** Names of the search attributes that it knows. */
+  searchAttributes: string[];
+  /** How long it keeps a run that has ended, ms; undefined where it does not say. */
+  retentionMs: number | undefined;
+}
+
 /** The connections that a worker holds and its activities share. */
 export interface Dependencies {
   kafka: KafkaConnection;
@@ -22,6 +30,6 @@ export interface Dependencies {
   compare?: PairwiseCompare | undefined;
   /** Receivers of hooks that this worker can call. */
   webhooks?: WebhookTargets | undefined;
-  /** Names of the search attributes that the Temporal namespace knows. */
-  searchAttributes: () => Promise<string[]>;
+  /** What the Temporal namespace is like. */
+  temporal: () => Promise<TemporalNamespace>;
 }

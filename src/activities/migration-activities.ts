@@ -2,13 +2,15 @@ import type {
   AcknowledgedPattern,
   DiagnosisReport,
   DifferingFields,
+  Finding,
+  PreflightRequest as BridgePreflightRequest,
   RoutingState,
   TopicOffsets,
   WatchedSpans,
 } from '@owlmq/kafka-bridge/operations';
 import type { CutoverHours, HookEvent } from '@owlmq/kafka-bridge/playbook';
 
-export type { DiagnosisReport };
+export type { DiagnosisReport, Finding };
 
 /**
  * The steps of a migration as the workflow sees them. All are idempotent: one that is run again finds what the first
@@ -101,25 +103,9 @@ export interface HookAnswer {
   attempts: number;
 }
 
-/** Something found before the start. `input` findings are cured by other input, `state` ones by acting on a system. */
-export interface Finding {
-  kind: 'input' | 'state' | 'warning';
-  what: string;
-  todo: string;
-}
-
-export interface PreflightRequest {
-  migration: string;
-  topics: string[];
-  groups: string[];
-  /** Topics whose foreign records the bridge will copy. */
-  forward: string[];
-  /** Whether noise will be measured. */
-  noise?: boolean;
+export interface PreflightRequest extends BridgePreflightRequest {
   /** Webhooks that will be called. */
   webhooks?: string[];
-  /** How long Kafka must keep records for the playbook to be able to go back, ms. */
-  retentionNeededMs: number;
 }
 
 export interface PreflightReport {

@@ -45,8 +45,8 @@ class Window {
       await bench.close();
     });
     await roster.start();
-    const searchAttributes = () => Promise.resolve([]);
-    const steps = createActivities({ kafka, admin, reader, routing, roster, owlmq, searchAttributes });
+    const temporal = () => Promise.resolve({ namespace: 'default', searchAttributes: [], retentionMs: undefined });
+    const steps = createActivities({ kafka, admin, reader, routing, roster, owlmq, temporal });
     await bench.route({ leaseMs: LEASE_MS });
     return new Window(bench, steps, consumers);
   }

@@ -65,8 +65,8 @@ describe('records of a plain kafkajs producer', () => {
     owlmq = new OwlmqClient({ url: server.url, apiKey: 'test-key' });
     await kafkaAdmin.createTopics({ topics: [{ topic, numPartitions: 1 }], waitForLeaders: true });
     await owlmq.createTopic(topic, 1);
-    const searchAttributes = () => Promise.resolve([]);
-    steps = createActivities({ kafka: connection, admin, reader, routing, roster, owlmq, searchAttributes });
+    const temporal = () => Promise.resolve({ namespace: 'default', searchAttributes: [], retentionMs: undefined });
+    steps = createActivities({ kafka: connection, admin, reader, routing, roster, owlmq, temporal });
   });
 
   afterAll(async () => {

@@ -12,7 +12,7 @@ import type { Dependencies } from '../../src/activities/dependencies.js';
 export async function workerConnections(
   connection: KafkaConnection,
   clientId: string,
-): Promise<Pick<Dependencies, 'kafka' | 'admin' | 'reader' | 'routing' | 'roster' | 'searchAttributes'>> {
+): Promise<Pick<Dependencies, 'kafka' | 'admin' | 'reader' | 'routing' | 'roster' | 'temporal'>> {
   const roster = new MemberRoster({ connection, clientId });
   await roster.start();
   const [admin, reader, routing] = [
@@ -23,5 +23,12 @@ export async function workerConnections(
   onTestFinished(async () => {
     await Promise.all([roster.stop(), admin.close(), reader.close(), routing.close()]);
   });
-  return { kafka: connection, admin, reader, routing, roster, searchAttributes: () => Promise.resolve([]) };
+  return {
+    kafka: connection,
+    admin,
+    reader,
+    routing,
+    roster,
+    temporal: () => Promise.resolve({ namespace: 'default', searchAttributes: [], retentionMs: undefined }),
+  };
 }

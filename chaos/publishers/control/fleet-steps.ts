@@ -49,7 +49,7 @@ export class FleetSteps {
       routing: this.#writer,
       roster: this.#roster,
       owlmq: this.#owlmq,
-      searchAttributes: () => Promise.resolve([]),
+      temporal: () => Promise.resolve({ namespace: 'none', searchAttributes: [], retentionMs: undefined }),
     };
     this.#fleet = fleetActivities(dependencies);
     this.#routing = routingActivities(dependencies);

@@ -12,6 +12,7 @@ import { addMigrateOffsets } from './offsets/migrate-command.js';
 import { addRestoreOffsets } from './offsets/restore-command.js';
 import { addVerifyOffsets } from './offsets/verify-command.js';
 import { addPlan } from './plan/command.js';
+import { addPreflight } from './preflight/command.js';
 import { addSet } from './routing/set-command.js';
 import { addShow } from './routing/show-command.js';
 import { printable } from './words.js';
@@ -56,6 +57,7 @@ function kafkaBridge(io: CliIo, end: (exitCode: ExitCode) => void): Command {
 In the life of a migration:
   kafka-bridge check-owlmq --owlmq-url https://…                       does this endpoint keep the OwlMQ contract?
   kafka-bridge plan --input migration.json                             which steps will it run, and when?
+  kafka-bridge preflight --input migration.json                        what is in its way?
   kafka-bridge routing show migrate-orders                             what the fleet obeys, and who does
   kafka-bridge audit --migration migrate-orders                        does OwlMQ have every copy?
   kafka-bridge discrepancies list --migration migrate-orders           what did shadows do otherwise, and why?
@@ -77,6 +79,7 @@ environment, and that before the file. Every command has --help, with its exit c
   withConfigFile(program, io);
   program.commandsGroup('Before the start:');
   addPlan(program, io, end);
+  addPreflight(program, io, end);
   program.commandsGroup('The fleet:');
   const routing = program.command('routing').description('the state that the fleet obeys: show it, or set it by hand');
   addShow(routing, io, end);

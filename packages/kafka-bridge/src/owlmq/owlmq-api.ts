@@ -7,6 +7,8 @@ import type { Contract, FramedRecord, RecordHead, RecordToFrame } from '../contr
  * Offsets are safe integers, times are Unix milliseconds.
  */
 export interface OwlmqApi {
+  /** What the server takes in one request. Asked for once. */
+  limits(options?: CallOptions): Promise<Contract['Limits']>;
   /** Creates a topic. Resolves false, changing nothing, when it exists already with that number of partitions. */
   createTopic(topic: string, partitions: number): Promise<boolean>;
   /** Begin and end offset of each partition, by index; undefined when the topic is unknown. */

@@ -1,19 +1,11 @@
-import { readFile } from 'node:fs/promises';
-import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import {
-  InvalidInputError,
-  parseMigrationInput,
-  planSteps,
-  words,
-  type MigrationPlan,
-  type PlannedStep,
-} from '../../playbook/index.js';
+import { planSteps, words, type MigrationPlan, type PlannedStep } from '../../playbook/index.js';
 import { nextOpening } from '../../playbook/next-opening.js';
 import type { CliIo } from '../cli-io.js';
 import { readOutput } from '../connections.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { Inputs } from '../inputs.js';
+import { readMigrationInput } from '../migration-input-file.js';
 import { textTable } from '../text-table.js';
 
 interface PlanFlags {
@@ -35,7 +27,7 @@ export async function plan(command: Command, io: CliIo): Promise<ExitCode> {
   const begin = from === undefined ? Date.now() : Date.parse(from);
   if (Number.isNaN(begin))
     inputs.add(`--from must be an ISO 8601 time, such as 2026-12-01T08:00:00Z; "${from}" is none`);
-  const migration = await readInput(file, inputs);
+  const migration = await readMigrationInput(file, inputs);
   inputs.settle();
   // Nothing to settle means that it is there.
   if (migration === undefined) throw new Error('there is no input');
@@ -50,28 +42,6 @@ export async function plan(command: Command, io: CliIo): Promise<ExitCode> {
   io.out(`${textTable(['', 'AT THE EARLIEST', 'PHASE', 'STEP'], rows).join('\n')}\n`);
   io.out(`\nIt takes ${words(atLeastMs)} at the least. A rollback is possible at any time up to the last step.\n`);
   return EXIT.ok;
-}
-
-/** The input that was named; undefined when its problems were added to the others. */
-async function readInput(file: string | undefined, inputs: Inputs): Promise<MigrationPlan | undefined> {
-  if (file === undefined || file === '') {
-    inputs.add('--input must name the file that the workflow is to be started with');
-    return undefined;
-  }
-  try {
-    const json = file === '-' ? await text(process.stdin) : await readFile(file, 'utf8');
-    return parseMigrationInput(JSON.parse(json) as unknown);
-  } catch (error) {
-    if (error instanceof InvalidInputError) for (const problem of error.problems) inputs.add(`${file}: ${problem}`);
-    else if (error instanceof SyntaxError) inputs.add(`${file} is no JSON: ${error.message}`);
-    else if (isSystemError(error)) inputs.add(`${file} cannot be read: ${error.message}`);
-    else throw error;
-    return undefined;
-  }
-}
-
-function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && 'syscall' in error;
 }
 
 function timed(plan: MigrationPlan, begin: number): TimedStep[] {

@@ -1,0 +1,65 @@
+import type { Command } from 'commander';
+import { ClusterAdmin } from '../../kafka/cluster-admin.js';
+import { LogReader } from '../../kafka/log-reader.js';
+import { OwlmqClient } from '../../owlmq/owlmq-client.js';
+import type { MigrationPlan } from '../../playbook/index.js';
+import type { Finding } from '../../preflight/finding.js';
+import { preflight } from '../../preflight/preflight.js';
+import type { CliIo } from '../cli-io.js';
+import { readKafka, readOutput, readOwlmq } from '../connections.js';
+import { EXIT, type ExitCode } from '../exit-codes.js';
+import { Inputs } from '../inputs.js';
+import { readMigrationInput } from '../migration-input-file.js';
+import { withRouting } from '../routing/open-routing.js';
+import { plural, printable } from '../words.js';
+
+const CLIENT_ID = 'kafka-bridge';
+const DAY = 24 * 3_600_000;
+const KINDS = ['input', 'state', 'warning'] as const;
+
+/** What `preflight` does. */
+export async function preflightAction(command: Command, io: CliIo): Promise<ExitCode> {
+  const inputs = new Inputs();
+  const { input: file, migration = '' } = command.opts<{ input?: string; migration?: string }>();
+  const output = readOutput(command, inputs);
+  const connection = readKafka(command, inputs);
+  const owlmqAt = readOwlmq(command, inputs, io);
+  const plan = await readMigrationInput(file, inputs);
+  inputs.settle();
+  if (plan === undefined || connection === undefined || owlmqAt === undefined) throw new Error('there is no input');
+
+  const admin = new ClusterAdmin(connection, { clientId: CLIENT_ID });
+  const reader = new LogReader(connection, { clientId: CLIENT_ID });
+  const owlmq = new OwlmqClient(owlmqAt);
+  try {
+    const found = await withRouting(connection, (routing) =>
+      preflight(requestOf(plan, migration), { admin, reader, routing, owlmq }),
+    );
+    const findings = KINDS.flatMap((kind) => found.findings.filter((finding) => finding.kind === kind));
+    if (output === 'json') {
+      const { topics, unreachable } = found;
+      io.out(`${JSON.stringify({ version: 1, findings, topics, unreachable }, undefined, 2)}\n`);
+    } else io.out(inWords(findings));
+    if (found.unreachable.length > 0) return EXIT.unreachable;
+    return findings.every(({ kind }) => kind === 'warning') ? EXIT.ok : EXIT.differences;
+  } finally {
+    await Promise.all([admin.close(), reader.close(), owlmq.close()]);
+  }
+}
+
+/** As the workflow asks for it. */
+function requestOf({ topics, groups, forward, noise, soak, warm }: MigrationPlan, migration: string) {
+  const retentionNeededMs = soak.duration + warm.duration + DAY;
+  return { migration, topics, groups, forward, noise: noise.duration > 0, retentionNeededMs };
+}
+
+function inWords(findings: readonly Finding[]): string {
+  if (findings.length === 0) return 'Nothing is in the way.\n';
+  const lines = findings.map(
+    ({ kind, what, todo }) => `${kind.padEnd(7)}  ${printable(what)}\n         ${printable(todo)}\n`,
+  );
+  const obstacles = findings.filter(({ kind }) => kind !== 'warning').length;
+  const summary =
+    obstacles === 0 ? 'Nothing is in the way.' : `${plural(obstacles, 'finding')} in the way of this migration.`;
+  return `${lines.join('')}\n${summary}\n`;
+}
