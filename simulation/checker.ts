@@ -37,6 +37,9 @@ export class Checker {
       if (say(newest) !== say(state)) this.#ledger.violate('I6', `epoch ${state.epoch} names two states`);
       return;
     }
+    // Without a fence the log grows behind the drain, and nobody applies it.
+    if (state.drain !== undefined && state.fence === undefined)
+      this.#ledger.violate('I10', `epoch ${state.epoch} has consumers drain while nobody holds publishers`);
     this.#fenced = undefined;
     this.#written.push({ state, at: this.#systems.world.now });
   }
@@ -91,6 +94,7 @@ export class Checker {
 
   /** What must hold once all is at rest. */
   end(): void {
+    this.#judgeKafka();
     for (const group of this.#groups) {
       const effects = this.#ledger.effects.filter((effect) => effect.group === group);
       this.#judgeDelivery(group, effects);
@@ -115,6 +119,16 @@ export class Checker {
 
   #stateOf(epoch: number): RoutingState | undefined {
     return this.#written.find(({ state }) => state.epoch === epoch)?.state;
+  }
+
+  /** Who is back on Kafka finds everything there: nobody asks for a rollback by force. */
+  #judgeKafka(): void {
+    if (this.#written.at(-1)?.state.primary !== 'kafka') return;
+    const there = new Set(this.#systems.logs.kafka.partitions.flatMap((log) => log.map(({ id }) => id)));
+    for (const { id, acknowledgedAt } of this.#ledger.calls.values()) {
+      if (acknowledgedAt !== undefined && !there.has(id))
+        this.#ledger.violate('I3', `${id} was acknowledged, and Kafka does not have it`);
+    }
   }
 
   /** Acknowledged messages reach each group, on one side; on both only where that was said. */

@@ -43,7 +43,10 @@ export class Director {
     const { random } = simulation.world;
     const faults = random.chance(0.1) ? 0 : random.between(1, 5);
     for (let n = 0; n < faults; n++) this.#plan(this.#fault());
-    if (random.chance(0.1)) this.#planAt('checkReadiness', 3, 50, this.#storm());
+    if (random.chance(0.1)) this.#planAt('checkReadiness', 3, 50, this.#storm(random.between(0, 600), 0));
+    // As the fence is written: what is published now lies before it.
+    if (random.chance(0.1)) this.#planAt('applyRouting', 2, 3, this.#storm(0, random.between(2, 6)));
+    if (random.chance(0.1)) this.#planAt('applyRouting', 4, 5, this.#cutOff());
     if (random.chance(0.55)) {
       const rollBack = (): void => {
         this.#say('rollback is asked for');
@@ -98,8 +101,9 @@ export class Director {
   heal(): void {
     if (this.#healed) return;
     this.#healed = true;
-    const { systems, world, publishers, consumers, worker } = this.#simulation;
+    const { systems, world, publishers, consumers, worker, scenario } = this.#simulation;
     world.say(() => 'all heals');
+    scenario.applyMs = Math.min(scenario.applyMs, 20);
     for (const service of [systems.kafka, systems.owlmq]) {
       service.up = true;
       service.cut.clear();
@@ -173,6 +177,7 @@ export class Director {
       () => this.#break('deaf'),
       () => this.#more(),
       () => this.#estrange(),
+      () => this.#cutOff(),
     ] as const;
     return faults[random.between(0, faults.length - 1)]?.() ?? (() => undefined);
   }
@@ -194,9 +199,10 @@ export class Director {
     return random.chance(0.5) ? random.between(50, 1_500) : random.between(1_500, 8_000);
   }
 
-  #member(kind: 'publishers' | 'consumers') {
+  #member<K extends 'publishers' | 'consumers'>(kind: K): Simulation[K][number] | undefined {
     const { world } = this.#simulation;
-    const alive = this.#simulation[kind].filter(({ process }) => process.state === 'running');
+    const all: readonly Simulation[K][number][] = this.#simulation[kind];
+    const alive = all.filter(({ process }) => process.state === 'running');
     return alive[world.random.between(0, alive.length - 1)];
   }
 
@@ -227,25 +233,32 @@ export class Director {
     });
   }
 
-  /** A publisher does not reach OwlMQ, a group loses all its members, and then the publisher dies with its copies. */
-  #storm(): () => void {
+  /**
+   * A publisher does not reach OwlMQ, and publishes; a group loses all its members; then the publisher dies with its
+   * copies.
+   */
+  #storm(groupMs: number, publishes: number): () => void {
     const { random } = this.#simulation.world;
     const group = GROUPS[random.between(0, GROUPS.length - 1)] ?? GROUPS[0];
-    const [groupMs, publisherMs, backMs] = [random.between(0, 600), random.between(300, 1_200), this.#while()];
+    const [publisherMs, backMs] = [random.between(300, 1_200), this.#while()];
     const consumersBackMs = random.between(2_000, 12_000);
     return () => {
       const { world, consumers, systems } = this.#simulation;
-      const publisher = this.#member('publishers')?.process;
+      const publisher = this.#member('publishers');
       if (publisher === undefined) return;
-      this.#say(`${publisher.name} does not reach owlmq, and dies in ${publisherMs} ms`);
-      systems.owlmq.cut.add(publisher);
+      const { process } = publisher;
+      this.#say(`${process.name} does not reach owlmq, and dies in ${publisherMs} ms`);
+      systems.owlmq.cut.add(process);
       this.#later(publisherMs, () => {
-        this.#killNow(publisher, backMs);
+        this.#killNow(process, backMs);
       });
-      this.#later(groupMs, () => {
+      const killGroup = (): void => {
         this.#say(`all members of ${group} are killed`);
         for (const one of consumers) if (one.group === group) world.kill(one.process);
-      });
+      };
+      if (groupMs === 0) killGroup();
+      else this.#later(groupMs, killGroup);
+      this.#simulation.publish(publisher, publishes);
       this.#later(groupMs + consumersBackMs, () => {
         this.#simulation.startConsumer(group);
       });
@@ -347,6 +360,29 @@ export class Director {
       member.link.faults[fault] = true;
       this.#later(ms, () => {
         member.link.faults[fault] = false;
+      });
+    };
+  }
+
+  /** A publisher neither hears of a new state nor is heard, and publishes on. */
+  #cutOff(): () => void {
+    const { random } = this.#simulation.world;
+    const share = 0.5 + 1.5 * random.next();
+    return () => {
+      const { scenario } = this.#simulation;
+      const member = this.#member('publishers');
+      if (member === undefined) return;
+      const ms = Math.round(share * scenario.leaseMs);
+      this.#say(`${member.process.name} neither hears nor is heard for ${ms} ms`);
+      Object.assign(member.link.faults, { muted: true, deaf: true });
+      // Until its lease is over, with what is known of the fleet changing meanwhile.
+      for (const part of [0.5, 0.6, 0.7, 0.8, 0.9]) {
+        this.#later(Math.round(part * scenario.leaseMs), () => {
+          this.#simulation.publish(member, 1);
+        });
+      }
+      this.#later(ms, () => {
+        Object.assign(member.link.faults, { muted: false, deaf: false });
       });
     };
   }

@@ -145,8 +145,13 @@ export const plants: readonly Plant[] = [
   },
   {
     name: 'both-live',
-    what: 'a side applies whichever side is live',
+    what: 'a side is left to itself where the other one begins, and applies whichever is live',
     edits: [
+      {
+        file: 'kafka-bridge/dist/consumer/side-slot.js',
+        find: 'await this.#current.stop();',
+        replace: '',
+      },
       {
         file: applyGate,
         find: "if (state.live !== side || state.drain === 'stop') return 0;",

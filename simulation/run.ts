@@ -1,4 +1,4 @@
-import { parseMigrationInput } from '../src/workflows/migration-input.js';
+import { parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { newMigrationState, type CarriedOver } from '../src/workflows/migration-state.js';
 import { migrateKafkaToOwlmq } from '../src/workflows/playbook.js';
 import { inWorld } from './clock/globals.js';
@@ -120,11 +120,19 @@ export class Simulation {
     this.world.say(() => `${process.name} starts`);
   }
 
+  /** A publisher's callers publish at once. */
+  publish(publisher: Publisher, count: number): void {
+    if (publisher.process.state !== 'running') return;
+    this.#as(publisher.process, () => {
+      publisher.publish(count);
+    });
+  }
+
   startConsumer(group: string): void {
     const { systems, ledger } = this;
     const process = this.world.process(`${group}.${++this.#started}`);
     const consumer = new Consumer({
-      ...{ systems, ledger, process, migration: MIGRATION, group, applyMs: this.scenario.applyMs },
+      ...{ systems, ledger, process, migration: MIGRATION, group, applyMs: () => this.scenario.applyMs },
       applies: (effect) => {
         this.#checker.applies(effect);
       },

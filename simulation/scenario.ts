@@ -21,6 +21,8 @@ export interface Scenario {
 export function drawScenario(random: Random): Scenario {
   const leaseMs = random.between(1_000, 2_500);
   const troubled = random.chance(0.4);
+  // Groups with a lag, that are not done with what they have when a window opens or a rollback begins.
+  const slow = random.chance(0.15);
   return {
     start: random.chance(0.2) ? 'ramp' : 'ready',
     leaseMs,
@@ -29,8 +31,8 @@ export function drawScenario(random: Random): Scenario {
     sessionMs: random.between(1_000, 2_500),
     publishers: random.between(1, 2),
     consumers: [random.between(1, 2), 1],
-    publishEveryMs: random.between(300, 1_500),
-    applyMs: random.chance(0.5) ? 0 : random.between(1, 80),
+    publishEveryMs: slow ? random.between(1_000, 2_000) : random.between(300, 1_500),
+    applyMs: slow ? random.between(100, 400) : random.chance(0.5) ? 0 : random.between(1, 80),
     faults: {
       loss: troubled ? random.next() * 0.02 : 0,
       late: troubled ? random.next() * 0.01 : 0,

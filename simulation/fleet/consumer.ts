@@ -19,7 +19,8 @@ export interface ConsumerOptions {
   process: Process;
   migration: string;
   group: string;
-  applyMs: number;
+  /** Most time that `apply` takes now, ms. */
+  applyMs: () => number;
   applies: (effect: Effect) => void;
 }
 

@@ -136,10 +136,14 @@ export class Publisher {
     const { random } = this.#world;
     this.#world.timer(this.process, random.between(1, this.#options.everyMs), () => {
       if (this.#stopping) return;
-      const count = random.chance(0.2) ? random.between(2, 5) : 1;
-      for (let n = 0; n < count; n++) this.#publish();
+      this.publish(random.chance(0.2) ? random.between(2, 5) : 1);
       this.#publishSoon();
     });
+  }
+
+  /** Calls `publish()` a number of times, in one turn. */
+  publish(count: number): void {
+    for (let n = 0; n < count; n++) this.#publish();
   }
 
   #publish(): void {

@@ -23,8 +23,8 @@ export interface SideOptions {
   group: string;
   /** Ids that this instance has applied: what is delivered again soon after is dropped. */
   recent: Set<string>;
-  /** Most time that `apply` takes, ms. */
-  applyMs: number;
+  /** Most time that `apply` takes now, ms. */
+  applyMs: () => number;
   stopping: () => boolean;
   epoch: () => number;
   /** An `apply` begins. */
@@ -224,7 +224,8 @@ export class Side implements ConsumingSide {
       if (!recent.has(record.id)) {
         if (!(await gate.enter(leg, TOPIC, partition, offset, standing))) return;
         const effect = this.#apply(record, partition, offset);
-        if (applyMs > 0) await this.#world.sleep(process, this.#world.random.between(1, applyMs));
+        const mostMs = applyMs();
+        if (mostMs > 0) await this.#world.sleep(process, this.#world.random.between(1, mostMs));
         effect.endedAt = this.#world.now;
         recent.add(record.id);
         gate.leave(leg);
