@@ -36,6 +36,8 @@ export interface MigrationRecord {
   journaledAt?: number;
   rollbackAskedAt?: number;
   rollbackFrom?: Phase;
+  /** Rollbacks that were refused, and why. */
+  refusals: { at: string; failed: string }[];
   cutoverAttempts: number;
   /** Messages that come again by what was reported, over all groups: at the cutover, at the rollback. */
   reported: { cutover: number; rollback: number };
@@ -136,7 +138,7 @@ export class Operator {
     const { log } = this.options;
     const record: MigrationRecord = {
       ...{ startedAt: clockMs(), goal: goal?.phase ?? 'completed', cutoverAttempts: 0 },
-      ...{ reported: { cutover: 0, rollback: 0 }, holdMs: {}, pauses: 0, blocked: [], log: [] },
+      ...{ reported: { cutover: 0, rollback: 0 }, holdMs: {}, pauses: 0, blocked: [], refusals: [], log: [] },
     };
     this.migrations.push(record);
     await this.#start(changed);
@@ -174,7 +176,7 @@ export class Operator {
         record.rollbackAskedAt = clockMs();
         await this.#ask('rollback', due ? `chaos asks for it at ${goal.phase}` : 'chaos is over, or lost patience');
         log.write('rollback asked', { phase: status?.phase, due });
-      }
+      } else if (status !== undefined) await this.#askAgain(record, status);
       this.#refuseToHang(record, status);
       await delay(goal?.phase === 'cutover' && status?.phase === 'ready' ? SOON_POLL_MS : POLL_MS, undefined, {
         signal: this.options.signal,
@@ -219,6 +221,18 @@ export class Operator {
     record.blocked.push(`${blocked.step}: ${blocked.cause}`);
     this.options.log.write('resumed what was blocked', { ...blocked });
     await this.#ask('resume', 'chaos resumes what is blocked');
+  }
+
+  /** A rollback that was refused, because Kafka was away just then, say: nothing was changed, and it is asked for again. */
+  async #askAgain(record: MigrationRecord, { rollback, rollbackRefused }: MigrationStatus): Promise<void> {
+    if (record.rollbackAskedAt === undefined || rollback !== null || rollbackRefused === null) return;
+    if (Date.now() - Date.parse(rollbackRefused.refusedAt) < RESUME_AFTER_MS) return;
+    const failed = rollbackRefused.failed.map(({ name, detail }) => `${name}: ${detail}`).join('; ');
+    // Looked at twice before the first answer was known.
+    if (record.refusals.at(-1)?.at === rollbackRefused.refusedAt) return;
+    record.refusals.push({ at: rollbackRefused.refusedAt, failed });
+    this.options.log.write('rollback refused', { failed });
+    await this.#ask('rollback', 'chaos asks again');
   }
 
   /** The soak would begin anew with every fault; what else differs still sets it back. */

@@ -26,6 +26,8 @@ export interface MigrationChaosReport extends CheckResult {
     readonly rollbacks: Readonly<Record<string, number>>;
     readonly pauses: number;
     readonly resumedBlocks: number;
+    /** Rollbacks that were refused, and asked for again. */
+    readonly refusals: number;
   };
   /** Longest hold of a publish call of each cutover and rollback, ms. */
   readonly holdMs: Readonly<Record<'cutover' | 'rollback', { p50: number; p99: number; longest: number } | null>>;
@@ -64,6 +66,7 @@ export function reportOf({ result, ...facts }: Facts & { readonly result: CheckR
       rollbacks,
       pauses: sum(({ pauses }) => pauses),
       resumedBlocks: sum(({ blocked }) => blocked.length),
+      refusals: sum(({ refusals }) => refusals.length),
     },
     holdMs: {
       cutover: quantiles(migrations.flatMap(({ holdMs }) => holdMs.cutover ?? [])),
@@ -123,7 +126,7 @@ export function reportText(report: MigrationChaosReport): string {
     ],
     [
       'people',
-      `${totals.pauses} pauses, ${totals.resumedBlocks} blocked steps resumed, worker ended by itself ${report.workerEnds.length} times`,
+      `${totals.pauses} pauses, ${totals.resumedBlocks} blocked steps resumed, ${totals.refusals} rollbacks refused, worker ended by itself ${report.workerEnds.length} times`,
     ],
     ['held', `${held('cutover')}; ${held('rollback')}`],
   ];
