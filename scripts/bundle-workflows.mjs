@@ -7,17 +7,30 @@ import path from 'node:path';
 
 const root = path.dirname(import.meta.dirname);
 const workflows = path.join(root, 'dist/src/workflows');
-const bundlePath = path.join(root, 'dist/workflow-bundle.js');
+/** All that the project itself puts into a bundle. */
+const sources = [workflows, path.join(root, 'dist/src/codec'), path.join(root, 'packages/kafka-bridge/dist/playbook')];
+/** Where failures have a converter of their own, which workflow code takes with it, there is a bundle of its own. */
+const bundles = [
+  { file: path.join(root, 'dist/workflow-bundle.js'), options: {} },
+  {
+    file: path.join(root, 'dist/workflow-bundle-encrypted.js'),
+    options: { failureConverterPath: path.join(root, 'dist/src/codec/failure-converter.js') },
+  },
+];
 const stampPath = path.join(root, 'dist/workflow-bundle.sha256');
 
 const stamp = await fingerprint();
-if ((await readIfThere(stampPath)) !== stamp || (await readIfThere(bundlePath)) === undefined) {
+const present = await Promise.all(bundles.map(({ file }) => readIfThere(file)));
+if ((await readIfThere(stampPath)) !== stamp || present.includes(undefined)) {
   const { bundleWorkflowCode, DefaultLogger } = await import('@temporalio/worker');
-  const { code } = await bundleWorkflowCode({
-    workflowsPath: path.join(workflows, 'index.js'),
-    logger: new DefaultLogger('WARN'),
-  });
-  await writeFile(bundlePath, code);
+  for (const { file, options } of bundles) {
+    const { code } = await bundleWorkflowCode({
+      workflowsPath: path.join(workflows, 'index.js'),
+      logger: new DefaultLogger('WARN'),
+      ...options,
+    });
+    await writeFile(file, code);
+  }
   await writeFile(stampPath, stamp);
 }
 
@@ -25,9 +38,11 @@ async function fingerprint() {
   const hash = createHash('sha256');
   const { version } = createRequire(import.meta.url)('@temporalio/workflow/package.json');
   hash.update(version);
-  const names = await readdir(workflows, { recursive: true });
-  for (const name of names.filter((file) => file.endsWith('.js')).sort()) {
-    hash.update(name).update(await readFile(path.join(workflows, name)));
+  for (const folder of sources) {
+    const names = await readdir(folder, { recursive: true });
+    for (const name of names.filter((file) => file.endsWith('.js')).sort()) {
+      hash.update(name).update(await readFile(path.join(folder, name)));
+    }
   }
   return hash.digest('hex');
 }

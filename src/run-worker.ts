@@ -14,13 +14,17 @@ import {
 import { ClusterAdmin, LogReader, MemberRoster, OwlmqClient, RoutingWriter } from '@owlmq/kafka-bridge/operations';
 import { pino, stdSerializers, type Level, type Logger } from 'pino';
 import { createActivities } from './activities/index.js';
+import { encryptingConverter } from './codec/data-converter.js';
 import { CompareModuleError, loadCompareModule } from './compare-module.js';
 import type { Dependencies } from './activities/dependencies.js';
 import { startObservationEndpoint } from './endpoint/observation-endpoint.js';
-import { readWorkerConfig, WorkerConfigError } from './worker-config.js';
+import { SettingsError } from './settings.js';
+import { readWorkerConfig } from './worker-config.js';
 
 /** Built by `npm run build`; see scripts/bundle-workflows.mjs. */
 const bundlePath = path.join(import.meta.dirname, '..', 'workflow-bundle.js');
+/** With failures put where the codec encrypts them. */
+const encryptedBundlePath = path.join(import.meta.dirname, '..', 'workflow-bundle-encrypted.js');
 
 /** How long activities get to end after a signal to stop, before they are retried elsewhere. */
 const SHUTDOWN_GRACE = '20 seconds';
@@ -47,7 +51,7 @@ export async function runWorker(additions: WorkerAdditions = {}): Promise<void> 
     await run(additions);
   } catch (error) {
     const message =
-      error instanceof WorkerConfigError || error instanceof CompareModuleError
+      error instanceof SettingsError || error instanceof CompareModuleError
         ? error.message
         : error instanceof Error
           ? error.stack
@@ -62,9 +66,13 @@ export async function runWorker(additions: WorkerAdditions = {}): Promise<void> 
 async function run({ onActivities, ...additions }: WorkerAdditions): Promise<void> {
   const config = readWorkerConfig(process.env);
   const logger = pino({ name: 'worker', level: config.logLevel, serializers: { error: stdSerializers.err } });
-  const { workflowBundle = { codePath: bundlePath } } = additions;
+  const { payloadKeys } = config;
+  const { workflowBundle = { codePath: payloadKeys === undefined ? bundlePath : encryptedBundlePath } } = additions;
   if (!existsSync(workflowBundle.codePath)) {
-    throw new WorkerConfigError([`the workflow bundle ${workflowBundle.codePath} does not exist: run npm run build`]);
+    throw new SettingsError(
+      [`the workflow bundle ${workflowBundle.codePath} does not exist: run npm run build`],
+      'worker',
+    );
   }
   const compare =
     config.compareModule === undefined
@@ -127,6 +135,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
     namespace,
     taskQueue: config.taskQueue,
     workflowBundle,
+    ...(payloadKeys === undefined ? {} : { dataConverter: encryptingConverter(payloadKeys) }),
     activities,
     shutdownGraceTime: SHUTDOWN_GRACE,
     // A pause or a rollback reaches an activity with the answer to its heartbeat.

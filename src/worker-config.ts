@@ -1,11 +1,8 @@
-import {
-  kafkaFromSettings,
-  owlmqFromSettings,
-  secretFromSettings,
-  type KafkaConnection,
-} from '@owlmq/kafka-bridge/operations';
+import { kafkaFromSettings, owlmqFromSettings, type KafkaConnection } from '@owlmq/kafka-bridge/operations';
 import { z } from 'zod';
+import { readPayloadKeys, type PayloadKeys } from './codec/payload-keys.js';
 import type { EndpointSettings } from './endpoint/observation-endpoint.js';
+import { addressOf, hostAndPort, readTokens, SettingsError } from './settings.js';
 import { isRehearsalQueue } from './workflows/rehearsal-queue.js';
 import { readWebhookTargets, type WebhookTargets } from './webhook-targets.js';
 
@@ -25,20 +22,10 @@ export interface WorkerConfig {
   compareModule: string | undefined;
   /** Receivers of hooks, from HOOKS_FILE; empty without it. */
   webhooks: WebhookTargets;
+  /** Keys of what Temporal keeps, see `readPayloadKeys`; undefined: it is kept as it is. */
+  payloadKeys: PayloadKeys | undefined;
   logLevel: string;
 }
-
-/** Settings that are missing or wrong, a line each. */
-export class WorkerConfigError extends Error {
-  override readonly name = 'WorkerConfigError';
-  constructor(readonly problems: readonly string[]) {
-    super(`The worker cannot start:\n${problems.map((problem) => `- ${problem}`).join('\n')}`);
-  }
-}
-
-const hostAndPort = z.string().regex(/^(\[[0-9a-f:]+\]|[^\s:]+):\d{1,5}$/i, 'must be HOST:PORT');
-/** RFC 6750's, which a header can carry, long enough that nobody guesses it. */
-const TOKEN = /^[A-Za-z0-9._~+/-]{16,}=*$/;
 
 const environmentSchema = z.object({
   TEMPORAL_TASK_QUEUE: z
@@ -57,7 +44,7 @@ const environmentSchema = z.object({
 /**
  * Reads the worker's settings from an environment.
  *
- * @throws {WorkerConfigError} with everything that is missing or wrong.
+ * @throws {SettingsError} with everything that is missing or wrong.
  */
 export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
@@ -69,14 +56,15 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   const owlmq = owlmqFromSettings(given, { add });
   const parsed = environmentSchema.safeParse(given);
   for (const { path, message } of parsed.error?.issues ?? []) add(`${path.join('.')}: ${message}`);
-  const tokens = observationTokens(given, add);
+  const tokens = readTokens(given, 'OBSERVATIONS_TOKEN', add);
+  const payloadKeys = readPayloadKeys(given, add);
   const webhooks: WebhookTargets =
     given.HOOKS_FILE === undefined ? new Map() : readWebhookTargets(given.HOOKS_FILE, given, add);
   if (given.OBSERVATIONS_ADDRESS !== undefined && tokens.length === 0) {
     add('OBSERVATIONS_ADDRESS is set, and no token: set OBSERVATIONS_TOKEN or OBSERVATIONS_TOKEN_FILE too');
   }
   if (problems.length > 0 || !parsed.success || kafka === undefined || owlmq === undefined)
-    throw new WorkerConfigError(problems);
+    throw new SettingsError(problems, 'worker');
   return {
     taskQueue: parsed.data.TEMPORAL_TASK_QUEUE,
     kafka,
@@ -85,20 +73,9 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     observations: endpointSettings(parsed.data, tokens),
     compareModule: parsed.data.COMPARE_MODULE,
     webhooks,
+    payloadKeys,
     logLevel: parsed.data.LOG_LEVEL,
   };
-}
-
-/** From OBSERVATIONS_TOKEN or the file that OBSERVATIONS_TOKEN_FILE names: several, so that one can follow another. */
-function observationTokens(given: NodeJS.ProcessEnv, add: (problem: string) => void): string[] {
-  const tokens = (secretFromSettings(given, 'OBSERVATIONS_TOKEN', { add }) ?? '').split(/[\s,]+/).filter(Boolean);
-  const wrong = tokens.filter((token) => !TOKEN.test(token)).length;
-  if (wrong > 0) {
-    add(
-      `OBSERVATIONS_TOKEN: ${wrong} of ${tokens.length} tokens are no tokens: each has 16 letters, digits and -._~+/ at least; several are set apart by commas or lines`,
-    );
-  }
-  return tokens;
 }
 
 function endpointSettings(
@@ -106,7 +83,5 @@ function endpointSettings(
   tokens: readonly string[],
 ): EndpointSettings | undefined {
   if (address === undefined) return undefined;
-  const colon = address.lastIndexOf(':');
-  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
-  return { host, port: Number(address.slice(colon + 1)), tokens, digestKey };
+  return { ...addressOf(address), tokens, digestKey };
 }

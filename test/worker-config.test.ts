@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readWorkerConfig, WorkerConfigError } from '../src/worker-config.js';
+import { SettingsError } from '../src/settings.js';
+import { readWorkerConfig } from '../src/worker-config.js';
 
 const needed = { KAFKA_BROKERS: '127.0.0.1:9092', OWLMQ_URL: 'http://127.0.0.1:8085', OWLMQ_API_KEY: 'key' };
 
@@ -11,7 +12,7 @@ function problems(environment: NodeJS.ProcessEnv): readonly string[] {
     readWorkerConfig(environment);
     return [];
   } catch (error) {
-    if (error instanceof WorkerConfigError) return error.problems;
+    if (error instanceof SettingsError) return error.problems;
     throw error;
   }
 }

@@ -5,14 +5,14 @@ import { Client, Connection } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type HookEvent, type MigrationInput, parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
+import type { HookEvent, MigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { FleetModel, type ModelCall } from '../../rehearsal/fleet-model.js';
 import { wallClock } from '../../rehearsal/wall-clock.js';
 import type { CallHookRequest } from '../../src/activities/migration-activities.js';
-import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 import type { Handle } from './playbook-fixture.js';
+import { readyToCutOver } from './ready-to-cut-over.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
 
 // On Temporal's dev server and the clock of the wall: a window whose steps are cancelled is too much for the server that
@@ -50,29 +50,6 @@ const batch: Hooks[number] = {
   at: ['hold-publishers', 'stop-consumers', 'resume-on-owlmq', 'resume-on-kafka'],
 };
 
-/** As a run leaves it that continued as new after a clean soak. */
-function ready(hooks: Hooks): CarriedOver {
-  const plan = parseMigrationInput({
-    ...{ topics: ['orders'], groups: ['payments', 'mails'], hooks, decommission: 'automatic', lease: '1 second' },
-    cutover: { window: '4 seconds', backOff: '200 milliseconds' },
-    ...{ soak: { duration: '1 second' }, warm: { duration: '1 second' } },
-  });
-  return {
-    plan,
-    state: {
-      ...newMigrationState(new Date().toISOString()),
-      ...{ phase: 'ready', epoch: 14, partitions: { orders: 2 } },
-      ...{ coverage: { orders: [0, 0] }, auditFrom: { orders: [0, 0] } },
-      routing: { ratio: 1, primary: 'kafka', mirror: true, live: 'kafka', shadow: 'compare', shadowFrom: {} },
-      ratio: { wanted: 1, acknowledged: 1, settled: true },
-      soak: {
-        ...{ cleanMs: 60_000, restarts: 0, missing: [] },
-        groups: { payments: { comparedUpTo: Date.now(), matched: 2_000, discrepancies: 0, comparisons: 2_000 } },
-      },
-    },
-  };
-}
-
 type Story = string[];
 
 /** What a run did to hooks and routing, in order. */
@@ -107,7 +84,7 @@ async function run(
     ...{ maxHeartbeatThrottleInterval: '20 milliseconds', defaultHeartbeatThrottleInterval: '20 milliseconds' },
   });
   await worker.runUntil(async () => {
-    const carried = ready(hooks);
+    const carried = readyToCutOver({ hooks });
     const handle = await new Client({ connection }).workflow.start<typeof migrateKafkaToOwlmq>('migrateKafkaToOwlmq', {
       ...{ taskQueue, workflowId: `migration-${randomUUID()}`, workflowRunTimeout: '1 minute' },
       // The playbook takes up what a run before it has left.
