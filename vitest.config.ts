@@ -10,7 +10,7 @@ const sideBySide = [
   'packages/kafka-bridge/test/{canonical-output,comparator,differing-fields,observation-digest,produce-encoder}.test.ts',
   'packages/kafka-bridge/test/{broker-restart,group-standing}.test.ts',
   'packages/owlmq-local/test/*.test.ts',
-  'test/{clock-findings,codec,compare-module,endpoint-limits,engines,exact-json,hooks,packed,worker-config}.test.ts',
+  'test/{clock-findings,codec,compare-module,endpoint-limits,engines,exact-json,hooks,packed,runbook,worker-config}.test.ts',
   'test/integration/{observation-endpoint,publisher-brokers}.test.ts',
   'test/workflow/*.test.ts',
   'packages/kafka-bridge/test/{consumer-types,public-types,readme,record-frames,record-heads,tarball,verdict-record}.test.ts',
