@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * Tests that depend on no lease, clock or rate of this machine, and pass on a busy one, too: the workflow's are on the
- * skipped clock. Two files at a time: for the most part they wait for brokers and servers.
+ * skipped clock, or have many times the time that they need. Two files at a time: for the most part they wait for brokers and servers.
  */
 const sideBySide = [
   'packages/kafka-bridge/test/{audit,cli,offset,offsets,check-owlmq}-*.test.ts',

@@ -3,6 +3,8 @@ import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { Command } from 'commander';
 import { runProgram, untilInterrupted } from '../demo/command-line.js';
+import { encryptionFromEnvironment } from '../src/codec/data-converter.js';
+import { SettingsError } from '../src/settings.js';
 import { NoSuchMigrationError, readMigration } from './evidence/recorded-migration.js';
 import { migrationReport, readVersions, writeReport } from './evidence/report.js';
 
@@ -18,10 +20,17 @@ const log = (line: string): void => {
 
 async function main({ workflowId, out, json }: EvidenceCommand): Promise<void> {
   const temporal = loadClientConnectConfig();
+  const encryption = encryptionFromEnvironment(process.env, 'report');
   const connection = await Connection.connect(temporal.connectionOptions);
   try {
-    const client = new Client({ connection, namespace: temporal.namespace ?? 'default' });
-    const report = migrationReport(await readMigration(client, workflowId), await readVersions());
+    const namespace = temporal.namespace ?? 'default';
+    const client = new Client({
+      connection,
+      namespace,
+      ...(encryption && { dataConverter: encryption.dataConverter }),
+    });
+    const migration = await readMigration(client, workflowId, encryption?.codec);
+    const report = migrationReport(migration, await readVersions());
     const files = await writeReport(out, `evidence-${workflowId.replaceAll(/[^A-Za-z0-9._-]/g, '_')}`, report);
     log(files.join(', '));
     const { noStatus } = report.evidence;
@@ -49,4 +58,4 @@ const program = new Command('evidence')
     ]),
   );
 
-await runProgram(program, { signal, expected: [NoSuchMigrationError], log });
+await runProgram(program, { signal, expected: [NoSuchMigrationError, SettingsError], log });

@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { Context } from '@temporalio/activity';
 import { Client, Connection } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
@@ -7,6 +6,8 @@ import { NativeConnection, Worker } from '@temporalio/worker';
 import { parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
 import type { MigrationActivities } from '../src/activities/migration-activities.js';
 import { rehearsalQueue } from '../src/workflows/rehearsal-queue.js';
+import { encryptionFromEnvironment } from '../src/codec/data-converter.js';
+import { workflowBundlePath } from '../src/workflow-bundle-path.js';
 import { extractFacts } from './evidence/extract.js';
 import { readMigration } from './evidence/recorded-migration.js';
 import { ModelSystems } from './state/systems.js';
@@ -14,8 +15,6 @@ import { StateModel } from './state-model.js';
 import { trafficFor } from './traffic.js';
 import { wallClock } from './wall-clock.js';
 
-/** Of `npm run build`. */
-const bundlePath = path.join(import.meta.dirname, '..', 'workflow-bundle.js');
 /** Models that are kept; the oldest goes first. */
 const MOST_MODELS = 20;
 
@@ -31,10 +30,12 @@ export async function runRehearsalWorker(options: {
   const { seed, signal, log } = options;
   const temporal = loadClientConnectConfig();
   const namespace = temporal.namespace ?? 'default';
+  const encryption = encryptionFromEnvironment(process.env, 'rehearsal worker');
+  const converter = encryption === undefined ? {} : { dataConverter: encryption.dataConverter };
   const connection = await Connection.connect(temporal.connectionOptions);
   const nativeConnection = await NativeConnection.connect(temporal.connectionOptions);
   try {
-    const client = new Client({ connection, namespace });
+    const client = new Client({ connection, namespace, ...converter });
     const models = new Map<string, StateModel>();
     const modelOf = async (isFirst: boolean): Promise<StateModel> => {
       const { workflowId } = Context.current().info.workflowExecution ?? {};
@@ -47,7 +48,7 @@ export async function runRehearsalWorker(options: {
           'ModelGone',
         );
       }
-      const plan = parseMigrationInput(extractFacts(await readMigration(client, workflowId)).input);
+      const plan = parseMigrationInput(extractFacts(await readMigration(client, workflowId, encryption?.codec)).input);
       const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
       const attributes = Object.keys(customAttributes).filter((name) => name.startsWith('Migration'));
       const model = new StateModel(wallClock, new ModelSystems(trafficFor(plan, seed)), attributes);
@@ -70,7 +71,8 @@ export async function runRehearsalWorker(options: {
       connection: nativeConnection,
       namespace,
       taskQueue,
-      workflowBundle: { codePath: bundlePath },
+      workflowBundle: { codePath: workflowBundlePath(encryption !== undefined) },
+      ...converter,
       activities: { ...activities },
       maxHeartbeatThrottleInterval: '1 second',
       defaultHeartbeatThrottleInterval: '1 second',

@@ -10,6 +10,8 @@ export async function writeGenerated(file, text) {
   }
   const present = await readFile(file, 'utf8').catch(() => '');
   if (present === text) return;
-  process.stderr.write(`${basename(file)} is stale: run \`npm run generate\` and commit the result.\n`);
+  process.stderr.write(
+    `${basename(file)} is stale: run \`npm run build && npm run generate\` and commit the result.\n`,
+  );
   process.exitCode = 1;
 }

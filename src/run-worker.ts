@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
@@ -20,11 +19,7 @@ import type { Dependencies } from './activities/dependencies.js';
 import { startObservationEndpoint } from './endpoint/observation-endpoint.js';
 import { SettingsError } from './settings.js';
 import { readWorkerConfig } from './worker-config.js';
-
-/** Built by `npm run build`; see scripts/bundle-workflows.mjs. */
-const bundlePath = path.join(import.meta.dirname, '..', 'workflow-bundle.js');
-/** With failures put where the codec encrypts them. */
-const encryptedBundlePath = path.join(import.meta.dirname, '..', 'workflow-bundle-encrypted.js');
+import { workflowBundlePath } from './workflow-bundle-path.js';
 
 /** How long activities get to end after a signal to stop, before they are retried elsewhere. */
 const SHUTDOWN_GRACE = '20 seconds';
@@ -67,7 +62,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
   const config = readWorkerConfig(process.env);
   const logger = pino({ name: 'worker', level: config.logLevel, serializers: { error: stdSerializers.err } });
   const { payloadKeys } = config;
-  const { workflowBundle = { codePath: payloadKeys === undefined ? bundlePath : encryptedBundlePath } } = additions;
+  const { workflowBundle = { codePath: workflowBundlePath(payloadKeys !== undefined) } } = additions;
   if (!existsSync(workflowBundle.codePath)) {
     throw new SettingsError(
       [`the workflow bundle ${workflowBundle.codePath} does not exist: run npm run build`],

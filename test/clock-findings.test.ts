@@ -8,7 +8,7 @@ const now = Date.parse('2026-01-01T12:00:00Z');
 function member(offMs: number, change: object = {}): RosterEntry {
   const report = { role: 'publisher', instance: 'checkout-1', state: 'publishing', leaseMs: 10_000 };
   const at = new Date(now - 1_000 + offMs).toISOString();
-  return { report: { ...report, at, ...change }, silentMs: 1_000 } as unknown as RosterEntry;
+  return { report: { ...report, at, ...change }, silentMs: 1_000, fresh: true } as unknown as RosterEntry;
 }
 
 it('tells of members whose clocks are off, and how far', () => {
@@ -21,6 +21,7 @@ it('tells of members whose clocks are off, and how far', () => {
   expect(behind?.what).toContain('2 hours behind');
 });
 
-it('says nothing of members that have left', () => {
+it('says nothing of members that have left, nor of reports that were there before', () => {
   expect(clockFindings([member(90_000, { state: 'left' })], now)).toEqual([]);
+  expect(clockFindings([{ ...member(-90_000), fresh: false }], now)).toEqual([]);
 });

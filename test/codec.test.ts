@@ -60,6 +60,9 @@ describe('the codec', () => {
     data[20] = (data[20] ?? 0) ^ 1;
     await expect(old.decode([{ ...sealed, data }])).rejects.toThrow(PayloadTamperedError);
     await expect(old.decode([{ ...sealed, data: Buffer.from('short') }])).rejects.toThrow(PayloadTamperedError);
+    // Short tags are easily guessed.
+    for (const length of [0, 4, 12, 27])
+      await expect(old.decode([{ ...sealed, data: data.subarray(0, length) }])).rejects.toThrow(PayloadTamperedError);
     const other = new EncryptingCodec(new Map([['2026-01', key()]]));
     await expect(other.decode([sealed as Payload])).rejects.toThrow(PayloadTamperedError);
   });
@@ -131,6 +134,14 @@ describe('the codec server', () => {
       headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'x-namespace' },
     });
     expect(asked.headers['access-control-allow-headers']).toContain('x-namespace');
+  });
+
+  it('answers to no name but its own, where there is no token', async () => {
+    const server = await start();
+    const ask = async (host: string) =>
+      (await server.inject({ method: 'POST', url: '/decode', headers: { host }, payload: await body() })).statusCode;
+    for (const host of ['localhost:8088', '127.0.0.1:8088', '[::1]:8088']) expect(await ask(host)).toBe(200);
+    expect(await ask('rebound.example:8088')).toBe(403);
   });
 
   it('encrypts what the CLI sends', async () => {

@@ -17,6 +17,11 @@ async function stepsOf(folder: string): Promise<string[]> {
     /\bconst step = \{ name: '([^']+)'/g,
     /\bNOISE_STEP = '([^']+)'/g,
   ].flatMap((pattern) => [...code.matchAll(pattern)].map(([, name = '']) => name));
+  // `publishers to apply ${percent(ratio)}`: the runbook has N% in the place of what varies.
+  const templates = [...code.matchAll(/\b(?:publishersToFollow|consumersToBe)\(\s*migration,\s*`([^`]+)`/g)];
+  named.push(...templates.map(([, name = '']) => name.replaceAll(/\$\{percent\([^}]*\)\}/g, 'N%')));
+  const blocks = [...code.matchAll(/\bmigration\.block\(\s*`([^`]+)`/g)];
+  named.push(...blocks.map(([, name = '']) => name.replaceAll(/\$\{[^}]*\}/g, 'N')));
   return [...new Set(named)].sort();
 }
 

@@ -1,5 +1,6 @@
 import { QueryNotRegisteredError, WorkflowNotFoundError, type Client, type WorkflowHandle } from '@temporalio/client';
-import { defaultPayloadConverter } from '@temporalio/common';
+import { defaultPayloadConverter, type PayloadCodec } from '@temporalio/common';
+import { decodePayloads } from '../../src/codec/decode-payloads.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 
 const STATUS_WITHIN_MS = 15_000;
@@ -28,9 +29,14 @@ export class NoSuchMigrationError extends Error {
  * Reads what Temporal has of a migration: every run that it continued as new, and the status, which a run that has
  * completed has in its history. Of any other a worker has to say it.
  *
+ * @param codec where payloads are encrypted: what the client converts with, too.
  * @throws {NoSuchMigrationError}
  */
-export async function readMigration(client: Client, workflowId: string): Promise<RecordedMigration> {
+export async function readMigration(
+  client: Client,
+  workflowId: string,
+  codec?: PayloadCodec,
+): Promise<RecordedMigration> {
   const runs: RecordedMigration['runs'] = [];
   for (let runId: string | undefined; runs.length < MOST_RUNS;) {
     const handle = client.workflow.getHandle(workflowId, runId);
@@ -41,6 +47,7 @@ export async function readMigration(client: Client, workflowId: string): Promise
     });
     const started = events?.[0]?.workflowExecutionStartedEventAttributes;
     if (events === undefined || events === null || started === undefined || started === null) break;
+    if (codec !== undefined) await decodePayloads(events, codec);
     runs.unshift({ runId: started.originalExecutionRunId ?? runId ?? '', events });
     if (!started.continuedExecutionRunId) break;
     runId = started.continuedExecutionRunId;
@@ -62,7 +69,7 @@ export async function readMigration(client: Client, workflowId: string): Promise
   }
 }
 
-/** What a payload holds; undefined where there is none, or where it cannot be read without somebody's codec. */
+/** What a payload holds; undefined where there is none, or where it is of another converter. */
 export function decode(payload: Payload | null | undefined): unknown {
   if (payload === null || payload === undefined) return undefined;
   try {

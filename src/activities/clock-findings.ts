@@ -5,7 +5,8 @@ import ms from 'ms';
 const CLOCK_OFF_MS = 2_000;
 /** Members whose reports are of another time than the one at which they came. */
 export function clockFindings(members: readonly RosterEntry[], now: number): Finding[] {
-  return members.filter(isLiving).flatMap(({ report, silentMs }): Finding[] => {
+  const judged = members.filter((member) => member.fresh === true && isLiving(member));
+  return judged.flatMap(({ report, silentMs }): Finding[] => {
     const offMs = Date.parse(report.at) - (now - silentMs);
     if (Math.abs(offMs) <= CLOCK_OFF_MS) return [];
     const off = `${ms(Math.abs(offMs), { long: true })} ${offMs > 0 ? 'ahead of' : 'behind'}`;

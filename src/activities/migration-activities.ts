@@ -3,12 +3,11 @@ import type {
   DiagnosisReport,
   DifferingFields,
   Finding,
-  PreflightRequest as BridgePreflightRequest,
   RoutingState,
   TopicOffsets,
   WatchedSpans,
 } from '@owlmq/kafka-bridge/operations';
-import type { CutoverHours, HookEvent } from '@owlmq/kafka-bridge/playbook';
+import type { CutoverHours, HookEvent, PreflightRequest as BridgePreflightRequest } from '@owlmq/kafka-bridge/playbook';
 
 export type { DiagnosisReport, Finding };
 

@@ -3,6 +3,7 @@ import cors from '@fastify/cors';
 import type { Payload, PayloadCodec } from '@temporalio/common';
 import { fastify, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import { isLoopback } from '../settings.js';
 import { PayloadTamperedError, UnknownPayloadKeyError } from './encrypting-codec.js';
 
 /** A page of a history is up to 4 MB, a third more in base64. */
@@ -26,7 +27,7 @@ export interface CodecAppOptions {
 }
 
 /**
- * The codec over HTTP, as Temporal's UI and CLI ask for it: `POST /encode` and `/decode`, below any path.
+ * The codec over HTTP, as Temporal's UI and CLI ask for it: `POST /encode` and `/decode`.
  *
  * Source: https://docs.temporal.io/production-deployment/data-encryption, "Codec Server".
  */
@@ -39,6 +40,16 @@ export async function buildCodecApp({ codec, origins, tokens, logger }: CodecApp
     allowedHeaders: ['content-type', 'x-namespace', 'authorization'],
   });
   if (tokens.length > 0) await app.register(bearerAuth, { keys: [...tokens], addHook: 'onRequest' });
+  else {
+    // A page of elsewhere may have its own name lead to the loopback: it is of another origin to nobody then.
+    app.addHook('onRequest', async (request, reply) => {
+      const { hostname } = request;
+      if (!isLoopback(hostname.replace(/^\[(.*)\]$/, '$1')))
+        await reply
+          .code(403)
+          .send({ error: `this server is not ${hostname}; without a token it is asked as localhost` });
+    });
+  }
   app.setErrorHandler(async (error: Error & { statusCode?: number }, _request, reply) => {
     const status = statusOf(error);
     if (status >= 500) logger.error({ err: error }, 'could not be answered');

@@ -76,7 +76,9 @@ export class EncryptingCodec implements PayloadCodec {
     if (key === undefined) throw new UnknownPayloadKeyError(id);
     try {
       const bytes = Buffer.from(data);
-      const decipher = createDecipheriv(ALGORITHM, key, bytes.subarray(0, NONCE_BYTES));
+      if (bytes.length < NONCE_BYTES + TAG_BYTES) throw new RangeError(`${bytes.length} bytes are too few`);
+      const options = { authTagLength: TAG_BYTES };
+      const decipher = createDecipheriv(ALGORITHM, key, bytes.subarray(0, NONCE_BYTES), options);
       decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
       const sealed = bytes.subarray(NONCE_BYTES, -TAG_BYTES);
       return encoded.decode(Buffer.concat([decipher.update(sealed), decipher.final()]));

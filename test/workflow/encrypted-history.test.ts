@@ -8,6 +8,7 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/wo
 import { pino } from 'pino';
 import { expect, it, onTestFinished } from 'vitest';
 import { FleetModel } from '../../rehearsal/fleet-model.js';
+import { readMigration } from '../../rehearsal/evidence/recorded-migration.js';
 import { wallClock } from '../../rehearsal/wall-clock.js';
 import { buildCodecApp } from '../../src/codec/codec-app.js';
 import type * as converters from '../../src/codec/data-converter.js';
@@ -97,6 +98,11 @@ it('keeps nothing that a migration says where Temporal can read it', { timeout: 
   for (const { metadata } of summaries) {
     expect(Buffer.from(metadata?.['encoding'] ?? []).toString()).toBe('binary/encrypted');
   }
+
+  // The report for a change record has it all.
+  const recorded = await readMigration(encrypted, workflowId, new EncryptingCodec(keys));
+  expect(recorded.status?.phase).toBe('completed');
+  expect(textsOf(recorded.runs).some((text) => text.includes(`${CANARY} reason`))).toBe(true);
 
   // Through the codec server Temporal's own CLI reads it.
   const origins: string[] = [];

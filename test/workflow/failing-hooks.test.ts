@@ -197,7 +197,7 @@ describe('a hook that fails', within, () => {
               blocked !== null && hooks.filter(({ state }) => state === 'failed').length === failures,
           );
           expect(status.blocked?.step).toBe('hooks at resume-on-owlmq');
-          expect(status.cutover.journaledAt).not.toBeNull();
+          expect(status.cutover.journaledAt).toEqual(expect.any(String));
           expect(model.lastRouting).toMatchObject({ primary: 'owlmq', live: 'owlmq' });
           await handle.signal('resume', { by: 'ann' });
           // Taken: what is blocked next is another failure.
@@ -229,7 +229,7 @@ describe('a hook that fails', within, () => {
       async (handle, model) => {
         const status = await handle.result();
         expect(status).toMatchObject({ phase: 'completed', cutover: { attempts: 2 } });
-        expect(status.cutover.lastCancel?.reason).toContain('the window of 4 s was over');
+        expect(status.cutover.lastCancel?.reason).toContain('the window of 8 s was over');
         expect(ended).toBe(1);
         expect(status.hooks[0]).toMatchObject({ event: 'hold-publishers', state: 'cancelled' });
         expect(storyOf(model)[2]).toBe('route: kafka');
@@ -248,7 +248,7 @@ describe('a hook that fails', within, () => {
       async (handle, model) => {
         const status = await until(handle, ({ cutover }) => cutover.lastCancel !== undefined);
         expect(status.cutover.lastCancel?.reason).toBe('hook operator at hold-publishers: not confirmed within 0.5 s');
-        expect(model.lastRouting?.fence).toBeUndefined();
+        expect(storyOf(model).slice(0, 2)).toEqual(['route: kafka fence', 'route: kafka']);
         expect(model.named('moveOffsets')).toHaveLength(0);
       },
     );

@@ -8,7 +8,7 @@ import { newMigrationState, type CarriedOver } from '../../src/workflows/migrati
 export function readyToCutOver(change: Partial<MigrationInput> = {}): CarriedOver {
   const plan = parseMigrationInput({
     ...{ topics: ['orders'], groups: ['payments', 'mails'], decommission: 'automatic', lease: '1 second' },
-    cutover: { window: '4 seconds', backOff: '200 milliseconds' },
+    cutover: { window: '8 seconds', backOff: '200 milliseconds' },
     ...{ soak: { duration: '1 second' }, warm: { duration: '1 second' } },
     ...change,
   });

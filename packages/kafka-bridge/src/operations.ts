@@ -59,7 +59,7 @@ export {
 } from './kafka/log-reader.js';
 export type { LogRecord } from './kafka/log-record.js';
 export { nextOpening } from './playbook/next-opening.js';
-export type { Finding, PreflightRequest } from './preflight/finding.js';
+export type { Finding } from './preflight/finding.js';
 export { preflight } from './preflight/preflight.js';
 export { readProvenance } from './message/headers.js';
 export { parsePartitionName } from './message/partition-name.js';

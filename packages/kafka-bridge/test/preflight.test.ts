@@ -107,7 +107,7 @@ describe('preflight', () => {
       ['state', new RegExp(`^Migration other-${own} routes ${routed} already`)],
       ['warning', new RegExp(`^Topic ${small} keeps 1000000 bytes of each partition`)],
       ['warning', new RegExp(`^Topic ${compacted} is compacted`)],
-      ['warning', new RegExp(`^Topic ${large} takes messages of up to ${LARGE} bytes`)],
+      ['warning', new RegExp(`^Topic ${large} takes batches of up to ${LARGE} bytes`)],
       ['warning', new RegExp(`^3 of the last 3 records of ${foreign} are of producers`)],
       ['warning', new RegExp(`^Group ${wide} has committed on topics that are not moved: ${elsewhere}`)],
       ['warning', new RegExp(`^Group ${wide} has no members`)],

@@ -1,8 +1,7 @@
 import { ApplicationFailure } from '@temporalio/workflow';
+import { preflightRequest } from '@owlmq/kafka-bridge/playbook';
 import { preflight, prepareTopics } from '../activity-proxies.js';
 import type { Migration } from '../migration.js';
-
-const DAY = 24 * 3_600_000;
 
 /**
  * Finds everything that is in the way before anything is touched. What other input cures fails the run, which has
@@ -19,15 +18,7 @@ export async function preflightChecks(migration: Migration): Promise<void> {
       'Check that the worker reaches Kafka and OwlMQ, with the right credentials.',
       () =>
         preflight.executeWithOptions({ summary: 'check both systems, topics and groups' }, [
-          {
-            migration: migration.name,
-            topics: plan.topics,
-            groups: plan.groups,
-            forward: plan.forward,
-            noise: plan.noise.duration > 0,
-            ...(webhooks.length === 0 ? {} : { webhooks }),
-            retentionNeededMs: plan.soak.duration + plan.warm.duration + DAY,
-          },
+          { ...preflightRequest(plan, migration.name), ...(webhooks.length === 0 ? {} : { webhooks }) },
         ]),
     );
     state.findings = report.findings;

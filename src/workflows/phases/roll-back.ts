@@ -97,7 +97,8 @@ function refuse(migration: Migration, failed: WayBackCheck[], lossAtMost: number
   delete state.rollback;
   state.rollbackRefused = { reason, by, at, refusedAt: now(), failed, lossAtMost };
   const why = failed.map(({ name, detail, todo }) => `${name}: ${detail}. ${todo}`).join(' ');
-  migration.callAttention(`the rollback that ${by} asked for is refused, and nothing was changed: ${why}`);
+  // Who asked is in the status: search attributes are never encrypted.
+  migration.callAttention(`a rollback was refused, and nothing was changed: ${why}`);
 }
 
 /** Kafka was primary all along: no copies any more, no shadows. Kafka consumers never stopped. */

@@ -10,6 +10,7 @@ import {
 import { NoOwlmqError, PrefixTakenError } from '../contract-check/recognise.js';
 import { KafkaGroupNotEmptyError, KafkaOffsetsNotTakenError, OffsetReadBackError } from '../kafka/cluster-admin.js';
 import { LogUnavailableError, OffsetOutOfRangeError, UnknownTopicError } from '../kafka/log-reader.js';
+import { isKafkaClientError } from '../kafka/client-errors.js';
 import { KafkaConnectError } from '../kafka/replaceable-producer.js';
 import { RosterUnavailableError } from '../members/member-roster.js';
 import { OwlmqConfigError, OwlmqError, OwlmqNotFoundError, OwlmqUnauthorizedError } from '../owlmq/owlmq-errors.js';
@@ -66,10 +67,4 @@ function messageOf(error: unknown, found: Error): string {
 
 function hint(error: Error): string {
   return error instanceof OwlmqUnauthorizedError ? '. Check OWLMQ_API_KEY, and what the key may do.' : '';
-}
-
-/** Both clients mark their errors: kafkajs by name, `@platformatic/kafka` by code. */
-function isKafkaClientError(error: Error): boolean {
-  const { code } = error as { code?: unknown };
-  return error.name.startsWith('KafkaJS') || (typeof code === 'string' && code.startsWith('PLT_KFK_'));
 }

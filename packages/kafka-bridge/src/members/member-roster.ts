@@ -23,6 +23,8 @@ export interface RosterEntry {
    * its start.
    */
   silentMs: number;
+  /** Whether the roster was up to date when it read it, so that it read it right after it was written. */
+  fresh?: boolean;
 }
 
 /** Drift of clocks between a member's lease and the roster's count, and the time that a report takes. */
@@ -48,7 +50,8 @@ const FORGET_AFTER_MS = 24 * 3_600_000;
 export class MemberRoster {
   readonly #options: { connection: KafkaConnection; clientId: string; onError?: (error: Error) => void };
   readonly #log: FollowedLog;
-  readonly #entries = new Map<string, { report: MemberReport; seenAt: number }>();
+  readonly #entries = new Map<string, { report: MemberReport; seenAt: number; fresh: boolean }>();
+  #upToDate = false;
 
   constructor(options: { connection: KafkaConnection; clientId: string; onError?: (error: Error) => void }) {
     this.#options = options;
@@ -73,6 +76,7 @@ export class MemberRoster {
    */
   async start(options: { timeoutMs?: number } = {}): Promise<void> {
     await this.#log.start(options);
+    this.#upToDate = true;
   }
 
   /**
@@ -109,7 +113,7 @@ export class MemberRoster {
   #membersAt(now: number): RosterEntry[] {
     return [...this.#entries.values()]
       .sort((a, b) => (a.report.instance < b.report.instance ? -1 : 1))
-      .map(({ report, seenAt }) => ({ report, silentMs: now - seenAt }));
+      .map(({ report, seenAt, fresh }) => ({ report, silentMs: now - seenAt, fresh }));
   }
 
   async stop(): Promise<void> {
@@ -149,7 +153,7 @@ export class MemberRoster {
         cause: parsed.error,
       });
     }
-    this.#entries.set(key, { report: parsed.data, seenAt: now });
+    this.#entries.set(key, { report: parsed.data, seenAt: now, fresh: this.#upToDate });
   }
 
   #onError(error: Error): void {

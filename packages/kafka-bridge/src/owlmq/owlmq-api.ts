@@ -7,7 +7,7 @@ import type { Contract, FramedRecord, RecordHead, RecordToFrame } from '../contr
  * Offsets are safe integers, times are Unix milliseconds.
  */
 export interface OwlmqApi {
-  /** What the server takes in one request. Asked for once. */
+  /** What the server takes in one request, asked for anew. */
   limits(options?: CallOptions): Promise<Contract['Limits']>;
   /** Creates a topic. Resolves false, changing nothing, when it exists already with that number of partitions. */
   createTopic(topic: string, partitions: number): Promise<boolean>;

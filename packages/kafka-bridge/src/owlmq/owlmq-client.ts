@@ -76,15 +76,8 @@ export class OwlmqClient implements OwlmqApi {
   }
 
   async limits(options?: CallOptions): Promise<Contract['Limits']> {
-    // Shared by all callers: none of their signals may end it, and its deadline is that of the first.
-    const { timeoutMs = DEFAULT_TIMEOUT_MS, attempts = DEFAULT_ATTEMPTS } = options ?? {};
-    this.#limits ??= this.#json<Contract['Limits']>('limits', 'GET', '/v1/limits', { timeoutMs, attempts }).catch(
-      (error: unknown) => {
-        this.#limits = undefined;
-        throw error;
-      },
-    );
-    return await this.#limits;
+    this.#limits = undefined;
+    return await this.#knownLimits(options);
   }
 
   async createTopic(topic: string, partitions: number): Promise<boolean> {
@@ -103,7 +96,7 @@ export class OwlmqClient implements OwlmqApi {
 
   async publish(topic: string, records: OwlmqRecord[], options?: CallOptions): Promise<PublishResult[]> {
     const deadline = new Deadline(options);
-    const limits = await this.limits(options);
+    const limits = await this.#knownLimits(options);
     const results: PublishResult[] = [];
     const blockedKeys = new Set<string>();
     for (const batch of batches(records, limits, blockedKeys)) {
@@ -120,7 +113,7 @@ export class OwlmqClient implements OwlmqApi {
 
   async lookup(topic: string, ids: string[], options?: CallOptions): Promise<(PartitionOffset | undefined)[]> {
     const deadline = new Deadline(options);
-    const { maxLookupIds } = await this.limits(options);
+    const { maxLookupIds } = await this.#knownLimits(options);
     const places: (PartitionOffset | undefined)[] = [];
     for (let start = 0; start < ids.length; start += maxLookupIds) {
       const body: Contract['Lookup'] = { ids: ids.slice(start, start + maxLookupIds) };
@@ -283,6 +276,19 @@ export class OwlmqClient implements OwlmqApi {
     );
     if (results.length !== records.length) throw new OwlmqProtocolError(`${operation}: not one result an entry`);
     return results;
+  }
+
+  /** The server's limits, asked for once. */
+  #knownLimits(options: CallOptions | undefined): Promise<Contract['Limits']> {
+    // Shared by all callers: none of their signals may end it, and its deadline is that of the first.
+    const { timeoutMs = DEFAULT_TIMEOUT_MS, attempts = DEFAULT_ATTEMPTS } = options ?? {};
+    this.#limits ??= this.#json<Contract['Limits']>('limits', 'GET', '/v1/limits', { timeoutMs, attempts }).catch(
+      (error: unknown) => {
+        this.#limits = undefined;
+        throw error;
+      },
+    );
+    return this.#limits;
   }
 
   async #json<T>(

@@ -15,5 +15,6 @@ export {
   type MigrationPlan,
 } from './migration-input.js';
 export { planSteps, type PlannedPhase, type PlannedStep } from './planned-steps.js';
+export { preflightRequest, type PreflightRequest } from './preflight-request.js';
 export { rampRatios, ratioBefore } from './ramp-ratios.js';
 export { percent, words } from './words.js';

@@ -4,16 +4,3 @@ export interface Finding {
   what: string;
   todo: string;
 }
-
-/** What a migration is to do, as far as it can be looked at before. */
-export interface PreflightRequest {
-  migration: string;
-  topics: string[];
-  groups: string[];
-  /** Topics whose foreign records the bridge will copy. */
-  forward: string[];
-  /** Whether noise will be measured. */
-  noise?: boolean;
-  /** How long Kafka must keep records for the playbook to be able to go back, ms. */
-  retentionNeededMs: number;
-}

@@ -1,11 +1,14 @@
-import { rootMessages } from '../async/causes.js';
 import { asError } from '../async/bounded.js';
+import { rootMessages, withCauses } from '../async/causes.js';
+import { isKafkaClientError } from '../kafka/client-errors.js';
 import type { ClusterAdmin } from '../kafka/cluster-admin.js';
 import { LogUnavailableError, type LogReader } from '../kafka/log-reader.js';
 import type { OwlmqApi } from '../owlmq/owlmq-api.js';
+import { OwlmqError } from '../owlmq/owlmq-errors.js';
+import type { PreflightRequest } from '../playbook/preflight-request.js';
 import { ROUTING_TOPIC, type RoutingState } from '../routing/routing-state.js';
 import type { RoutingWriter } from '../routing/routing-writer.js';
-import type { Finding, PreflightRequest } from './finding.js';
+import type { Finding } from './finding.js';
 import { groupFindings, shadowGroupFindings } from './group-findings.js';
 import { owlmqFindings } from './owlmq-findings.js';
 import { producerFindings } from './producer-findings.js';
@@ -20,54 +23,60 @@ export interface PreflightSystems {
   owlmq: OwlmqApi;
 }
 
+/** A topic as Kafka has it. */
+export interface TopicInKafka {
+  partitions: number;
+  config: Readonly<Record<string, string>>;
+}
+
 export interface Preflight {
   findings: Finding[];
   /** Partition count of each topic that Kafka has. */
   topics: Record<string, number>;
   /** Epoch of the migration's routing state; 0 when none was ever written. */
   epoch: number;
-  /** Systems that did not answer: nothing is known of them beyond that. */
+  /** Systems that did not answer, or not to all that was asked: nothing more is known of them. */
   unreachable: ('kafka' | 'owlmq')[];
 }
 
-const REACHED = 'addresses, credentials, TLS, and the way there';
-
-/** Looks at both systems for everything that is in the way of a migration. Reads only; all that it finds is told at once. */
+/**
+ * Looks at both systems for everything that is in the way of a migration. Reads only; all that it finds is told at once,
+ * that a system does not answer too.
+ */
 export async function preflight(request: PreflightRequest, systems: PreflightSystems): Promise<Preflight> {
-  const [kafka, owlmqError] = await Promise.all([
-    inKafka(request, systems).catch((error: unknown) => asError(error)),
-    systems.owlmq.limits().then(
-      () => undefined,
-      (error: unknown) => asError(error),
-    ),
-  ]);
-  const found: Preflight =
-    kafka instanceof Error
-      ? { findings: [silence('Kafka', kafka)], topics: {}, epoch: 0, unreachable: ['kafka'] }
-      : { ...kafka, unreachable: [] };
-  if (owlmqError === undefined) found.findings.push(...(await owlmqFindings(request, found.topics, systems)));
-  else {
-    found.findings.push(silence('OwlMQ', owlmqError));
-    found.unreachable.push('owlmq');
-  }
-  return found;
+  const kafka = await inKafka(request, systems).catch((error: unknown) => silence('Kafka', error));
+  const topics = 'what' in kafka ? {} : kafka.topics;
+  const owlmq = await owlmqFindings(request, topics, systems.owlmq).catch((error: unknown) => silence('OwlMQ', error));
+  const counts = Object.entries(topics).map(([topic, { partitions }]) => [topic, partitions]);
+  return {
+    findings: ['what' in kafka ? [kafka] : kafka.findings, 'what' in owlmq ? [owlmq] : owlmq].flat(),
+    topics: Object.fromEntries(counts) as Record<string, number>,
+    epoch: 'what' in kafka ? 0 : kafka.epoch,
+    unreachable: [...('what' in kafka ? ['kafka' as const] : []), ...('what' in owlmq ? ['owlmq' as const] : [])],
+  };
 }
 
-async function inKafka(
-  request: PreflightRequest,
-  { admin, reader, routing }: PreflightSystems,
-): Promise<Omit<Preflight, 'unreachable'>> {
+interface InKafka {
+  findings: Finding[];
+  topics: Record<string, TopicInKafka>;
+  epoch: number;
+}
+
+async function inKafka(request: PreflightRequest, { admin, reader, routing }: PreflightSystems): Promise<InKafka> {
   const existing = await admin.listTopics();
-  const topics: Record<string, number> = {};
-  for (const topic of request.topics) if (existing.includes(topic)) topics[topic] = await reader.partitionCount(topic);
+  const topics: Record<string, TopicInKafka> = {};
+  for (const topic of request.topics.filter((name) => existing.includes(name))) {
+    const [partitions, config] = await Promise.all([reader.partitionCount(topic), admin.topicConfig(topic)]);
+    topics[topic] = { partitions, config };
+  }
   const standing: RoutingState[] = existing.includes(ROUTING_TOPIC) ? await routing.readAll() : [];
   return {
     findings: [
       ...missingTopics(request, topics),
       ...(await groupFindings(request, topics, admin)),
       ...(await shadowGroupFindings(request, standing, admin)),
-      ...(await topicFindings(request, topics, admin)),
-      ...(await producerFindings(request, topics, reader)),
+      ...topicFindings(request, topics),
+      ...(await producerFindings(request, Object.keys(topics), reader)),
       ...ownLeftovers(request, standing),
       ...otherMigrations(request, standing),
     ],
@@ -76,7 +85,15 @@ async function inKafka(
   };
 }
 
-function silence(system: string, error: Error): Finding {
-  const why = error instanceof LogUnavailableError ? rootMessages(error).join('; ') : error.message;
-  return { kind: 'state', what: `${system} cannot be asked: ${why}.`, todo: `Check ${REACHED}: ${system}'s.` };
+/** @throws the error, when it is none of a system that does not answer, or does not let anybody in. */
+function silence(system: 'Kafka' | 'OwlMQ', error: unknown): Finding {
+  const chain = [...withCauses(error)];
+  const ofSystem = (one: Error): boolean =>
+    one instanceof LogUnavailableError || one instanceof OwlmqError || isKafkaClientError(one);
+  if (!chain.some(ofSystem)) throw asError(error);
+  return {
+    kind: 'state',
+    what: `${system} cannot be asked: ${rootMessages(error).join('; ')}.`,
+    todo: `Check ${system}'s addresses, credentials and rights, TLS, and the way there.`,
+  };
 }

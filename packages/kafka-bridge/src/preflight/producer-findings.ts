@@ -1,7 +1,8 @@
 import type { LogReader } from '../kafka/log-reader.js';
 import type { LogRecord } from '../kafka/log-record.js';
 import { readProvenance } from '../message/headers.js';
-import type { Finding, PreflightRequest } from './finding.js';
+import type { PreflightRequest } from '../playbook/preflight-request.js';
+import type { Finding } from './finding.js';
 
 /** Records of a topic that are looked at for producers without the library. */
 const RECENT_RECORDS = 500;
@@ -9,11 +10,11 @@ const RECENT_RECORDS = 500;
 /** Reads the newest records of each topic and looks for the library's headers. */
 export async function producerFindings(
   { forward }: PreflightRequest,
-  topics: Readonly<Record<string, number>>,
+  topics: readonly string[],
   reader: LogReader,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const topic of Object.keys(topics)) {
+  for (const topic of topics) {
     const bounds = await reader.bounds(topic);
     const share = Math.max(1, Math.floor(RECENT_RECORDS / Math.max(1, bounds.length)));
     let read = 0;

@@ -1,5 +1,6 @@
 import type { RoutingState } from '../routing/routing-state.js';
-import type { Finding, PreflightRequest } from './finding.js';
+import type { PreflightRequest } from '../playbook/preflight-request.js';
+import type { Finding } from './finding.js';
 
 /** An earlier run under this name that did not go back: to begin at Kafka again would undo or repeat what it did. */
 export function ownLeftovers(request: PreflightRequest, standing: readonly RoutingState[]): Finding[] {

@@ -1,8 +1,9 @@
 import ms from 'ms';
-import type { ClusterAdmin } from '../kafka/cluster-admin.js';
-import type { Finding, PreflightRequest } from './finding.js';
+import type { PreflightRequest } from '../playbook/preflight-request.js';
+import type { Finding } from './finding.js';
+import type { TopicInKafka } from './preflight.js';
 
-export function missingTopics({ topics }: PreflightRequest, found: Readonly<Record<string, number>>): Finding[] {
+export function missingTopics({ topics }: PreflightRequest, found: Readonly<Record<string, unknown>>): Finding[] {
   return topics
     .filter((topic) => found[topic] === undefined)
     .map((topic) => ({
@@ -13,14 +14,9 @@ export function missingTopics({ topics }: PreflightRequest, found: Readonly<Reco
 }
 
 /** What the configuration of topics says against a migration. */
-export async function topicFindings(
-  request: PreflightRequest,
-  topics: Readonly<Record<string, number>>,
-  admin: Pick<ClusterAdmin, 'topicConfig'>,
-): Promise<Finding[]> {
+export function topicFindings(request: PreflightRequest, topics: Readonly<Record<string, TopicInKafka>>): Finding[] {
   const findings: Finding[] = [];
-  for (const topic of Object.keys(topics)) {
-    const config = await admin.topicConfig(topic);
+  for (const [topic, { config }] of Object.entries(topics)) {
     const retention = Number(config['retention.ms'] ?? -1);
     if (retention >= 0 && retention < request.retentionNeededMs) {
       findings.push({

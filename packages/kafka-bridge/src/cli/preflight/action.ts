@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { ClusterAdmin } from '../../kafka/cluster-admin.js';
 import { LogReader } from '../../kafka/log-reader.js';
 import { OwlmqClient } from '../../owlmq/owlmq-client.js';
-import type { MigrationPlan } from '../../playbook/index.js';
+import { preflightRequest } from '../../playbook/index.js';
 import type { Finding } from '../../preflight/finding.js';
 import { preflight } from '../../preflight/preflight.js';
 import type { CliIo } from '../cli-io.js';
@@ -14,7 +14,6 @@ import { withRouting } from '../routing/open-routing.js';
 import { plural, printable } from '../words.js';
 
 const CLIENT_ID = 'kafka-bridge';
-const DAY = 24 * 3_600_000;
 const KINDS = ['input', 'state', 'warning'] as const;
 
 /** What `preflight` does. */
@@ -33,7 +32,7 @@ export async function preflightAction(command: Command, io: CliIo): Promise<Exit
   const owlmq = new OwlmqClient(owlmqAt);
   try {
     const found = await withRouting(connection, (routing) =>
-      preflight(requestOf(plan, migration), { admin, reader, routing, owlmq }),
+      preflight(preflightRequest(plan, migration), { admin, reader, routing, owlmq }),
     );
     const findings = KINDS.flatMap((kind) => found.findings.filter((finding) => finding.kind === kind));
     if (output === 'json') {
@@ -45,12 +44,6 @@ export async function preflightAction(command: Command, io: CliIo): Promise<Exit
   } finally {
     await Promise.all([admin.close(), reader.close(), owlmq.close()]);
   }
-}
-
-/** As the workflow asks for it. */
-function requestOf({ topics, groups, forward, noise, soak, warm }: MigrationPlan, migration: string) {
-  const retentionNeededMs = soak.duration + warm.duration + DAY;
-  return { migration, topics, groups, forward, noise: noise.duration > 0, retentionNeededMs };
 }
 
 function inWords(findings: readonly Finding[]): string {

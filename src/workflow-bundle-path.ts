@@ -1,0 +1,10 @@
+import path from 'node:path';
+
+/**
+ * The workflow code as `npm run build` has bundled it, see scripts/bundle-workflows.mjs.
+ *
+ * @param encrypted the one whose failures are put where the codec encrypts them.
+ */
+export function workflowBundlePath(encrypted: boolean): string {
+  return path.join(import.meta.dirname, '..', `workflow-bundle${encrypted ? '-encrypted' : ''}.js`);
+}
