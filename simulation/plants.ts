@@ -36,7 +36,7 @@ export const plants: readonly Plant[] = [
       },
       { file: routingView, find: 'return this.#superseded.get(epoch) ?? -Infinity;', replace: 'return Infinity;' },
     ],
-    found: 22,
+    found: 110,
   },
   {
     name: 'lease-without-reports',
@@ -48,6 +48,7 @@ export const plants: readonly Plant[] = [
         replace: 'this.#leaseStart + this.leaseMs',
       },
     ],
+    found: 88,
   },
   {
     name: 'no-drain',
@@ -64,7 +65,7 @@ export const plants: readonly Plant[] = [
         replace: "state === 'drained' || (report.epoch >= epoch && follows && !lacksShadow)",
       },
     ],
-    found: 31,
+    found: 262,
   },
   {
     name: 'late-journal',
@@ -77,7 +78,7 @@ export const plants: readonly Plant[] = [
         replace: 'await switchToOwlmq(migration); state.cutover.journaledAt = now(); state.cutover.windowMs',
       },
     ],
-    found: 13,
+    found: 293,
   },
   {
     name: 'no-audit',
@@ -94,6 +95,7 @@ export const plants: readonly Plant[] = [
         replace: 'const prove = () => Promise.resolve();',
       },
     ],
+    found: 351,
   },
   {
     name: 'no-fence',
@@ -105,7 +107,7 @@ export const plants: readonly Plant[] = [
         replace: 'fenced || report.epoch >= epoch',
       },
     ],
-    found: 22,
+    found: 176,
   },
   {
     name: 'counted-out-early',
@@ -117,6 +119,7 @@ export const plants: readonly Plant[] = [
         replace: 'return silentMs > report.leaseMs / 2;',
       },
     ],
+    found: 676,
   },
   {
     name: 'hasty-publisher',
@@ -129,7 +132,7 @@ export const plants: readonly Plant[] = [
         replace: '() => epoch === 0 || this.#options.mayWriteUnder(epoch)',
       },
     ],
-    found: 38,
+    found: 29,
   },
   {
     name: 'drain-ignored',
@@ -158,6 +161,7 @@ export const plants: readonly Plant[] = [
         replace: "if (state.drain === 'stop') return 0;",
       },
     ],
+    found: 1,
   },
   {
     name: 'gate-without-lease',
@@ -169,7 +173,7 @@ export const plants: readonly Plant[] = [
         replace: 'if (this.#inHand[other] === 0)',
       },
     ],
-    found: 50,
+    found: 267,
   },
   {
     name: 'epoch-reused',
@@ -203,11 +207,13 @@ export const plants: readonly Plant[] = [
         replace: 'const back = { fence: undefined };',
       },
     ],
+    found: 246,
   },
   {
     name: 'rollback-without-stop',
     what: 'a rollback does not stop the OwlMQ consumers',
     edits: [{ file: rollBack, find: 'await drainOwlmqConsumers(migration);', replace: '' }],
+    found: 543,
   },
   {
     name: 'rollback-without-mirror',
@@ -219,6 +225,7 @@ export const plants: readonly Plant[] = [
         replace: '',
       },
     ],
+    found: 1530,
   },
   {
     name: 'rollback-of-the-known',
@@ -230,7 +237,7 @@ export const plants: readonly Plant[] = [
         replace: '',
       },
     ],
-    found: 52,
+    found: 906,
   },
   {
     name: 'position-too-high',
@@ -242,5 +249,6 @@ export const plants: readonly Plant[] = [
         replace: 'return { ok: true, target: Math.min(target + 1, targetEnd), unconsumed, late };',
       },
     ],
+    found: 505,
   },
 ];

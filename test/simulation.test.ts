@@ -10,7 +10,7 @@ const run = promisify(execFile);
 
 /** `SIM_SEED` runs others, `SIM_SEEDS` more of them. The same ones each time: what a change breaks is what it broke. */
 const seed = process.env['SIM_SEED'] ?? '1';
-const seeds = process.env['SIM_SEEDS'] ?? '200';
+const seeds = process.env['SIM_SEEDS'] ?? '2000';
 
 /** Runs the compiled simulation, as `npm run simulate` does. */
 async function simulate(...args: string[]): Promise<{ code: number; text: string }> {
