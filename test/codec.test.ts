@@ -90,6 +90,11 @@ describe('keys in the environment', () => {
     expect(problems[1]).toContain('(b) is no key');
     expect(problems.join()).not.toContain(good.slice(0, 20));
     expect(problems.join()).not.toContain(short.slice(0, 10));
+    for (const bare of [`${'A'.repeat(43)}=`, `${'B'.repeat(22)}==`]) {
+      const [told] = read(bare).problems;
+      expect(told).toContain('has no id');
+      expect(told).not.toContain(bare.slice(0, 10));
+    }
     expect(read(' , ').problems).toEqual(['TEMPORAL_PAYLOAD_KEYS has no key']);
   });
 });

@@ -26,7 +26,9 @@ export function readPayloadKeys(given: NodeJS.ProcessEnv, add: (problem: string)
     const [, id = '', key = ''] = /^([^=]*)=(.*)$/.exec(entry) ?? [];
     // What is told never has the key in it.
     const which = `${VARIABLE}: entry ${index + 1}`;
-    if (!KEY_ID.test(id)) add(`${which} has no id: write ID=KEY, the id of up to 64 letters, digits and ._-`);
+    // A key alone, whose padding would make an id of it.
+    const alone = /^=?$/.test(key);
+    if (!KEY_ID.test(id) || alone) add(`${which} has no id: write ID=KEY, the id of up to 64 letters, digits and ._-`);
     else if (!KEY.test(key)) add(`${which} (${id}) is no key: write ${KEY_BYTES} random bytes in base64 behind the =`);
     else if (keys.has(id)) add(`${which} (${id}): there is a key of that id already`);
     else keys.set(id, Buffer.from(key, 'base64'));
