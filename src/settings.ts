@@ -13,6 +13,11 @@ export class SettingsError extends Error {
   }
 }
 
+/** The variables of an environment: one that is set to nothing counts as not set. */
+export function givenSettings(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+}
+
 export const hostAndPort = z.string().regex(/^(\[[0-9a-f:]+\]|[^\s:]+):\d{1,5}$/i, 'must be HOST:PORT');
 
 /** @param address as `hostAndPort` has it. */

@@ -2,7 +2,7 @@ import { kafkaFromSettings, owlmqFromSettings, type KafkaConnection } from '@owl
 import { z } from 'zod';
 import { readPayloadKeys, type PayloadKeys } from './codec/payload-keys.js';
 import type { EndpointSettings } from './endpoint/observation-endpoint.js';
-import { addressOf, hostAndPort, readTokens, SettingsError } from './settings.js';
+import { addressOf, givenSettings, hostAndPort, readTokens, SettingsError } from './settings.js';
 import { isRehearsalQueue } from './workflows/rehearsal-queue.js';
 import { readWebhookTargets, type WebhookTargets } from './webhook-targets.js';
 
@@ -47,7 +47,7 @@ const environmentSchema = z.object({
  * @throws {SettingsError} with everything that is missing or wrong.
  */
 export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
-  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const given = givenSettings(environment);
   const problems: string[] = [];
   const add = (problem: string): void => {
     problems.push(problem);

@@ -3,6 +3,7 @@ import ms from 'ms';
 
 /** What a member's clock may be off, its report's way to this worker included. */
 const CLOCK_OFF_MS = 2_000;
+
 /** Members whose reports are of another time than the one at which they came. */
 export function clockFindings(members: readonly RosterEntry[], now: number): Finding[] {
   const judged = members.filter((member) => member.fresh === true && isLiving(member));

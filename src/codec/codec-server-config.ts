@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { addressOf, hostAndPort, isLoopback, readTokens, SettingsError } from '../settings.js';
+import { addressOf, givenSettings, hostAndPort, isLoopback, readTokens, SettingsError } from '../settings.js';
 import { readPayloadKeys, type PayloadKeys } from './payload-keys.js';
 
 export interface CodecServerConfig {
@@ -31,7 +31,7 @@ function isOrigin(text: string): boolean {
  * @throws {SettingsError} with everything that is missing or wrong.
  */
 export function readCodecServerConfig(environment: NodeJS.ProcessEnv): CodecServerConfig {
-  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const given = givenSettings(environment);
   const problems: string[] = [];
   const add = (problem: string): void => {
     problems.push(problem);

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import type { DataConverter } from '@temporalio/common';
 import { EncryptingCodec } from './encrypting-codec.js';
-import { SettingsError } from '../settings.js';
+import { givenSettings, SettingsError } from '../settings.js';
 import { readPayloadKeys, type PayloadKeys } from './payload-keys.js';
 
 /** What a program needs for payloads that are encrypted. */
@@ -18,7 +18,7 @@ export interface Encryption {
  * @throws {SettingsError}
  */
 export function encryptionFromEnvironment(environment: NodeJS.ProcessEnv, program: string): Encryption | undefined {
-  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const given = givenSettings(environment);
   const problems: string[] = [];
   const keys = readPayloadKeys(given, (problem) => problems.push(problem));
   if (problems.length > 0) throw new SettingsError(problems, program);

@@ -1,5 +1,5 @@
 import { Client, Connection } from '@temporalio/client';
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { NativeConnection, Worker } from '@temporalio/worker';
 import { Kafka, logLevel, type Consumer } from 'kafkajs';
 import { DualConsumer, DualPublisher } from '@owlmq/kafka-bridge';
 import { readProvenance, type OwlmqApi } from '@owlmq/kafka-bridge/operations';
@@ -13,6 +13,7 @@ import type { MigrationStatus } from '../../src/workflows/status.js';
 import { newHookSecret, receiveHooks, signatureOf } from '../hook-receiver.js';
 import { bundleWorkflowSources } from '../workflow/workflow-bundle.js';
 import { workerConnections } from './worker-connections.js';
+import { installQuietRuntime } from '../quiet-runtime.js';
 
 interface Side {
   /** Consumes up to the offsets, commits, and leaves the group; at once without them. */
@@ -117,10 +118,7 @@ it(
   'moves a group that knows nothing of the library over and back by a webhook, without loss or double',
   { timeout: 120_000 },
   async () => {
-    Runtime.install({
-      logger: new DefaultLogger('ERROR'),
-      telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
-    });
+    installQuietRuntime();
     const bench = await Bench.open(2);
     onTestFinished(() => bench.close());
     const { connection, migration, topic, group, owlmq } = bench;

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Client, Connection } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { NativeConnection, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
 import { expect, it, onTestFinished } from 'vitest';
 import { FleetModel } from '../../rehearsal/fleet-model.js';
@@ -15,6 +15,7 @@ import type * as converters from '../../src/codec/data-converter.js';
 import { EncryptingCodec } from '../../src/codec/encrypting-codec.js';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
 import { readyToCutOver } from './ready-to-cut-over.js';
+import { installQuietRuntime } from '../quiet-runtime.js';
 
 // The bundle runs as built: `npm test` builds before it tests.
 
@@ -35,10 +36,7 @@ function textsOf(value: unknown): string[] {
 }
 
 it('keeps nothing that a migration says where Temporal can read it', { timeout: 60_000 }, async () => {
-  Runtime.install({
-    logger: new DefaultLogger('ERROR'),
-    telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
-  });
+  installQuietRuntime();
   const address = process.env['TEMPORAL_ADDRESS'];
   if (address === undefined) throw new Error('TEMPORAL_ADDRESS is not set: run the tests with npm test');
   const connection = await Connection.connect({ address });

@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as wait } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { Client, Connection } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import { NativeConnection, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { HookEvent, MigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { FleetModel, type ModelCall } from '../../rehearsal/fleet-model.js';
@@ -11,9 +10,10 @@ import { wallClock } from '../../rehearsal/wall-clock.js';
 import type { CallHookRequest } from '../../src/activities/migration-activities.js';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
-import type { Handle } from './playbook-fixture.js';
+import { untilStatus, type Handle } from './playbook-fixture.js';
 import { readyToCutOver } from './ready-to-cut-over.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
+import { installQuietRuntime } from '../quiet-runtime.js';
 
 // On Temporal's dev server and the clock of the wall: a window whose steps are cancelled is too much for the server that
 // skips time.
@@ -25,10 +25,7 @@ let native: NativeConnection;
 let bundle: WorkflowBundleWithSourceMap;
 
 beforeAll(async () => {
-  Runtime.install({
-    logger: new DefaultLogger('ERROR'),
-    telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
-  });
+  installQuietRuntime();
   const address = process.env['TEMPORAL_ADDRESS'];
   if (address === undefined) throw new Error('TEMPORAL_ADDRESS is not set: run the tests with npm test');
   [connection, native, bundle] = await Promise.all([
@@ -101,19 +98,8 @@ async function run(
 
 const refused = () => ApplicationFailure.nonRetryable('HTTP 409: no such batch', 'HookRefused');
 
-async function statusOf(handle: Handle): Promise<MigrationStatus> {
-  return await handle.query<MigrationStatus>('status');
-}
-
-async function until(handle: Handle, wanted: (status: MigrationStatus) => boolean): Promise<MigrationStatus> {
-  const deadline = performance.now() + 30_000;
-  while (performance.now() < deadline) {
-    const status = await statusOf(handle);
-    if (wanted(status)) return status;
-    await wait(50);
-  }
-  throw new Error(`status not reached: ${JSON.stringify(await statusOf(handle))}`);
-}
+/** Looks in real time. */
+const until = (handle: Handle, wanted: (status: MigrationStatus) => boolean) => untilStatus(handle, wanted, 0);
 
 async function confirm(handle: Handle, event: HookEvent): Promise<string> {
   return await handle.executeUpdate<string, [unknown]>('confirmHook', {

@@ -1,7 +1,7 @@
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import { Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeAll, beforeEach } from 'vitest';
@@ -14,6 +14,7 @@ import { recordHistory } from './histories.js';
 import { SkippedClock } from '../../rehearsal/skipped-clock.js';
 import { startTestServer } from '../../rehearsal/test-server.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
+import { installQuietRuntime } from '../quiet-runtime.js';
 
 /**
  * The time-skipping server at times no longer skips time after an activity was cancelled, mostly on a machine that is
@@ -48,10 +49,7 @@ let bundle: WorkflowBundleWithSourceMap;
 /** Gives each test of a file a clock of its own. */
 export function usePlaybook(): void {
   beforeAll(async () => {
-    Runtime.install({
-      logger: new DefaultLogger('ERROR'),
-      telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
-    });
+    installQuietRuntime();
     bundle = await bundleWorkflowSources([
       fileURLToPath(new URL('../../rehearsal/without-heartbeat-timeouts.ts', import.meta.url)),
     ]);

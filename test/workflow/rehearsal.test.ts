@@ -3,7 +3,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Client } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import { Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { MigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { buildEvidence } from '../../rehearsal/evidence/evidence.js';
@@ -18,6 +18,7 @@ import { startTestServer } from '../../rehearsal/test-server.js';
 import { TooMuchTrafficError } from '../../rehearsal/traffic.js';
 import { askRollback } from './playbook-fixture.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
+import { installQuietRuntime } from '../quiet-runtime.js';
 
 const example: MigrationInput = { topics: ['orders.created'], groups: ['payment-service', 'notification-service'] };
 /** As short as a playbook can be, with everything that people are asked for. */
@@ -37,10 +38,7 @@ let bundle: WorkflowBundleWithSourceMap;
 let testServer: string;
 
 beforeAll(async () => {
-  Runtime.install({
-    logger: new DefaultLogger('ERROR'),
-    telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
-  });
+  installQuietRuntime();
   testServer = process.env['TEMPORAL_TEST_SERVER'] ?? '';
   bundle = await bundleWorkflowSources([
     fileURLToPath(new URL('../../rehearsal/without-heartbeat-timeouts.ts', import.meta.url)),

@@ -1,14 +1,12 @@
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { Worker } from '@temporalio/worker';
 import { expect, it } from 'vitest';
 import { storedHistories } from './histories.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
+import { installQuietRuntime } from '../quiet-runtime.js';
 
 /** A run lasts for weeks: what an earlier version recorded, today's code must take up where it stands. */
 it('replays every stored history on the code of today', async () => {
-  Runtime.install({
-    logger: new DefaultLogger('ERROR'),
-    telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
-  });
+  installQuietRuntime();
   const histories = await storedHistories();
   expect(histories.length).toBeGreaterThan(0);
   const named = histories.map(({ name, history }) => ({ workflowId: name, history }));

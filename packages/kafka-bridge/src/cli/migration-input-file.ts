@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
+import type { Command } from 'commander';
 import { InvalidInputError, parseMigrationInput, type MigrationPlan } from '../playbook/index.js';
 import type { Inputs } from './inputs.js';
 
 /** The input that was named; undefined when its problems were added to the others. */
-export async function readMigrationInput(file: string | undefined, inputs: Inputs): Promise<MigrationPlan | undefined> {
+export async function readMigrationInput(command: Command, inputs: Inputs): Promise<MigrationPlan | undefined> {
+  const { input: file } = command.opts<{ input?: string }>();
   if (file === undefined || file === '') {
     inputs.add('--input must name the file that the workflow is to be started with');
     return undefined;

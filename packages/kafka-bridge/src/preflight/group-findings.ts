@@ -3,16 +3,15 @@ import type { ClusterAdmin } from '../kafka/cluster-admin.js';
 import type { RoutingState } from '../routing/routing-state.js';
 import type { PreflightRequest } from '../playbook/preflight-request.js';
 import type { Finding } from './finding.js';
-import type { TopicInKafka } from './preflight.js';
+import type { TopicsInKafka } from './preflight.js';
 
 /** Groups that there are not, or that cannot be moved as they are. */
 export async function groupFindings(
   { groups }: PreflightRequest,
-  topics: Readonly<Record<string, TopicInKafka>>,
+  topics: TopicsInKafka['topics'],
   admin: ClusterAdmin,
 ): Promise<Finding[]> {
-  const partitions = Object.fromEntries(Object.entries(topics).map(([topic, of]) => [topic, of.partitions]));
-  const standings = await kafkaGroups(admin, groups, { topics: partitions });
+  const standings = await kafkaGroups(admin, groups, { topics });
   const unknown = standings.some(({ kind }) => kind === 'unknown');
   const names = unknown ? (await admin.listGroups()).map(({ name }) => name).slice(0, 20) : [];
   return standings.flatMap(({ group, kind, refusal, offsets, members }): Finding[] => {

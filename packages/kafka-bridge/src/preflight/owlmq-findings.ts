@@ -2,7 +2,7 @@ import { owlmqGroups } from '../groups/group-standing.js';
 import type { OwlmqApi } from '../owlmq/owlmq-api.js';
 import type { PreflightRequest } from '../playbook/preflight-request.js';
 import type { Finding } from './finding.js';
-import type { TopicInKafka } from './preflight.js';
+import type { TopicsInKafka } from './preflight.js';
 
 /** Room for what a record has around it: its key, headers of the bridge, its frame. */
 const AROUND_BYTES = 4_096;
@@ -10,12 +10,12 @@ const AROUND_BYTES = 4_096;
 /** What OwlMQ has that is in the way, and what it does not take. */
 export async function owlmqFindings(
   { groups }: PreflightRequest,
-  topics: Readonly<Record<string, TopicInKafka>>,
+  { topics, configs }: TopicsInKafka,
   owlmq: OwlmqApi,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
   const { maxRecordBytes } = await owlmq.limits();
-  for (const [topic, { partitions, config }] of Object.entries(topics)) {
+  for (const [topic, partitions] of Object.entries(topics)) {
     const inOwlmq = await owlmq.describeTopic(topic);
     if (inOwlmq !== undefined && inOwlmq.partitions.length !== partitions) {
       findings.push({
@@ -24,7 +24,7 @@ export async function owlmqFindings(
         todo: `Remove ${topic} from OwlMQ: it is created with as many partitions as in Kafka.`,
       });
     }
-    const largest = Number(config['max.message.bytes'] ?? 0);
+    const largest = Number(configs[topic]?.['max.message.bytes'] ?? 0);
     if (largest > maxRecordBytes - AROUND_BYTES) {
       findings.push({
         kind: 'warning',

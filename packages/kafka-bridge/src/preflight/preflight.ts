@@ -23,10 +23,11 @@ export interface PreflightSystems {
   owlmq: OwlmqApi;
 }
 
-/** A topic as Kafka has it. */
-export interface TopicInKafka {
-  partitions: number;
-  config: Readonly<Record<string, string>>;
+/** Topics as Kafka has them. */
+export interface TopicsInKafka {
+  /** Partition count of each topic. */
+  topics: Record<string, number>;
+  configs: Record<string, Readonly<Record<string, string>>>;
 }
 
 export interface Preflight {
@@ -44,30 +45,34 @@ export interface Preflight {
  * that a system does not answer too.
  */
 export async function preflight(request: PreflightRequest, systems: PreflightSystems): Promise<Preflight> {
-  const kafka = await inKafka(request, systems).catch((error: unknown) => silence('Kafka', error));
-  const topics = 'what' in kafka ? {} : kafka.topics;
-  const owlmq = await owlmqFindings(request, topics, systems.owlmq).catch((error: unknown) => silence('OwlMQ', error));
-  const counts = Object.entries(topics).map(([topic, { partitions }]) => [topic, partitions]);
-  return {
-    findings: ['what' in kafka ? [kafka] : kafka.findings, 'what' in owlmq ? [owlmq] : owlmq].flat(),
-    topics: Object.fromEntries(counts) as Record<string, number>,
-    epoch: 'what' in kafka ? 0 : kafka.epoch,
-    unreachable: [...('what' in kafka ? ['kafka' as const] : []), ...('what' in owlmq ? ['owlmq' as const] : [])],
+  const unreachable: Preflight['unreachable'] = [];
+  const untold = (system: 'kafka' | 'owlmq', error: unknown): Finding[] => {
+    const finding = silence(system === 'kafka' ? 'Kafka' : 'OwlMQ', error);
+    unreachable.push(system);
+    return [finding];
   };
+  const kafka = await inKafka(request, systems).catch((error: unknown): InKafka => ({
+    findings: untold('kafka', error),
+    topics: {},
+    configs: {},
+    epoch: 0,
+  }));
+  const { topics, epoch } = kafka;
+  const owlmq = await owlmqFindings(request, kafka, systems.owlmq).catch((error: unknown) => untold('owlmq', error));
+  return { findings: [...kafka.findings, ...owlmq], topics, epoch, unreachable };
 }
 
-interface InKafka {
+interface InKafka extends TopicsInKafka {
   findings: Finding[];
-  topics: Record<string, TopicInKafka>;
   epoch: number;
 }
 
 async function inKafka(request: PreflightRequest, { admin, reader, routing }: PreflightSystems): Promise<InKafka> {
   const existing = await admin.listTopics();
-  const topics: Record<string, TopicInKafka> = {};
+  const topics: TopicsInKafka['topics'] = {};
+  const configs: TopicsInKafka['configs'] = {};
   for (const topic of request.topics.filter((name) => existing.includes(name))) {
-    const [partitions, config] = await Promise.all([reader.partitionCount(topic), admin.topicConfig(topic)]);
-    topics[topic] = { partitions, config };
+    [topics[topic], configs[topic]] = await Promise.all([reader.partitionCount(topic), admin.topicConfig(topic)]);
   }
   const standing: RoutingState[] = existing.includes(ROUTING_TOPIC) ? await routing.readAll() : [];
   return {
@@ -75,12 +80,13 @@ async function inKafka(request: PreflightRequest, { admin, reader, routing }: Pr
       ...missingTopics(request, topics),
       ...(await groupFindings(request, topics, admin)),
       ...(await shadowGroupFindings(request, standing, admin)),
-      ...topicFindings(request, topics),
+      ...topicFindings(request, configs),
       ...(await producerFindings(request, Object.keys(topics), reader)),
       ...ownLeftovers(request, standing),
       ...otherMigrations(request, standing),
     ],
     topics,
+    configs,
     epoch: standing.find(({ migration }) => migration === request.migration)?.epoch ?? 0,
   };
 }

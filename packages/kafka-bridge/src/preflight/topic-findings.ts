@@ -1,9 +1,9 @@
 import ms from 'ms';
 import type { PreflightRequest } from '../playbook/preflight-request.js';
 import type { Finding } from './finding.js';
-import type { TopicInKafka } from './preflight.js';
+import type { TopicsInKafka } from './preflight.js';
 
-export function missingTopics({ topics }: PreflightRequest, found: Readonly<Record<string, unknown>>): Finding[] {
+export function missingTopics({ topics }: PreflightRequest, found: TopicsInKafka['topics']): Finding[] {
   return topics
     .filter((topic) => found[topic] === undefined)
     .map((topic) => ({
@@ -14,9 +14,9 @@ export function missingTopics({ topics }: PreflightRequest, found: Readonly<Reco
 }
 
 /** What the configuration of topics says against a migration. */
-export function topicFindings(request: PreflightRequest, topics: Readonly<Record<string, TopicInKafka>>): Finding[] {
+export function topicFindings(request: PreflightRequest, configs: TopicsInKafka['configs']): Finding[] {
   const findings: Finding[] = [];
-  for (const [topic, { config }] of Object.entries(topics)) {
+  for (const [topic, config] of Object.entries(configs)) {
     const retention = Number(config['retention.ms'] ?? -1);
     if (retention >= 0 && retention < request.retentionNeededMs) {
       findings.push({

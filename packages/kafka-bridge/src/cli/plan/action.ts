@@ -8,11 +8,6 @@ import { Inputs } from '../inputs.js';
 import { readMigrationInput } from '../migration-input-file.js';
 import { textTable } from '../text-table.js';
 
-interface PlanFlags {
-  input?: string;
-  from?: string;
-}
-
 /** A step with the time at which it begins at the earliest. */
 interface TimedStep extends PlannedStep {
   /** ISO 8601. */
@@ -22,12 +17,12 @@ interface TimedStep extends PlannedStep {
 /** What `plan` does. */
 export async function plan(command: Command, io: CliIo): Promise<ExitCode> {
   const inputs = new Inputs();
-  const { input: file, from } = command.opts<PlanFlags>();
+  const { from } = command.opts<{ from?: string }>();
   const output = readOutput(command, inputs);
   const begin = from === undefined ? Date.now() : Date.parse(from);
   if (Number.isNaN(begin))
     inputs.add(`--from must be an ISO 8601 time, such as 2026-12-01T08:00:00Z; "${from}" is none`);
-  const migration = await readMigrationInput(file, inputs);
+  const migration = await readMigrationInput(command, inputs);
   inputs.settle();
   // Nothing to settle means that it is there.
   if (migration === undefined) throw new Error('there is no input');

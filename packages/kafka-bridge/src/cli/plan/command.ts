@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { CliIo } from '../cli-io.js';
 import { option, withOutput } from '../connections.js';
 import { exitCodesHelp, type ExitCode } from '../exit-codes.js';
+import { migrationInputFlag } from '../migration-input-flag.js';
 
 /** `plan`: the steps that an input runs, without touching anything. */
 export function addPlan(program: Command, io: CliIo, end: (exitCode: ExitCode) => void): void {
@@ -11,7 +12,7 @@ export function addPlan(program: Command, io: CliIo, end: (exitCode: ExitCode) =
     .description(
       'Reads the input of a migration, tells everything that is wrong with it, and prints the steps in their order, with the time at which each begins at the earliest: pauses, failed gates, discrepancies and checks that do not pass come on top. Asks neither Kafka nor OwlMQ.',
     )
-    .addOption(option('--input <file>', "the workflow's input, JSON; - for standard input", 'KAFKA_BRIDGE_INPUT'))
+    .addOption(migrationInputFlag())
     .addOption(option('--from <time>', 'when it is started, ISO 8601 (default: now)', 'KAFKA_BRIDGE_FROM'))
     .addHelpText(
       'after',

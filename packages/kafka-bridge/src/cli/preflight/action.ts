@@ -19,11 +19,11 @@ const KINDS = ['input', 'state', 'warning'] as const;
 /** What `preflight` does. */
 export async function preflightAction(command: Command, io: CliIo): Promise<ExitCode> {
   const inputs = new Inputs();
-  const { input: file, migration = '' } = command.opts<{ input?: string; migration?: string }>();
+  const { migration = '' } = command.opts<{ migration?: string }>();
   const output = readOutput(command, inputs);
   const connection = readKafka(command, inputs);
   const owlmqAt = readOwlmq(command, inputs, io);
-  const plan = await readMigrationInput(file, inputs);
+  const plan = await readMigrationInput(command, inputs);
   inputs.settle();
   if (plan === undefined || connection === undefined || owlmqAt === undefined) throw new Error('there is no input');
 

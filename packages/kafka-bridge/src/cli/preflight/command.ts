@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { CliIo } from '../cli-io.js';
 import { option, withKafka, withOutput, withOwlmq } from '../connections.js';
 import { exitCodesHelp, type ExitCode } from '../exit-codes.js';
+import { migrationInputFlag } from '../migration-input-flag.js';
 
 /** `preflight`: everything that is in the way of a migration, before it is started. */
 export function addPreflight(program: Command, io: CliIo, end: (exitCode: ExitCode) => void): void {
@@ -11,7 +12,7 @@ export function addPreflight(program: Command, io: CliIo, end: (exitCode: ExitCo
     .description(
       "Looks at both systems for what the first step of a migration looks for, and tells all of it at once, with what to do. Reads only. What only the worker can see it checks when the migration is started: Temporal's namespace, webhooks, clocks.",
     )
-    .addOption(option('--input <file>', "the workflow's input, JSON; - for standard input", 'KAFKA_BRIDGE_INPUT'))
+    .addOption(migrationInputFlag())
     .addOption(
       option(
         '--migration <name>',
