@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import getPort from 'get-port';
 import { Kafka, logLevel } from 'kafkajs';
 import { DualPublisher, OwlmqClient } from '@owlmq/kafka-bridge';
 import { ForwardAudit } from '@owlmq/kafka-bridge/operations';
 import { GuardedProcess } from '../engines/process/guarded-process.js';
 import { makeOwnedFolder } from '../engines/process/owned-folder.js';
+import { freePort } from '../engines/run/free-port.js';
 import { keptApiKey, owlmqPlan } from '../engines/run/owlmq.js';
 import { startEngines } from '../engines/start-engines.js';
 
@@ -46,7 +46,7 @@ const MOST_OUTSTANDING = 20_000;
 class MortalOwlmq {
   static async in(folder: string): Promise<MortalOwlmq> {
     await mkdir(folder, { recursive: true });
-    const owlmq = new MortalOwlmq(folder, await getPort({ host: '127.0.0.1' }), await keptApiKey(folder));
+    const owlmq = new MortalOwlmq(folder, await freePort(), await keptApiKey(folder));
     await owlmq.start();
     return owlmq;
   }

@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import getPort from 'get-port';
 import { Progress, type Log } from '../../engines/fetch/progress.js';
 import { findKafka } from '../../engines/find/kafka.js';
 import { findToxiproxy } from '../../engines/find/toxiproxy.js';
+import { freePort } from '../../engines/run/free-port.js';
 import { kafkaPlan } from '../../engines/run/kafka.js';
 import { keptApiKey, owlmqPlan } from '../../engines/run/owlmq.js';
 import { RestartableServer } from '../../engines/run/restartable-server.js';
@@ -84,8 +84,4 @@ export class Rig {
   async stop(): Promise<void> {
     await Promise.all([this.kafka, this.owlmq, this.proxy].map((server) => server.stop()));
   }
-}
-
-async function freePort(): Promise<number> {
-  return await getPort({ host: '127.0.0.1' });
 }

@@ -5,6 +5,7 @@ import getPort, { portNumbers } from 'get-port';
 import { EngineStartError, messageOf } from '../errors.js';
 import type { Log } from '../fetch/progress.js';
 import { GuardedProcess, type Ending } from '../process/guarded-process.js';
+import { freePort } from './free-port.js';
 import type { ServerPlan } from './server-plan.js';
 
 export interface LaunchOptions {
@@ -79,7 +80,7 @@ async function choosePorts<P extends string>(plan: ServerPlan<P>, options: Launc
     const host = '127.0.0.1';
     const exclude = chosen.map(([, port]) => port);
     if (options.ports === 'free') {
-      chosen.push([name, await getPort({ host, exclude })]);
+      chosen.push([name, await freePort(exclude)]);
       continue;
     }
     const port = await getPort({ host, exclude, port: portNumbers(preferred, preferred + 99) });
