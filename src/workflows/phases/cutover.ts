@@ -11,6 +11,7 @@ import { hookStep, resumeHeldHooks, runHooks, tryHooks } from '../hooks.js';
 import { now, type Migration } from '../migration.js';
 import { does } from '../patches.js';
 import { together } from '../together.js';
+import { within } from '../within.js';
 import { becomeReady } from './ready.js';
 import { soakFor } from './shadow-soak.js';
 
@@ -52,7 +53,9 @@ async function attempt(migration: Migration): Promise<boolean> {
   migration.enter('cutover');
   const started = Date.now();
   try {
-    await CancellationScope.withTimeout(plan.cutover.window, () => upToTheJournal(migration));
+    await within(plan.cutover.window, 'the window: cancel the cutover when it is over', () =>
+      upToTheJournal(migration),
+    );
   } catch (error) {
     const reason = isCancellation(error)
       ? (state.rollback?.reason ?? `the window of ${plan.cutover.window / 1000} s was over`)

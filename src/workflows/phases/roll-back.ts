@@ -1,4 +1,4 @@
-import { ActivityFailure, CancellationScope, isCancellation } from '@temporalio/workflow';
+import { ActivityFailure, isCancellation } from '@temporalio/workflow';
 import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type { Fences, WayBackCheck } from '../../activities/migration-activities.js';
 import {
@@ -18,6 +18,7 @@ import { hookStep, resumeHeldHooks } from '../hooks.js';
 import { now, type Migration } from '../migration.js';
 import { does } from '../patches.js';
 import { lastMirrorGap, tryWayBack } from '../way-back.js';
+import { within } from '../within.js';
 
 /** While publishers hold, or are about to, an audit that fails is soon a question for the next step. */
 const AUDIT_RETRIES = { maximumAttempts: 3 };
@@ -195,7 +196,7 @@ async function untilOwlmqAnswersOrForce(migration: Migration, lacking: number): 
 /** Ends work that holds publishers for longer than a window, by a cancellation. */
 async function withinHold({ plan }: Migration, work: () => Promise<void>): Promise<void> {
   if (!does('way-back-proven-first')) await work();
-  else await CancellationScope.withTimeout(Math.max(plan.cutover.window, SHORTEST_HOLD_MS), work);
+  else await within(Math.max(plan.cutover.window, SHORTEST_HOLD_MS), 'publishers are held: no longer than this', work);
 }
 
 async function isAlive(migration: Migration): Promise<boolean> {
