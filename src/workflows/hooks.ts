@@ -244,7 +244,9 @@ export function confirmRefusal(state: MigrationState, input: unknown): string | 
 }
 
 /** @returns what the one who confirms is told. */
-export function confirmHook(migration: Migration, { name, event, by, reason, ok }: ConfirmHookInput): string {
+export function confirmHook(migration: Migration, input: ConfirmHookInput): string {
+  const { name, event, by, reason, ok } = input;
+  migration.asked('confirmHook', input);
   const record = confirmable(migration.state).find((one) => one.hook === name && one.event === event);
   // Two updates that came together: the validator saw the first one's hook.
   if (record === undefined) return 'it waits no longer';

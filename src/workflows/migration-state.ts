@@ -56,6 +56,16 @@ export interface Request {
   force?: boolean;
 }
 
+/** A signal or update that somebody sent, whether or not it changed anything. */
+export interface Asked {
+  /** Its name. */
+  what: string;
+  by: string;
+  reason: string;
+  /** ISO time at which the workflow took it. */
+  at: string;
+}
+
 /** A step that failed for good until a person acts. */
 export interface Blocked {
   step: string;
@@ -251,6 +261,8 @@ export interface MigrationState {
   /** What people should know though nothing is blocked, and since when. */
   attention?: { what: string; since: string };
   unknownSignals: string[];
+  /** Newest last. */
+  asked?: Asked[];
   log: LogEntry[];
 }
 

@@ -40,6 +40,12 @@ const KEYWORD_LENGTH = 200;
 
 const LOG_ENTRIES = 60;
 
+/** Of what people sent: longer than the log, which phases fill by themselves. */
+const ASKED_ENTRIES = 100;
+
+/** Of what people write; the history has all of it. */
+const TEXT_LENGTH = 1_000;
+
 /** Pause between tries of a step that fails while publishers are held. */
 const RETRY_UNDER_FENCE_MS = 10_000;
 
@@ -84,9 +90,18 @@ export class Migration {
 
   // -- what people ask for ------------------------------------------------------------------------------------------
 
+  /** Keeps who sent which signal or update, and why: all that were taken, whether or not they changed anything. */
+  asked(what: string, input: unknown): Request {
+    const request = toRequest(input);
+    const { by, reason, at } = request;
+    this.state.asked = [...(this.state.asked ?? []).slice(1 - ASKED_ENTRIES), { what, by, reason, at }];
+    return request;
+  }
+
   pause(input: RequestInput | undefined): void {
+    const request = this.asked('pause', input);
     if (this.pauseRefusal() !== undefined) return;
-    this.state.paused = toRequest(input);
+    this.state.paused = request;
     this.state.soakInterrupted = true;
     this.note(`paused by ${this.state.paused.by}: ${this.state.paused.reason}`);
   }
@@ -100,7 +115,7 @@ export class Migration {
 
   /** Ends a pause, and tries a blocked step again. */
   resume(input: RequestInput | undefined): void {
-    const { by } = toRequest(input);
+    const { by } = this.asked('resume', input);
     if (this.state.paused !== undefined) {
       delete this.state.paused;
       this.note(`resumed by ${by}`);
@@ -112,11 +127,13 @@ export class Migration {
   }
 
   approve(input: RequestInput | undefined): void {
-    const { by } = toRequest(input);
+    const { by, reason } = this.asked('approve', input);
     if (this.state.phase === 'noise') {
       const refusal = this.approveRefusal();
       if (refusal === undefined) this.state.approved.noise = true;
-      this.note(refusal === undefined ? `${by} goes on as it is` : `approval by ${by} does not count: ${refusal}`);
+      this.note(
+        refusal === undefined ? `${by} goes on as it is: ${reason}` : `approval by ${by} does not count: ${refusal}`,
+      );
       return;
     }
     const what = this.state.phase === 'warm' || this.state.phase === 'decommission' ? 'decommission' : 'cutover';
@@ -127,7 +144,7 @@ export class Migration {
       return;
     }
     this.state.approved[what] = true;
-    this.note(`${what} approved by ${by}`);
+    this.note(`${what} approved by ${by}: ${reason}`);
   }
 
   /** Why an approval is refused now; undefined when it is not. */
@@ -160,7 +177,7 @@ export class Migration {
     warm.remainingMs += durationOf(input) ?? 0;
     // What was approved was a decommission by then.
     approved.decommission = false;
-    const { by, reason } = toRequest(input);
+    const { by, reason } = this.asked('extend', input);
     this.note(`warm period made longer by ${by}, ${words(warm.remainingMs)} to go: ${reason}`);
     return `taken; ${words(warm.remainingMs)} to go. See that Kafka keeps its records for as long.`;
   }
@@ -177,7 +194,7 @@ export class Migration {
   /** @returns what the one who asked is told. */
   endEarly(input: RequestInput | undefined): string {
     const { warm } = this.state;
-    const { by, reason } = toRequest(input);
+    const { by, reason } = this.asked('endEarly', input);
     this.note(`warm period ended by ${by}, with ${words(warm?.remainingMs ?? 0)} to go: ${reason}`);
     if (warm !== undefined) warm.remainingMs = 0;
     return `taken; the decommission is next${this.plan.decommission === 'approval' ? ', once it is approved' : ''}`;
@@ -191,6 +208,7 @@ export class Migration {
 
   /** @returns what the one who asked is told. */
   acknowledge(input: AcknowledgeInput): string {
+    this.asked('acknowledge', input);
     const { id, pattern, by, reason } = acknowledge(this.state, input, now());
     this.note(`${id}: ${by} acknowledges discrepancies of ${patternWords(pattern)}: ${reason}`);
     return `${id}: discrepancies of ${patternWords(pattern)} are counted apart within seconds from now`;
@@ -198,6 +216,7 @@ export class Migration {
 
   /** @returns what the one who asked is told. */
   revokeAcknowledgement(input: RevokeInput): string {
+    this.asked('revokeAcknowledgement', input);
     revoke(this.state, input, now());
     this.note(`${input.id} revoked by ${input.by}: ${input.reason}`);
     return `${input.id} is revoked: its discrepancies set the soak back within seconds from now`;
@@ -214,12 +233,12 @@ export class Migration {
 
   /** Takes the first request; later ones change nothing, but that one of them may allow force. */
   rollback(input: RequestInput | undefined): void {
+    const request = this.asked('rollback', input);
     const refusal = this.rollbackRefusal();
     if (refusal !== undefined) {
       this.note(`rollback refused: ${refusal}`);
       return;
     }
-    const request = toRequest(input);
     if (this.state.rollback !== undefined) {
       if (request.force !== true || this.state.rollback.force === true) return;
       this.state.rollback.force = true;
@@ -234,7 +253,8 @@ export class Migration {
     this.#scope.cancel();
   }
 
-  unknownSignal(name: string): void {
+  unknownSignal(name: string, input: unknown): void {
+    this.asked(name, input);
     if (!this.state.unknownSignals.includes(name))
       this.state.unknownSignals = [...this.state.unknownSignals.slice(-9), name];
     this.note(`signal "${name}" is not known and did nothing; known: pause, resume, rollback, approve`);
@@ -481,13 +501,13 @@ function durationOf(input: unknown): number | undefined {
   return typeof duration === 'string' ? parseDuration(duration) : undefined;
 }
 
-function toRequest(input: RequestInput | ExtendInput | undefined): Request {
+function toRequest(input: unknown): Request {
   // Anybody can send anything: only text is taken.
   const given: unknown = typeof input === 'string' ? { reason: input } : input;
   const { reason, by, force } = (typeof given === 'object' && given !== null ? given : {}) as Record<string, unknown>;
   return {
-    reason: typeof reason === 'string' ? reason : 'no reason given',
-    by: typeof by === 'string' ? by : 'signal',
+    reason: typeof reason === 'string' ? reason.slice(0, TEXT_LENGTH) : 'no reason given',
+    by: typeof by === 'string' ? by.slice(0, TEXT_LENGTH) : 'signal',
     at: now(),
     ...(force === true ? { force } : {}),
   };

@@ -12,7 +12,9 @@ type Change =
   /** The way back is rehearsed while Kafka is kept warm. */
   | 'way-back-rehearsed'
   /** In the window copies are proven while consumers drain; before, one after the other. */
-  | 'proven-while-drained';
+  | 'proven-while-drained'
+  /** Topics and groups stand in the memo, where lists of runs show them. */
+  | 'memo';
 
 /** Whether this run does as today's version does. */
 export function does(change: Change): boolean {

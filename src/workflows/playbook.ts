@@ -7,6 +7,7 @@ import {
   setDefaultSignalHandler,
   setHandler,
   type SignalDefinition,
+  upsertMemo,
 } from '@temporalio/workflow';
 import type { UpdateDefinition } from '@temporalio/common';
 import {
@@ -20,6 +21,7 @@ import { confirmHook, confirmRefusal } from './hooks.js';
 import * as messages from './messages.js';
 import { Migration, now } from './migration.js';
 import { newMigrationState, type CarriedOver } from './migration-state.js';
+import { does } from './patches.js';
 import { cutOver } from './phases/cutover.js';
 import { decommission } from './phases/decommission.js';
 import { dualWrite } from './phases/dual-write.js';
@@ -48,6 +50,9 @@ export async function migrateKafkaToOwlmq(input: MigrationInput, carried?: Carri
   const refusal = rehearse(migration.plan.rehearsal);
   if (refusal !== undefined) throw ApplicationFailure.nonRetryable(refusal, 'InvalidInput', [refusal]);
   listen(migration);
+  if (carried === undefined && does('memo')) {
+    upsertMemo({ topics: migration.plan.topics, groups: migration.plan.groups });
+  }
 
   for (;;) {
     const end = await migration.untilRollback(async () => {
@@ -153,9 +158,11 @@ function listen(migration: Migration): void {
     setHandler<string, RequestArguments, RequestUpdate>(update, respond, { description, validator });
   }
 
-  const setRatio = ({ ratio, by, reason }: { ratio: number; by?: string; reason?: string }): string => {
+  const setRatio = (input: { ratio: number; by?: string; reason?: string }): string => {
+    const { ratio } = input;
     migration.state.requestedRatio = ratio;
-    migration.note(`ratio ${ratio} asked by ${by ?? 'update'}: ${reason ?? 'no reason given'}`);
+    const { by, reason } = migration.asked('setRatio', input);
+    migration.note(`ratio ${ratio} asked by ${by}: ${reason}`);
     return `taken; the ramp goes on from ${ratio}`;
   };
   setHandler(messages.setRatioUpdate, setRatio, {
@@ -203,7 +210,7 @@ function listen(migration: Migration): void {
     },
   });
 
-  setDefaultSignalHandler((name) => {
-    migration.unknownSignal(name);
+  setDefaultSignalHandler((name, input) => {
+    migration.unknownSignal(name, input);
   });
 }

@@ -5,6 +5,7 @@ import type { Leftover } from './leftovers.js';
 import { patternWords } from './acknowledgements.js';
 import type {
   Acknowledgement,
+  Asked,
   Blocked,
   CutoverRecord,
   ForeignTopic,
@@ -19,6 +20,7 @@ import type {
 } from './migration-state.js';
 import type { Verdict } from './ramp.js';
 import { counted, judgeStep, type MetricVerdict } from './ramp-gates.js';
+import { nextStep } from './next-step.js';
 import { noiseShortfalls, proposedIgnore, type GroupNoise } from './noise.js';
 import { embeddedGroups } from './external-groups.js';
 import { soakShortfalls } from './soak-clock.js';
@@ -93,6 +95,8 @@ export interface MigrationStatus {
   attention: { what: string; since: string } | null;
   findings: Finding[];
   unknownSignals: string[];
+  /** Signals and updates that people sent, newest last. */
+  asked: Asked[];
   log: LogEntry[];
 }
 
@@ -132,21 +136,6 @@ export interface RampStatus {
   /** ISO time; null while nothing is held: paused, blocked, or under way. */
   nextJudgement: string | null;
 }
-
-const nextSteps: Record<Phase, string> = {
-  preflight: 'start the dual-write ramp at 0%',
-  noise: 'start the dual-write ramp at 0% when handlers are equal to themselves',
-  'dual-write': 'raise the ratio at the end of the interval',
-  'shadow-soak': 'get ready for the cutover when the soak is clean',
-  ready: 'cut over when every check passes',
-  cutover: 'keep Kafka warm as a mirror',
-  warm: 'decommission Kafka writes at the end of the warm period',
-  decommission: 'complete',
-  completed: 'nothing: publishers write to OwlMQ only; Kafka topics are left as they are',
-  'rolling-back': 'return to Kafka',
-  'rolled-back': 'nothing: publishers and consumers are on Kafka',
-  failed: 'nothing: start again with other input',
-};
 
 export function buildStatus(plan: MigrationPlan, state: MigrationState): MigrationStatus {
   const target = soakTarget(plan);
@@ -201,12 +190,13 @@ export function buildStatus(plan: MigrationPlan, state: MigrationState): Migrati
             rehearsals: state.warm.rehearsals ?? [],
           },
     leftovers: state.leftovers ?? [],
-    next: nextSteps[state.phase],
+    next: nextStep(plan, state),
     waiting: state.waiting ?? null,
     blocked: state.blocked ?? null,
     attention: state.attention ?? null,
     findings: state.findings,
     unknownSignals: state.unknownSignals,
+    asked: state.asked ?? [],
     log: state.log,
   };
 }
@@ -310,8 +300,17 @@ export function statusMarkdown(plan: MigrationPlan, state: MigrationState): stri
     const until = state.waiting.until === undefined ? '' : ` until ${state.waiting.until}`;
     lines.push(`- waits for ${state.waiting.for}${until}`);
   }
-  lines.push(`- next: ${nextSteps[state.phase]}`);
+  lines.push(`- next: ${nextStep(plan, state)}`, ...askedLines(state));
   return lines.join('\n');
+}
+
+/** The last that somebody sent, and what was sent in vain. */
+function askedLines({ asked = [], unknownSignals }: MigrationState): string[] {
+  const last = asked.at(-1);
+  return [
+    ...(last === undefined ? [] : [`- last asked: ${last.what}, by ${last.by} at ${last.at}: ${last.reason}`]),
+    ...unknownSignals.map((name) => `- signal "${name}" is not known and did nothing`),
+  ];
 }
 
 /** Whether there is a way back, and what stands in it. */

@@ -4,7 +4,7 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeAll, beforeEach } from 'vitest';
+import { afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import { type MigrationInput, parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
@@ -117,9 +117,21 @@ export async function run<T>(scenario: Scenario, use: (handle: Handle, model: Fl
       args: scenario.carried === undefined ? [input] : [input, scenario.carried],
     });
     const result = await use(handle, model);
-    if (scenario.record !== undefined) await recordHistory(scenario.record, historyToJSON(await handle.fetchHistory()));
+    const history = await handle.fetchHistory();
+    expect(withoutSummary(history)).toEqual([]);
+    if (scenario.record !== undefined) await recordHistory(scenario.record, historyToJSON(history));
     return result;
   });
+}
+
+/** Activities and timers that the UI would show without a word on what they are for. */
+function withoutSummary({ events }: Awaited<ReturnType<Handle['fetchHistory']>>): string[] {
+  return (events ?? [])
+    .filter(({ userMetadata }) => userMetadata?.summary == null)
+    .flatMap(({ activityTaskScheduledEventAttributes: activity, timerStartedEventAttributes: timer }) => [
+      ...(activity == null ? [] : [activity.activityType?.name ?? 'an activity']),
+      ...(timer == null ? [] : [`timer ${timer.timerId ?? ''}`]),
+    ]);
 }
 
 /** Routing states in words, without the envelope. */

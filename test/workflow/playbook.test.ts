@@ -270,14 +270,14 @@ describe('cutover', onSkippedTime, () => {
           if (activity !== 'checkReadiness') return;
           waiting += 1;
           expect(model.routing.some(({ fence }) => fence !== undefined)).toBe(false);
-          if (waiting === 3) await handle.signal('approve', { by: 'ann' });
+          if (waiting === 3) await handle.signal('approve', { by: 'ann', reason: 'change 7' });
         },
       },
       async (handle) => {
         const status = await handle.result();
         expect(status.phase).toBe('completed');
         expect(waiting).toBeGreaterThanOrEqual(3);
-        expect(status.log.some(({ text }) => text === 'cutover approved by ann')).toBe(true);
+        expect(status.log.some(({ text }) => text === 'cutover approved by ann: change 7')).toBe(true);
       },
     );
   });
@@ -526,6 +526,29 @@ describe('a run that continues another', onSkippedTime, () => {
   });
 });
 
+/** What the Temporal UI asks a workflow for. */
+interface Metadata {
+  currentDetails: string;
+  definition: Record<string, string | { name: string; description?: string }[]>;
+}
+
+describe('what people see', onSkippedTime, () => {
+  it('names topics and groups in the memo, and in the current details what comes next', async () => {
+    await run({}, async (handle) => {
+      await untilStatus(handle, ({ ratio }) => ratio.acknowledged === 0.2);
+      expect((await handle.describe()).memo).toEqual(defaults);
+      const { currentDetails, definition } = await handle.query<Metadata>('__temporal_workflow_metadata');
+      expect(currentDetails).toContain('**dual-write** since');
+      expect(currentDetails).toContain('- next: raise the ratio to 30% when this step has passed');
+      const handlers = Object.values(definition).flatMap((of) => (Array.isArray(of) ? of : []));
+      expect(handlers.length).toBeGreaterThan(10);
+      expect(handlers.filter(({ name, description }) => !name.startsWith('__') && !description)).toEqual([]);
+      await handle.signal('rollback', { by: 'ann' });
+      await handle.result();
+    });
+  });
+});
+
 describe('what people send', onSkippedTime, () => {
   it('takes a ratio that is asked for while the last step is judged', async () => {
     await run(
@@ -547,9 +570,10 @@ describe('what people send', onSkippedTime, () => {
   it('shows an unknown signal in the status, and refuses an update that makes no sense', async () => {
     await run({}, async (handle) => {
       await untilStatus(handle, ({ phase }) => phase === 'dual-write');
-      await handle.signal('rolback');
+      await handle.signal('rolback', { by: 'ann', reason: 'in a hurry' });
       const status = await untilStatus(handle, ({ unknownSignals }) => unknownSignals.length > 0);
       expect(status.unknownSignals).toEqual(['rolback']);
+      expect(status.asked).toMatchObject([{ what: 'rolback', by: 'ann', reason: 'in a hurry' }]);
       const update = (name: string, argument: unknown) =>
         handle.executeUpdate<string, [unknown]>(name, { args: [argument] });
       await expect(update('resumeMigration', {})).rejects.toThrow(WorkflowUpdateFailedError);
@@ -557,7 +581,10 @@ describe('what people send', onSkippedTime, () => {
       expect(await update('setRatio', { ratio: 0.7 })).toContain('0.7');
       await untilStatus(handle, ({ ratio }) => ratio.acknowledged === 0.7);
       await handle.signal('rollback');
-      expect((await handle.result()).phase).toBe('rolled-back');
+      const { phase, asked } = await handle.result();
+      expect(phase).toBe('rolled-back');
+      // What was refused is not taken.
+      expect(asked.map(({ what }) => what)).toEqual(['rolback', 'setRatio', 'rollback']);
     });
   });
 });
