@@ -1,9 +1,14 @@
 // Sample traffic for `npm run up`: one process that publishes modestly and consumes in both groups, until stopped.
-// MIGRATION names the migration it obeys (default migrate-orders), TRAFFIC_RATE its messages a second (default 20).
+// MIGRATION names the migration it obeys (default migrate-orders), TRAFFIC_RATE its messages a second (default 20),
+// TRAFFIC_METRICS_ADDRESS where Prometheus may scrape what publisher and consumers measure (default: nowhere).
 import { ClusterAdmin } from '@owlmq/kafka-bridge/operations';
 import { DualConsumer, DualPublisher } from '@owlmq/kafka-bridge';
+import { BridgeMetrics } from '@owlmq/kafka-bridge/prometheus';
+import { Registry } from 'prom-client';
 import { z } from 'zod';
+import { givenSettings, hostAndPort } from '../src/settings.js';
 import { untilStopped } from './child-process.js';
+import { serveMetrics } from './metrics-server.js';
 import { sampleMessages, type SampleMessage } from './sample-data.js';
 
 const settings = z
@@ -11,8 +16,9 @@ const settings = z
     KAFKA_BROKERS: z.string().min(1),
     MIGRATION: z.string().min(1).default('migrate-orders'),
     TRAFFIC_RATE: z.coerce.number().positive().max(1_000).default(20),
+    TRAFFIC_METRICS_ADDRESS: hostAndPort.optional(),
   })
-  .parse(process.env);
+  .parse(givenSettings(process.env));
 const kafka = { brokers: settings.KAFKA_BROKERS.split(',') };
 const topic = 'orders.created';
 const groups = ['payment-service', 'notification-service'];
@@ -44,9 +50,12 @@ async function createTopic(): Promise<void> {
 }
 
 await createTopic();
+const registry = new Registry();
+const metrics = new BridgeMetrics(registry);
 const publisher = new DualPublisher({
   kafka,
   migration,
+  metrics: metrics.publisher,
   onEvent: (event) => {
     if (event.type === 'error') onError(event.error);
     else if (event.type === 'routing') log(`publisher obeys epoch ${event.state.epoch}: ${event.state.reason}`);
@@ -68,6 +77,12 @@ const consumers = groups.map(
       onError,
     }),
 );
+metrics.watchPublisher(publisher);
+for (const [index, consumer] of consumers.entries()) metrics.watchConsumer(groups[index] ?? '', consumer);
+const closeMetrics =
+  settings.TRAFFIC_METRICS_ADDRESS === undefined
+    ? undefined
+    : await serveMetrics(registry, settings.TRAFFIC_METRICS_ADDRESS);
 await Promise.all([publisher.connect(), ...consumers.map((consumer) => consumer.start())]);
 log(`publishing ${settings.TRAFFIC_RATE} messages a second to ${topic}`);
 
@@ -106,3 +121,4 @@ clearInterval(publishing);
 clearInterval(reporting);
 await publisher.close();
 await Promise.all(consumers.map((consumer) => consumer.stop()));
+await closeMetrics?.();

@@ -1,25 +1,22 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Connection } from '@temporalio/client';
+import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import {
-  DefaultLogger,
-  NativeConnection,
-  Runtime,
-  Worker,
-  type LogLevel,
-  type WorkerOptions,
-} from '@temporalio/worker';
+import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { ClusterAdmin, LogReader, MemberRoster, OwlmqClient, RoutingWriter } from '@owlmq/kafka-bridge/operations';
-import { pino, stdSerializers, type Level, type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { createActivities } from './activities/index.js';
 import { encryptingConverter } from './codec/data-converter.js';
 import { CompareModuleError, loadCompareModule } from './compare-module.js';
 import type { Dependencies } from './activities/dependencies.js';
 import { startObservationEndpoint } from './endpoint/observation-endpoint.js';
+import { meterFleet } from './fleet-meter.js';
+import { reportRunning } from './running-figures.js';
 import { SettingsError } from './settings.js';
+import { startTracing, type Tracing } from './tracing.js';
 import { readWorkerConfig } from './worker-config.js';
-import { workflowBundlePath } from './workflow-bundle-path.js';
+import { epochInLogs, openWorkerLog, temporalLog } from './worker-log.js';
+import { workflowBundlePath, workflowsPath } from './workflow-bundle-path.js';
 
 /** How long activities get to end after a signal to stop, before they are retried elsewhere. */
 const SHUTDOWN_GRACE = '20 seconds';
@@ -60,7 +57,7 @@ export async function runWorker(additions: WorkerAdditions = {}): Promise<void> 
 
 async function run({ onActivities, ...additions }: WorkerAdditions): Promise<void> {
   const config = readWorkerConfig(process.env);
-  const logger = pino({ name: 'worker', level: config.logLevel, serializers: { error: stdSerializers.err } });
+  const logger = openWorkerLog(config.logLevel);
   const { payloadKeys } = config;
   const { workflowBundle = { codePath: workflowBundlePath(payloadKeys !== undefined) } } = additions;
   if (!existsSync(workflowBundle.codePath)) {
@@ -122,15 +119,21 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
       ? undefined
       : await startObservationEndpoint(config.observations, { kafka, reader, roster, logger });
 
+  const tracing = startTracing(process.env);
+  const dataConverter = payloadKeys === undefined ? {} : encryptingConverter(payloadKeys);
   const activities = createActivities(dependencies);
   onActivities?.(Object.keys(activities));
   const worker = await Worker.create({
     ...additions,
+    interceptors: {
+      ...additions.interceptors,
+      activity: [epochInLogs, ...(additions.interceptors?.activity ?? [])],
+    },
     connection: nativeConnection,
     namespace,
     taskQueue: config.taskQueue,
-    workflowBundle,
-    ...(payloadKeys === undefined ? {} : { dataConverter: encryptingConverter(payloadKeys) }),
+    ...workflowCode(workflowBundle, tracing),
+    dataConverter,
     activities,
     shutdownGraceTime: SHUTDOWN_GRACE,
     // A pause or a rollback reaches an activity with the answer to its heartbeat.
@@ -145,8 +148,18 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
     },
     'worker is running',
   );
+  const stopping = new AbortController();
+  const figures =
+    config.metricsAddress === undefined
+      ? undefined
+      : meterMigrations(new Client({ connection, namespace, dataConverter }), roster, {
+          ...{ taskQueue: config.taskQueue, logger, signal: stopping.signal },
+        });
   // Ends on SIGINT and SIGTERM, which Temporal's runtime listens to.
   await worker.run();
+  stopping.abort();
+  await figures;
+  await tracing?.close();
 
   await endpoint?.close();
   await dependencies.roster.stop();
@@ -159,6 +172,26 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
   ]);
   await nativeConnection.close();
   logger.info('worker has stopped');
+}
+
+/** With traces the interceptors of OpenTelemetry belong to the code: the worker bundles it anew, which takes some seconds. */
+function workflowCode(
+  workflowBundle: NonNullable<WorkerAdditions['workflowBundle']>,
+  tracing: Tracing | undefined,
+): Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath' | 'plugins'> {
+  return tracing === undefined ? { workflowBundle } : { workflowsPath, plugins: [tracing.plugin] };
+}
+
+/** What the metrics say beside that which migrations tell of themselves, until the signal. */
+async function meterMigrations(
+  client: Client,
+  roster: MemberRoster,
+  { signal, ...options }: { taskQueue: string; logger: Logger; signal: AbortSignal },
+): Promise<void> {
+  const meter = Runtime.instance().metricMeter;
+  const stop = meterFleet(roster, meter);
+  signal.addEventListener('abort', stop);
+  await reportRunning(client, { ...options, meter, signal });
 }
 
 /** Systems that start together with the worker may take a moment: tries for a minute, then gives up. */
@@ -177,17 +210,8 @@ async function withinStart(logger: Logger, system: string, connect: () => Promis
 }
 
 function installRuntime(metricsAddress: string | undefined, logger: Logger): void {
-  const levels: Record<LogLevel, Level> = {
-    TRACE: 'trace',
-    DEBUG: 'debug',
-    INFO: 'info',
-    WARN: 'warn',
-    ERROR: 'error',
-  };
   Runtime.install({
-    logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
-      logger[levels[level]](meta ?? {}, message);
-    }),
+    logger: temporalLog(logger),
     telemetryOptions: {
       logging: { filter: 'WARN', forward: {} },
       ...(metricsAddress === undefined ? {} : { metrics: { prometheus: { bindAddress: metricsAddress } } }),

@@ -8,3 +8,6 @@ import path from 'node:path';
 export function workflowBundlePath(encrypted: boolean): string {
   return path.join(import.meta.dirname, '..', `workflow-bundle${encrypted ? '-encrypted' : ''}.js`);
 }
+
+/** The workflow code as it goes into a bundle. */
+export const workflowsPath = path.join(import.meta.dirname, 'workflows', 'index.js');

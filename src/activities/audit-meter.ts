@@ -37,7 +37,7 @@ export class AuditMeter {
   ) {
     const meter = metricMeter.withTags({ migration, audit: way });
     const counter = (name: string, unit: string, what: string): MetricCounter =>
-      meter.createCounter(`${PREFIX}_${name}`, unit, what);
+      meter.createCounter(`${PREFIX}_${name}_total`, unit, what);
     this.#counters = {
       messages: counter('messages', 'messages', 'Records that the audit has passed, by leg.'),
       bytes: counter('bytes', 'bytes', 'Bytes of their keys and values, by leg.'),
@@ -48,8 +48,13 @@ export class AuditMeter {
       forwarded: counter('forwarded', 'messages', 'Records of Kafka that the bridge copied to OwlMQ.'),
     };
     this.#gauges = {
-      unproven: meter.createGauge(`${PREFIX}_unproven`, 'int', 'messages', 'Records that the audit has still to pass.'),
-      age: meter.createGauge(`${PREFIX}_oldest_unproven`, 'int', 'ms', 'Age of the oldest record without its copy.'),
+      unproven: meter.createGauge(`${PREFIX}_unproven_records`, 'int', 'messages', 'Records that the audit has still to pass.'),
+      age: meter.createGauge(
+        `${PREFIX}_oldest_unproven_seconds`,
+        'float',
+        's',
+        'Age of the oldest record without its copy.',
+      ),
     };
     this.#begun = Object.fromEntries(Object.entries(since).map(([topic, { foreign }]) => [topic, foreign]));
     this.#last = now;
@@ -73,7 +78,13 @@ export class AuditMeter {
     }
     this.#last = figures;
     this.#gauges.unproven.set(report.unchecked);
-    this.#gauges.age.set(Math.round(report.oldestUnprovenMs ?? 0));
+    this.#gauges.age.set((report.oldestUnprovenMs ?? 0) / 1_000);
+  }
+
+  /** Nothing is behind an audit that has ended. */
+  end(): void {
+    this.#gauges.unproven.set(0);
+    this.#gauges.age.set(0);
   }
 
   /** By topic, how long ago the activity passed the last foreign record. Seen by an attempt before this: just now. */
@@ -93,8 +104,8 @@ function add(
   before: number | undefined,
   tags: Record<string, string>,
 ): void {
-  const growth = (now ?? 0) - (before ?? 0);
-  if (growth > 0) counter.add(growth, tags);
+  // Also nothing: a counter that is not there yet has no first increase.
+  counter.add(Math.max(0, (now ?? 0) - (before ?? 0)), tags);
 }
 
 /** Figures of all topics together. */

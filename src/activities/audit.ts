@@ -173,6 +173,7 @@ class ForwardRun {
   }
 
   async close(): Promise<void> {
+    this.#meter.end();
     await this.#audit.close();
   }
 }
@@ -229,6 +230,7 @@ export class MirrorRun {
   }
 
   async close(): Promise<void> {
+    this.#meter.end();
     await this.#audit.close();
   }
 }

@@ -1,4 +1,3 @@
-import { metricMeter } from '@temporalio/activity';
 import { isLiving, pause, type PublisherReport } from '@owlmq/kafka-bridge/operations';
 import type { Dependencies } from './dependencies.js';
 import { sliceEnd, withHeartbeat } from './heartbeat.js';
@@ -25,12 +24,11 @@ export function fleetWatchActivities({ roster }: Dependencies): Pick<MigrationAc
     watchFleet: (request) =>
       withHeartbeat<FleetFigures, Details>(async ({ signal, resumed, record }) => {
         const watch = new FleetWatch(request, resumed);
-        const gauges = createGauges(request.migration);
         const end = sliceEnd(request.sliceMs);
         const started = performance.now();
         for (;;) {
           await roster.readToEnd();
-          gauges.set(watch.look(roster.members(request.migration), performance.now()));
+          watch.look(roster.members(request.migration), performance.now());
           record(watch.details);
           const failed = watch.hasFailed(performance.now() - started);
           if (signal.aborted || failed || Date.now() >= end) return watch.details.figures;
@@ -77,11 +75,8 @@ export class FleetWatch {
     return this.#details;
   }
 
-  /**
-   * @param at monotonic time of the look, ms.
-   * @returns what it has shown, lasting or not.
-   */
-  look(members: readonly Member[], at: number): Look {
+  /** @param at monotonic time of the look, ms. */
+  look(members: readonly Member[], at: number): void {
     const publishers = members.flatMap(({ report, silentMs }) =>
       report.role === 'publisher' ? [{ report: report as PublisherReport, silentMs }] : [],
     );
@@ -115,7 +110,6 @@ export class FleetWatch {
       failedRequests: sum(2),
     };
     this.#details = { figures, base: this.#base };
-    return { living: living.length, ...worst };
   }
 
   /** Whether the step has failed whatever comes: what is kept is the worst, and shares are taken of all to come. */
@@ -145,25 +139,4 @@ function namesOf(reports: readonly PublisherReport[]): string[] {
 function largest(values: readonly (number | null | undefined)[]): number | null {
   const known = values.filter((value) => typeof value === 'number');
   return known.length === 0 ? null : Math.max(...known);
-}
-
-/** What one look at the publishers has shown. */
-type Look = Pick<FleetFigures, 'living' | 'latencyMs' | 'backlog' | 'oldestCopyMs'>;
-
-function createGauges(migration: string): { set: (look: Look) => void } {
-  const meter = metricMeter.withTags({ migration });
-  const gauge = (name: string, unit: string, what: string) =>
-    meter.createGauge(`kafka_to_owlmq_publishers_${name}`, 'int', unit, what);
-  const living = gauge('living', 'publishers', 'DualPublishers that reported within their lease.');
-  const latency = gauge('owlmq_latency', 'ms', 'Time of a publish request to OwlMQ, p99 of the slowest publisher.');
-  const backlog = gauge('backlog', 'messages', 'Copies that wait for OwlMQ, of the publisher that has most.');
-  const oldest = gauge('oldest_copy', 'ms', 'Age of the oldest copy that waits for OwlMQ.');
-  return {
-    set: (look) => {
-      living.set(look.living);
-      latency.set(Math.round(look.latencyMs ?? 0));
-      backlog.set(look.backlog);
-      oldest.set(Math.round(look.oldestCopyMs ?? 0));
-    },
-  };
 }

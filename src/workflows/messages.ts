@@ -2,6 +2,7 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { PlannedStep } from '@owlmq/kafka-bridge/playbook';
 import type { AcknowledgeInput, RevokeInput } from './acknowledgements.js';
 import type { ConfirmHookInput } from './hooks.js';
+import type { Figure } from './migration-figures.js';
 import type { MigrationStatus } from './status.js';
 
 /**
@@ -39,3 +40,5 @@ export const confirmHookUpdate = defineUpdate<string, [ConfirmHookInput]>('confi
 
 export const statusQuery = defineQuery<MigrationStatus>('status');
 export const planQuery = defineQuery<PlannedStep[]>('plan');
+/** What the metrics say of a run: asked by a worker that takes it over, so that it need not wait for its next step. */
+export const figuresQuery = defineQuery<Figure[]>('figures');

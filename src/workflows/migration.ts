@@ -17,6 +17,7 @@ import { applyRouting } from './activity-proxies.js';
 import { acknowledge, patternWords, revoke, type AcknowledgeInput, type RevokeInput } from './acknowledgements.js';
 import { ContinuousAudit } from './continuous-audit.js';
 import { causeOf, failedClosed, supersedingEpoch } from './failures.js';
+import { reportFigures } from './migration-figures.js';
 import type { ExtendInput, RequestInput } from './messages.js';
 import {
   NOISE_STEP,
@@ -308,6 +309,7 @@ export class Migration {
 
   refreshDetails(): void {
     setCurrentDetails(statusMarkdown(this.plan, this.state));
+    reportFigures(this.plan, this.state);
   }
 
   /** Says in the status what the run waits for while `wait` runs; what it waited for around it comes back after. */
@@ -359,6 +361,7 @@ export class Migration {
       // A rollback ends the wait too, and has its own steps to block on.
       delete this.state.blocked;
       this.#attribute({ key: blockedKey, value: false });
+      this.refreshDetails();
     }
   }
 

@@ -20,6 +20,7 @@ import {
 import { confirmHook, confirmRefusal } from './hooks.js';
 import * as messages from './messages.js';
 import { Migration, now } from './migration.js';
+import { migrationFigures } from './migration-figures.js';
 import { newMigrationState, type CarriedOver } from './migration-state.js';
 import { does } from './patches.js';
 import { cutOver } from './phases/cutover.js';
@@ -106,6 +107,9 @@ interface RequestHandling {
 function listen(migration: Migration): void {
   setHandler(messages.statusQuery, () => buildStatus(migration.plan, migration.state), {
     description: 'Phase, ratio, soak clock, verdicts, blockers and what comes next.',
+  });
+  setHandler(messages.figuresQuery, () => migrationFigures(migration.plan, migration.state, Date.now()), {
+    description: 'The figures of this migration as the worker tells them to Prometheus.',
   });
   setHandler(messages.planQuery, () => planSteps(migration.plan), {
     description: 'The steps of this migration in order, with the least time each takes.',

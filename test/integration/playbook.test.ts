@@ -1,12 +1,14 @@
 import { randomInt } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import getPort from 'get-port';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { startEngines } from '../../engines/start-engines.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 import { Trial, type RollbackPhase, type TrialReport } from '../../demo/trial.js';
+import { documentedMetrics, exposedMetrics } from '../documented-metrics.js';
+import { TraceReceiver } from '../trace-receiver.js';
 
 // The programs of the fleet and the workflow bundle run as built: `npm test` builds before it tests.
 
@@ -15,7 +17,16 @@ const clean = { lost: 0, duplicated: 0, reordered: 0, invented: 0, altered: 0 };
 /** A whole migration under traffic on the engines of the test run, with names of its own. */
 async function migrate(
   rollbackAt?: RollbackPhase,
-): Promise<TrialReport & { metrics: string; routing: unknown; status: MigrationStatus | undefined }> {
+  env: Record<string, string> = {},
+): Promise<
+  TrialReport & {
+    metrics: string;
+    routing: unknown;
+    status: MigrationStatus | undefined;
+    workerLog: string;
+    secrets: string[];
+  }
+> {
   const seed = randomInt(1_000_000);
   const name = `it-${seed}-${Date.now().toString(36)}`;
   console.info(`seed ${seed}, migration ${name}`);
@@ -60,6 +71,7 @@ async function migrate(
       limitMs: 150_000,
       env: {
         ...engines.env,
+        ...env,
         METRICS_ADDRESS: metricsAddress,
         OBSERVATIONS_ADDRESS: observationsAddress,
         OBSERVATIONS_TOKEN: token,
@@ -82,7 +94,10 @@ async function migrate(
       },
     });
     const report = await trial.run();
-    return { ...report, metrics: (await metrics) ?? '', routing: await routing, status: warm };
+    await trial.stop();
+    const workerLog = await readFile(join(folder, 'worker.log'), 'utf8');
+    const secrets = [token, engines.owlmq.apiKey];
+    return { ...report, metrics: (await metrics) ?? '', routing: await routing, status: warm, workerLog, secrets };
   } finally {
     await trial?.stop();
     await engines.stop();
@@ -117,24 +132,34 @@ it('migrates a fleet that keeps running, from Kafka to OwlMQ', { timeout: 240_00
   // A producer that knows nothing of the migration took part, and had to be gone before Kafka was left.
   expect(report.foreign?.forwarded).toBeGreaterThan(0);
   expect(report.foreign?.decommissionRefused).toBe(true);
-  for (const metric of [
-    'kafka_to_owlmq_audit_messages',
-    'kafka_to_owlmq_audit_bytes',
-    'kafka_to_owlmq_audit_foreign',
-    'kafka_to_owlmq_audit_forwarded',
-    'kafka_to_owlmq_audit_unproven',
-    'kafka_to_owlmq_publishers_living',
-    'kafka_to_owlmq_publishers_owlmq_latency',
-    'kafka_to_owlmq_publishers_backlog',
-    'kafka_to_owlmq_publishers_oldest_copy',
-    'kafka_to_owlmq_audit_oldest_unproven',
-  ]) {
-    expect(report.metrics).toMatch(new RegExp(`^${metric}\\{.*migration="it-.*\\} \\d`, 'm'));
-  }
+  expectMetrics(report.metrics, await documentedMetrics('Worker'));
+  expectLog(report.workerLog, report.secrets);
   // By the worker, over HTTP.
   expect(report.routing).toMatchObject({ live: 'owlmq', mirror: true, shadow: 'off' });
   expectTold(report.status);
 });
+
+/** What the worker says once the ramp is through: all that is documented, and of this migration. */
+function expectMetrics(text: string, documented: readonly string[]): void {
+  expect(exposedMetrics(text, 'kafka_to_owlmq_')).toEqual(documented);
+  for (const name of documented) expect(text).toMatch(new RegExp(`^${name}\\{.*migration="it-.*\\} [\\d.]+$`, 'm'));
+  expect(text).toMatch(/^kafka_to_owlmq_migration_phase\{.*phase="warm".*\} 1$/m);
+  expect(text).toMatch(/^kafka_to_owlmq_migration_ratio\{.*ratio="acknowledged".*\} 1$/m);
+  expect(text).toMatch(/^kafka_to_owlmq_members\{.*role="publisher".*state="publishing".*\} 2$/m);
+  expect(exposedMetrics(text, 'temporal_').length).toBeGreaterThan(10);
+}
+
+/** Each line is one object; those of workflows say where the migration stands; no secret and no message is in any. */
+function expectLog(text: string, secrets: readonly string[]): void {
+  const lines = text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const noted = lines.filter(({ msg }) => typeof msg === 'string' && msg.startsWith('phase '));
+  expect(noted.map(({ phase }) => phase)).toEqual(expect.arrayContaining(['dual-write', 'shadow-soak', 'cutover']));
+  for (const { migration, epoch } of noted) expect({ migration, epoch: typeof epoch }).toEqual({ migration: expect.stringMatching(/^it-/) as string, epoch: 'number' });
+  for (const secret of [...secrets, 'cents']) expect(text).not.toContain(secret);
+}
 
 /** What the status says once the ramp is through. */
 function expectTold(status: MigrationStatus | undefined): void {
@@ -156,8 +181,11 @@ function expectTold(status: MigrationStatus | undefined): void {
   );
 }
 
-it('takes a fleet back to Kafka in the warm phase', { timeout: 240_000 }, async () => {
-  const report = await migrate('warm');
+it('takes a fleet back to Kafka in the warm phase, and traces how', { timeout: 240_000 }, async () => {
+  const receiver = await TraceReceiver.open();
+  onTestFinished(() => receiver.close());
+  const report = await migrate('warm', { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
+  expectTraced(receiver);
   expectClean(report);
   expect(report.outcome).toBe('rolled-back');
   expect([...new Set(report.phases.map(({ phase }) => phase))]).toEqual([...playbook, 'rolling-back']);
@@ -165,3 +193,18 @@ it('takes a fleet back to Kafka in the warm phase', { timeout: 240_000 }, async 
   expect(report.foreign?.forwarded).toBeGreaterThan(0);
   for (const { legSwitches } of Object.values(report.check.groups)) expect(legSwitches).toBe(2);
 });
+
+/** One trace goes through the run of the workflow, its steps as it decided them, and as they were done. */
+function expectTraced({ spans }: TraceReceiver): void {
+  const run = spans.find(({ name }) => name === 'RunWorkflow:migrateKafkaToOwlmq');
+  const ofRun = spans.filter(({ traceId }) => traceId === run?.traceId);
+  for (const step of ['applyRouting', 'watchFleet', 'watchSoak', 'awaitDrained', 'watchWarm', 'proveLeg']) {
+    const decided = ofRun.filter(({ name }) => name === `StartActivity:${step}`);
+    const done = ofRun.filter(({ name }) => name === `RunActivity:${step}`);
+    expect(decided.length, step).toBeGreaterThan(0);
+    expect(done.length, step).toBeGreaterThanOrEqual(decided.length);
+    for (const { parentSpanId } of decided) expect(parentSpanId).toBe(run?.spanId);
+    const parents = new Set(decided.map(({ spanId }) => spanId));
+    for (const { parentSpanId } of done) expect(parents).toContain(parentSpanId);
+  }
+}

@@ -90,7 +90,12 @@ export class MemberRoster {
 
   /** The members of a migration, those that left included, in the order of their names. */
   members(migration: string): RosterEntry[] {
-    return this.#membersAt(performance.now()).filter(({ report }) => report.migration === migration);
+    return this.allMembers().filter(({ report }) => report.migration === migration);
+  }
+
+  /** The same of all migrations. */
+  allMembers(): RosterEntry[] {
+    return this.#membersAt(performance.now());
   }
 
   /**

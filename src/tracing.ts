@@ -1,0 +1,31 @@
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
+import { detectResourcesSync, envDetectorSync, Resource } from '@opentelemetry/resources';
+import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { OpenTelemetryPlugin } from '@temporalio/interceptors-opentelemetry';
+
+/** What a worker tells OpenTelemetry of workflows and activities. */
+export interface Tracing {
+  /** For the worker: it needs the workflow code to be bundled with it. */
+  plugin: OpenTelemetryPlugin;
+  /** Sends what has not been sent yet. */
+  close(): Promise<void>;
+}
+
+/**
+ * Traces, by OTLP over HTTP, where the environment names a receiver as OpenTelemetry has it:
+ * OTEL_EXPORTER_OTLP_ENDPOINT, or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT. The exporter reads them, and its headers, by itself.
+ *
+ * @returns undefined where it names none.
+ */
+export function startTracing(environment: NodeJS.ProcessEnv): Tracing | undefined {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: all, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: traces } = environment;
+  if ([all, traces].every((endpoint) => endpoint === undefined || endpoint === '')) return undefined;
+  const own = new Resource({ 'service.name': 'kafka-to-owlmq-worker' });
+  const resource = own.merge(detectResourcesSync({ detectors: [envDetectorSync] }));
+  const spanProcessor = new BatchSpanProcessor(new OTLPTraceExporter());
+  const provider = new BasicTracerProvider({ resource, spanProcessors: [spanProcessor] });
+  return {
+    plugin: new OpenTelemetryPlugin({ resource, spanProcessor, tracer: provider.getTracer('kafka-to-owlmq') }),
+    close: () => provider.shutdown(),
+  };
+}
