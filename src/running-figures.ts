@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { figuresQuery } from './workflows/messages.js';
 
 const ANSWER_WITHIN_MS = 10_000;
+const TYPE = 'migrateKafkaToOwlmq';
 
 /**
  * Asks the migrations that run on a task queue for their figures, one after the other, and puts them into the metrics:
@@ -14,7 +15,9 @@ export async function reportRunning(
   client: Client,
   { taskQueue, meter, logger, signal }: { taskQueue: string; meter: MetricMeter; logger: Logger; signal: AbortSignal },
 ): Promise<void> {
-  const query = `WorkflowType = 'migrateKafkaToOwlmq' AND ExecutionStatus = 'Running' AND TaskQueue = '${taskQueue}'`;
+  // As the SDK tags what workflows tell: it is the same series.
+  const tags = { namespace: client.options.namespace, taskQueue, workflowType: TYPE };
+  const query = `WorkflowType = '${TYPE}' AND ExecutionStatus = 'Running' AND TaskQueue = '${taskQueue}'`;
   try {
     for await (const { workflowId } of client.workflow.list({ query })) {
       if (signal.aborted) return;
@@ -22,7 +25,7 @@ export async function reportRunning(
         const handle = client.workflow.getHandle(workflowId);
         const figures = await client.withDeadline(Date.now() + ANSWER_WITHIN_MS, () => handle.query(figuresQuery));
         for (const { name, labels, value } of figures) {
-          meter.createGauge(name, 'float').set(value, { ...labels, migration: workflowId });
+          meter.createGauge(name, 'float').set(value, { ...tags, ...labels, migration: workflowId });
         }
       } catch (error) {
         logger.warn({ err: error, migration: workflowId }, 'the migration could not be asked for its figures');

@@ -24,8 +24,10 @@ export function startTracing(environment: NodeJS.ProcessEnv): Tracing | undefine
   const resource = own.merge(detectResourcesSync({ detectors: [envDetectorSync] }));
   const spanProcessor = new BatchSpanProcessor(new OTLPTraceExporter());
   const provider = new BasicTracerProvider({ resource, spanProcessors: [spanProcessor] });
+  // For the whole process: the interceptors find tracer and propagator there.
+  provider.register();
   return {
-    plugin: new OpenTelemetryPlugin({ resource, spanProcessor, tracer: provider.getTracer('kafka-to-owlmq') }),
+    plugin: new OpenTelemetryPlugin({ resource, spanProcessor }),
     close: () => provider.shutdown(),
   };
 }
