@@ -47,11 +47,7 @@ const descriptions = {
 } as const;
 
 /** Takes a value into the gauge of these labels. */
-type Put = (
-  name: keyof typeof descriptions,
-  labels: Record<string, string>,
-  merge: (before: number) => number,
-) => void;
+type Put = (name: keyof typeof descriptions, labels: Record<string, string>, merge: (before: number) => number) => void;
 
 function nameOf(key: string): string {
   return key.slice(0, key.indexOf(' '));

@@ -1,3 +1,4 @@
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { detectResourcesSync, envDetectorSync, Resource } from '@opentelemetry/resources';
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
@@ -20,12 +21,12 @@ export interface Tracing {
 export function startTracing(environment: NodeJS.ProcessEnv): Tracing | undefined {
   const { OTEL_EXPORTER_OTLP_ENDPOINT: all, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: traces } = environment;
   if ([all, traces].every((endpoint) => endpoint === undefined || endpoint === '')) return undefined;
-  const own = new Resource({ 'service.name': 'kafka-to-owlmq-worker' });
-  const resource = own.merge(detectResourcesSync({ detectors: [envDetectorSync] }));
+  const { attributes } = detectResourcesSync({ detectors: [envDetectorSync] });
+  const resource = new Resource({ 'service.name': 'kafka-to-owlmq-worker', ...attributes });
   const spanProcessor = new BatchSpanProcessor(new OTLPTraceExporter());
   const provider = new BasicTracerProvider({ resource, spanProcessors: [spanProcessor] });
-  // For the whole process: the interceptors find tracer and propagator there.
-  provider.register();
+  // For the whole process: the interceptors find tracer, context and propagator there.
+  provider.register({ contextManager: new AsyncLocalStorageContextManager().enable() });
   return {
     plugin: new OpenTelemetryPlugin({ resource, spanProcessor }),
     close: () => provider.shutdown(),

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 const page = join(import.meta.dirname, '..', 'docs', 'metrics.md');
 
 /** The names that docs/metrics.md has in the tables of a section. */
-export async function documentedMetrics(section: 'Worker' | 'Publishers and consumers' | 'owlmq-local'): Promise<string[]> {
+export async function documentedMetrics(
+  section: 'Worker' | 'Publishers and consumers' | 'owlmq-local',
+): Promise<string[]> {
   const text = await readFile(page, 'utf8');
   const [, rest = ''] = text.split(`\n## ${section}\n`);
   const [body = ''] = rest.split(/^## /m);

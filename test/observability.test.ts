@@ -71,7 +71,8 @@ describe('what Prometheus and Grafana are given', () => {
     expect(wrong).toEqual([]);
     expect(metrics.length).toBeGreaterThan(0);
     return metrics.filter(
-      (name) => !known.has(name) && !known.has(name.replace(/_(bucket|count|sum)$/, '')) && !name.startsWith('temporal_'),
+      (name) =>
+        !known.has(name) && !known.has(name.replace(/_(bucket|count|sum)$/, '')) && !name.startsWith('temporal_'),
     );
   }
 

@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream';
-import type { Context } from '@temporalio/activity';
+import { MockActivityEnvironment } from '@temporalio/testing';
 import { pino } from 'pino';
 import { expect, it } from 'vitest';
 import { epochInLogs, temporalLog } from '../src/worker-log.js';
@@ -21,11 +21,14 @@ it('names the migration in what Temporal logs, and keeps phase and epoch', () =>
 });
 
 it.each([
-  [{ migration: 'm', epoch: 4, groups: [] }, { attempt: 1, epoch: 4 }],
+  [
+    { migration: 'm', epoch: 4, groups: [] },
+    { attempt: 1, epoch: 4 },
+  ],
   [{ migration: 'm' }, { attempt: 1 }],
   ['text', { attempt: 1 }],
 ])('says which epoch a step is about, where it is about one', async (request, expected) => {
-  const { inbound, outbound } = epochInLogs({} as Context);
+  const { inbound, outbound } = epochInLogs(new MockActivityEnvironment().context);
   await inbound?.execute?.({ args: [request], headers: {} }, () => Promise.resolve(undefined));
   expect(outbound?.getLogAttributes?.({ attempt: 1 }, (attributes) => attributes)).toEqual(expected);
 });

@@ -48,7 +48,12 @@ export class AuditMeter {
       forwarded: counter('forwarded', 'messages', 'Records of Kafka that the bridge copied to OwlMQ.'),
     };
     this.#gauges = {
-      unproven: meter.createGauge(`${PREFIX}_unproven_records`, 'int', 'messages', 'Records that the audit has still to pass.'),
+      unproven: meter.createGauge(
+        `${PREFIX}_unproven_records`,
+        'int',
+        'messages',
+        'Records that the audit has still to pass.',
+      ),
       age: meter.createGauge(
         `${PREFIX}_oldest_unproven_seconds`,
         'float',

@@ -157,7 +157,11 @@ function expectLog(text: string, secrets: readonly string[]): void {
     .map((line) => JSON.parse(line) as Record<string, unknown>);
   const noted = lines.filter(({ msg }) => typeof msg === 'string' && msg.startsWith('phase '));
   expect(noted.map(({ phase }) => phase)).toEqual(expect.arrayContaining(['dual-write', 'shadow-soak', 'cutover']));
-  for (const { migration, epoch } of noted) expect({ migration, epoch: typeof epoch }).toEqual({ migration: expect.stringMatching(/^it-/) as string, epoch: 'number' });
+  for (const { migration, epoch } of noted)
+    expect({ migration, epoch: typeof epoch }).toEqual({
+      migration: expect.stringMatching(/^it-/) as string,
+      epoch: 'number',
+    });
   for (const secret of [...secrets, 'cents']) expect(text).not.toContain(secret);
 }
 
