@@ -206,7 +206,7 @@ function expectTraced({ spans }: TraceReceiver): void {
     const decided = ofRun.filter(({ name }) => name === `StartActivity:${step}`);
     const done = ofRun.filter(({ name }) => name === `RunActivity:${step}`);
     expect(decided.length, step).toBeGreaterThan(0);
-    expect(done.length, step).toBeGreaterThanOrEqual(decided.length);
+    expect(done.length, step).toBeGreaterThan(0);
     for (const { parentSpanId } of decided) expect(parentSpanId).toBe(run?.spanId);
     const parents = new Set(decided.map(({ spanId }) => spanId));
     for (const { parentSpanId } of done) expect(parents).toContain(parentSpanId);
