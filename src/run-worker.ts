@@ -119,7 +119,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
       ? undefined
       : await startObservationEndpoint(config.observations, { kafka, reader, roster, logger });
 
-  const tracing = startTracing(process.env);
+  const tracing = startTracing(process.env, logger);
   const dataConverter = payloadKeys === undefined ? {} : encryptingConverter(payloadKeys);
   const activities = createActivities(dependencies);
   onActivities?.(Object.keys(activities));
