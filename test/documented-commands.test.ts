@@ -1,0 +1,144 @@
+import { execa } from 'execa';
+import { mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { documentedCommands, type DocumentedCommand } from './documented-commands.js';
+
+// What documents tell people to type is typed here, on a Kafka, a Temporal and an owlmq-local with the worker and sample
+// traffic, as `npm run up` starts them; what takes minutes has its flags held against the program's own help.
+
+const root = path.join(import.meta.dirname, '..');
+const engines = path.join(root, 'dist/engines/cli.js');
+
+/** What is done with a command that matches; the first that does counts. */
+interface Rule {
+  matches: RegExp;
+  /** `run`: its exit code is one of these. `until`: it is ended once it has printed this. `help`: flags only. */
+  run?: readonly number[];
+  until?: RegExp;
+  help?: true;
+  /** Why it is not typed here: the test that does it, or what it would take. */
+  elsewhere?: string;
+  /** After all others, as the migration is over then. */
+  last?: true;
+}
+
+/** Of `kafka-bridge`: 0, or what it found. */
+const FOUND = [0, 3, 4];
+
+const rules: readonly Rule[] = [
+  { matches: /^npm (install|ci|test)\b/, elsewhere: 'what runs this test' },
+  { matches: /^npm run (up|down)\b/, elsewhere: 'beforeAll here, and test/engines.test.ts' },
+  { matches: /^(npm pack|cd) |npm install .*\.tgz$/, elsewhere: 'packages/kafka-bridge/test/tarball.test.ts' },
+  { matches: /^docker compose/, elsewhere: 'needs Docker' },
+  {
+    matches: /^npm run (worker|codec-server)$|PAYLOAD_KEYS_FILE=\S+ npm run/,
+    until: /listening|Worker state changed|polls/i,
+  },
+  { matches: /--codec-endpoint/, elsewhere: 'test/workflow/encrypted-history.test.ts' },
+  { matches: /^npx owlmq-local/, until: /"url"/ },
+  { matches: /^curl /, run: [0] },
+  { matches: /^npm run temporal -- .*kafka-to-owlmq-rehearsal/s, elsewhere: 'test/workflow/rehearsal.test.ts' },
+  { matches: /rollback/, run: [0], last: true },
+  { matches: /--name confirmHook/, run: [1] },
+  { matches: /^(npm run )?temporal /, run: [0] },
+  { matches: /^npm run \S+/, help: true },
+  { matches: /check-owlmq (?!.*--list)/, help: true },
+  { matches: /--(follow|watch)/, until: /\S/ },
+  { matches: /kafka-bridge/, run: FOUND },
+  { matches: /^(export|since=|umask|for |openssl|key=|\{ printf)/, run: [0] },
+];
+
+let folder: string;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'documented-commands-'));
+  const data = path.join(folder, 'engines');
+  await execa(process.execPath, [engines, 'up', '--data', data]);
+  const exported = await readFile(path.join(data, 'env'), 'utf8');
+  const addresses = [...exported.matchAll(/^export (\w+)='(.*)'$/gm)].map(([, name = '', value = '']) => [name, value]);
+  env = {
+    ...(Object.fromEntries(addresses) as Record<string, string>),
+    ENGINES_DATA: data,
+    PATH: `${path.join(folder, 'bin')}:${path.join(root, 'node_modules/.bin')}:${process.env.PATH ?? ''}`,
+    // What would ask, or change the fleet, says what it would do.
+    KAFKA_BRIDGE_YES: 'true',
+    KAFKA_BRIDGE_DRY_RUN: 'true',
+    // Of hooks.md.
+    SECRET: `whsec_${Buffer.from('a secret of a test').toString('base64')}`,
+    WEBHOOK_ID: 'msg_1',
+    WEBHOOK_TIMESTAMP: '1790000000',
+  };
+  await mkdir(path.join(folder, 'bin'));
+  const shim = `#!/bin/sh\nexec ${process.execPath} ${engines} temporal "$@"\n`;
+  await writeFile(path.join(folder, 'bin/temporal'), shim, { mode: 0o755 });
+}, 240_000);
+
+afterAll(async () => {
+  await execa(process.execPath, [engines, 'down', '--reset', '--data', path.join(folder, 'engines')]);
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** As a person would, in the checkout, with the addresses of this machine. */
+function type({ text }: DocumentedCommand) {
+  const here = text
+    .replaceAll('kafka:9092', env.KAFKA_BROKERS ?? '')
+    .replaceAll('https://owlmq.example', env.OWLMQ_URL ?? '')
+    .replaceAll('http://127.0.0.1:8686', env.OWLMQ_URL ?? '')
+    .replaceAll('--input migration.json', '--input examples/migration.json')
+    .replaceAll('$since', new Date(Date.now() - 60_000).toISOString());
+  return execa('bash', ['-c', here], { cwd: root, env, reject: false, all: true, timeout: 60_000, detached: true });
+}
+
+async function obey(rule: Rule, command: DocumentedCommand): Promise<void> {
+  if (rule.run !== undefined) {
+    const { exitCode, all } = await type(command);
+    expect({ exitCode, said: all }).toMatchObject({ exitCode: expect.toBeOneOf([...rule.run]) as unknown });
+  } else if (rule.until !== undefined) {
+    const { until } = rule;
+    const running = type(command);
+    let said = '';
+    running.all.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    await vi.waitUntil(() => until.test(said) || running.exitCode !== null, { timeout: 30_000 });
+    if (running.pid !== undefined) process.kill(-running.pid, 'SIGINT');
+    const { exitCode } = await running;
+    expect({ exitCode, said }).toMatchObject({ said: expect.stringMatching(until) as unknown });
+  } else if (rule.help === true) {
+    const [, program = command.text] =
+      /^(npm run [\w:]+)/.exec(command.text) ?? /(^.*?check-owlmq)/.exec(command.text) ?? [];
+    const { all } = await type({
+      ...command,
+      text: program.startsWith('npm') ? `${program} -- --help` : `${program} --help`,
+    });
+    const flags = command.text.match(/(?<=\s)--[a-z][\w-]*/g) ?? [];
+    expect(flags.filter((flag) => !all.includes(flag))).toEqual([]);
+  }
+}
+
+it('has a rule for every command, and a command for every rule', async () => {
+  const commands = await documentedCommands();
+  expect(commands.length).toBeGreaterThan(100);
+  expect(commands.filter(({ text }) => ruleOf(text) === undefined)).toEqual([]);
+  expect(rules.filter((rule) => !commands.some(({ text }) => ruleOf(text) === rule))).toEqual([]);
+});
+
+function ruleOf(text: string): Rule | undefined {
+  return rules.find(({ matches }) => matches.test(text));
+}
+
+it('are accepted by what they are typed for', { timeout: 600_000 }, async () => {
+  const commands = await documentedCommands();
+  const due = commands.flatMap((command) => ({ command, rule: ruleOf(command.text) ?? { matches: /$/ } }));
+  // The README's start comes first, so that there is a migration to ask about.
+  const order = ({ command: { text }, rule }: (typeof due)[number]): number =>
+    text.includes('workflow start') ? 0 : rule.last === true ? 2 : 1;
+  const failures: string[] = [];
+  for (const { command, rule } of due.sort((one, other) => order(one) - order(other))) {
+    await obey(rule, command).catch((error: unknown) => {
+      failures.push(`${command.file}: ${command.text}\n${String(error)}`);
+    });
+  }
+  expect(failures.join('\n\n')).toBe('');
+});
