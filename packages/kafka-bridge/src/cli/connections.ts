@@ -13,12 +13,24 @@ const kafkaFlags: readonly (readonly [flags: string, variable: string, descripti
   ['--kafka-brokers <list>', 'KAFKA_BROKERS', 'brokers, HOST:PORT with commas between them'],
   [`--kafka-tls${SWITCH_VALUE}`, 'KAFKA_TLS', "TLS with the system's authorities"],
   ['--kafka-tls-ca-file <file>', 'KAFKA_TLS_CA_FILE', 'TLS with the authorities of a PEM file'],
-  ['--kafka-sasl-mechanism <name>', 'KAFKA_SASL_MECHANISM', 'plain, scram-sha-256 or scram-sha-512'],
+  ['--kafka-tls-cert-file <file>', 'KAFKA_TLS_CERT_FILE', 'certificate of this client, PEM'],
+  ['--kafka-tls-key-file <file>', 'KAFKA_TLS_KEY_FILE', 'its private key, PEM'],
+  ['--kafka-sasl-mechanism <name>', 'KAFKA_SASL_MECHANISM', 'plain, scram-sha-256, scram-sha-512 or oauthbearer'],
   ['--kafka-sasl-username <name>', 'KAFKA_SASL_USERNAME', 'user of SASL'],
   [
     '--kafka-sasl-password-file <file>',
     'KAFKA_SASL_PASSWORD_FILE',
     'file with the password; or set KAFKA_SASL_PASSWORD',
+  ],
+  [
+    '--kafka-sasl-oauthbearer-token-file <file>',
+    'KAFKA_SASL_OAUTHBEARER_TOKEN_FILE',
+    'file with the token, read anew at each need',
+  ],
+  [
+    '--kafka-sasl-oauthbearer-module <file>',
+    'KAFKA_SASL_OAUTHBEARER_MODULE',
+    'ES module that exports token(), a function that resolves with one',
   ],
 ];
 const owlmqFlags: typeof kafkaFlags = [

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
+import { tokenFromFile, tokenFromModule } from './oauth-token.js';
 
 /** Settings by the name of their environment variable. Empty ones count as not set. */
 export type ConnectionSettings = Readonly<Record<string, string | undefined>>;
@@ -11,14 +12,17 @@ export interface SettingProblems {
   nameOf?: (variable: string) => string;
 }
 
-const mechanisms = ['plain', 'scram-sha-256', 'scram-sha-512'] as const;
-type Mechanism = (typeof mechanisms)[number];
+const passwordMechanisms = ['plain', 'scram-sha-256', 'scram-sha-512'] as const;
+const mechanisms = [...passwordMechanisms, 'oauthbearer'] as const;
+type PasswordMechanism = (typeof passwordMechanisms)[number];
 
 const BROKER = /^(\[[0-9a-f:]+\]|[^\s:,/]+):\d{1,5}$/i;
 
 /**
- * How to reach Kafka, from `KAFKA_BROKERS`, `KAFKA_TLS`, `KAFKA_TLS_CA_FILE`, `KAFKA_SASL_MECHANISM`,
- * `KAFKA_SASL_USERNAME`, and `KAFKA_SASL_PASSWORD` or `KAFKA_SASL_PASSWORD_FILE`. Undefined when it tells of problems.
+ * How to reach Kafka, from `KAFKA_BROKERS`, `KAFKA_TLS`, `KAFKA_TLS_CA_FILE`, `KAFKA_TLS_CERT_FILE` with
+ * `KAFKA_TLS_KEY_FILE`, `KAFKA_SASL_MECHANISM`, and for it `KAFKA_SASL_USERNAME` with `KAFKA_SASL_PASSWORD` or
+ * `KAFKA_SASL_PASSWORD_FILE`, or `KAFKA_SASL_OAUTHBEARER_TOKEN_FILE` or `KAFKA_SASL_OAUTHBEARER_MODULE`. Undefined when
+ * it tells of problems.
  */
 export function kafkaFromSettings(
   settings: ConnectionSettings,
@@ -27,13 +31,11 @@ export function kafkaFromSettings(
 ): KafkaConnection | undefined {
   const read = new SettingReader(settings, problems);
   const brokers = read.brokers();
-  const tls = read.choice('KAFKA_TLS', ['true', 'false'] as const);
-  const ca = read.file('KAFKA_TLS_CA_FILE');
+  const ssl = read.tls();
   const sasl = read.sasl();
   if (read.failed) return undefined;
   const connection: KafkaConnection = { clientId, brokers };
-  if (ca !== undefined) connection.ssl = { ca };
-  else if (tls === 'true') connection.ssl = true;
+  if (ssl !== undefined) connection.ssl = ssl;
   if (sasl !== undefined) connection.sasl = sasl;
   return connection;
 }
@@ -143,6 +145,25 @@ class SettingReader {
     return secret;
   }
 
+  tls(): KafkaConnection['ssl'] {
+    const on = this.choice('KAFKA_TLS', ['true', 'false'] as const);
+    const ca = this.file('KAFKA_TLS_CA_FILE');
+    const cert = this.file('KAFKA_TLS_CERT_FILE');
+    const key = this.file('KAFKA_TLS_KEY_FILE');
+    const [certFile, keyFile] = ['KAFKA_TLS_CERT_FILE', 'KAFKA_TLS_KEY_FILE'] as const;
+    if (this.text(certFile) !== undefined && this.text(keyFile) === undefined) {
+      this.fail(certFile, `is set: ${this.nameOf(keyFile)} is needed too`);
+    }
+    if (this.text(keyFile) !== undefined && this.text(certFile) === undefined) {
+      this.fail(keyFile, `is set: ${this.nameOf(certFile)} is needed too`);
+    }
+    if (ca === undefined && cert === undefined) return on === 'true' ? true : undefined;
+    return {
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined || key === undefined ? {} : { cert, key }),
+    };
+  }
+
   sasl(): KafkaConnection['sasl'] {
     const mechanism = this.choice('KAFKA_SASL_MECHANISM', mechanisms);
     const username = this.text('KAFKA_SASL_USERNAME');
@@ -153,6 +174,7 @@ class SettingReader {
       }
       return undefined;
     }
+    if (mechanism === 'oauthbearer') return this.oauthBearer();
     if (username === undefined || password === undefined) {
       const needed = [this.nameOf('KAFKA_SASL_USERNAME'), this.nameOf('KAFKA_SASL_PASSWORD')];
       this.fail('KAFKA_SASL_MECHANISM', `is set: ${needed.join(' and ')} (or its _FILE) are needed too`);
@@ -160,10 +182,30 @@ class SettingReader {
     }
     return saslOptions(mechanism, username, password);
   }
+
+  oauthBearer(): KafkaConnection['sasl'] {
+    const [tokenFile, module] = ['KAFKA_SASL_OAUTHBEARER_TOKEN_FILE', 'KAFKA_SASL_OAUTHBEARER_MODULE'] as const;
+    const given = [tokenFile, module].filter((variable) => this.text(variable) !== undefined);
+    const [only] = given;
+    if (only === undefined || given.length > 1) {
+      const names = `${this.nameOf(tokenFile)} or ${this.nameOf(module)}`;
+      this.fail('KAFKA_SASL_MECHANISM', `is oauthbearer: ${names} is needed, and not both`);
+      return undefined;
+    }
+    // Looked at now, so that a wrong name is told at the start and not by the first connection.
+    this.file(only);
+    const file = this.text(only) ?? '';
+    const oauthBearerProvider = only === module ? tokenFromModule(file) : tokenFromFile(file);
+    return { mechanism: 'oauthbearer', oauthBearerProvider };
+  }
 }
 
 /** One literal a mechanism: kafkajs's type is a union over it. */
-function saslOptions(mechanism: Mechanism, username: string, password: string): NonNullable<KafkaConnection['sasl']> {
+function saslOptions(
+  mechanism: PasswordMechanism,
+  username: string,
+  password: string,
+): NonNullable<KafkaConnection['sasl']> {
   switch (mechanism) {
     case 'plain':
       return { mechanism: 'plain', username, password };
