@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Help } from 'commander';
+import { addAcls } from './acls/command.js';
 import { addAudit } from './audit/command.js';
 import { addCheckOwlmq } from './check-owlmq/command.js';
 import type { CliIo } from './cli-io.js';
@@ -58,6 +59,7 @@ In the life of a migration:
   kafka-bridge check-owlmq --owlmq-url https://…                       does this endpoint keep the OwlMQ contract?
   kafka-bridge plan --input migration.json                             which steps will it run, and when?
   kafka-bridge preflight --input migration.json                        what is in its way?
+  kafka-bridge acls --input migration.json --principal User:worker     which rights in Kafka does it need?
   kafka-bridge routing show migrate-orders                             what the fleet obeys, and who does
   kafka-bridge audit --migration migrate-orders                        does OwlMQ have every copy?
   kafka-bridge discrepancies list --migration migrate-orders           what did shadows do otherwise, and why?
@@ -80,6 +82,7 @@ environment, and that before the file. Every command has --help, with its exit c
   program.commandsGroup('Before the start:');
   addPlan(program, io, end);
   addPreflight(program, io, end);
+  addAcls(program, io, end);
   program.commandsGroup('The fleet:');
   const routing = program.command('routing').description('the state that the fleet obeys: show it, or set it by hand');
   addShow(routing, io, end);

@@ -7,7 +7,7 @@ import { LogReader } from './log-reader.js';
 import { ReplaceableProducer } from './replaceable-producer.js';
 
 /** Topic on both legs that canaries are written to: no message of a user's topic is touched. */
-const CANARY_TOPIC = 'owlmq-bridge.canary';
+export const CANARY_TOPIC = 'owlmq-bridge.canary';
 const SEND_TIMEOUT_MS = 10_000;
 const READ_WITHIN_MS = 10_000;
 

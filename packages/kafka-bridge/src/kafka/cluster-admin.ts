@@ -1,5 +1,6 @@
 import { Admin, ConfigResourceTypes } from '@platformatic/kafka';
 import { backoffMs, pause } from '../async/bounded.js';
+import { authorizedOnGroups, authorizedOnTopics, creatableTopics, type Authorized } from './authorized-operations.js';
 import { persistently } from './group-coordinators.js';
 import {
   commitOffsets,
@@ -125,9 +126,13 @@ const IN_USE: ReadonlySet<number> = new Set([25, 22, 27, 68, 82, 86, 110, 113]);
 export class ClusterAdmin {
   readonly #admin: Admin;
   readonly #decidedWithinMs: number;
+  /** Who this client is to Kafka, as ACLs name it; undefined where the connection does not tell. */
+  readonly principal: string | undefined;
 
   /** @param options `decidedWithinMs`: how long transactional commits are waited for (default 5,000). */
   constructor(connection: KafkaConnection, options: { clientId: string; decidedWithinMs?: number }) {
+    const { sasl } = connection;
+    this.principal = sasl !== undefined && 'username' in sasl ? `User:${sasl.username}` : undefined;
     this.#decidedWithinMs = options.decidedWithinMs ?? 5_000;
     this.#admin = new Admin({
       ...directClientOptions(connection, options.clientId),
@@ -141,6 +146,21 @@ export class ClusterAdmin {
   /** Names of all topics but Kafka's internal ones. */
   async listTopics(): Promise<string[]> {
     return await this.#admin.listTopics();
+  }
+
+  /** What this client may do with topics, by name. */
+  async authorizedOnTopics(topics: readonly string[]): Promise<ReadonlyMap<string, Authorized>> {
+    return await authorizedOnTopics(this.#admin, topics);
+  }
+
+  /** What this client may do with consumer groups, by name; of those that do not exist, too. */
+  async authorizedOnGroups(groups: readonly string[]): Promise<ReadonlyMap<string, Authorized>> {
+    return await authorizedOnGroups(this.#admin, groups);
+  }
+
+  /** Those of the topics that this client may create, or that are there already. Creates none. */
+  async creatableTopics(topics: readonly string[]): Promise<ReadonlySet<string>> {
+    return await creatableTopics(this.#admin, topics);
   }
 
   /** Creates a topic; resolves false when it exists. */

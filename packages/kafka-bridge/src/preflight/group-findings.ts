@@ -7,7 +7,7 @@ import type { TopicsInKafka } from './preflight.js';
 
 /** Groups that there are not, or that cannot be moved as they are. */
 export async function groupFindings(
-  { groups }: PreflightRequest,
+  { groups, topics: moved }: Pick<PreflightRequest, 'groups' | 'topics'>,
   topics: TopicsInKafka['topics'],
   admin: ClusterAdmin,
 ): Promise<Finding[]> {
@@ -38,7 +38,7 @@ export async function groupFindings(
       ];
     }
     const findings: Finding[] = [];
-    const others = [...new Set(offsets.map(({ topic }) => topic).filter((topic) => topics[topic] === undefined))];
+    const others = [...new Set(offsets.map(({ topic }) => topic).filter((topic) => !moved.includes(topic)))];
     if (others.length > 0) {
       findings.push({
         kind: 'warning',

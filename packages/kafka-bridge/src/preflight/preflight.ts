@@ -12,6 +12,7 @@ import type { Finding } from './finding.js';
 import { groupFindings, shadowGroupFindings } from './group-findings.js';
 import { owlmqFindings } from './owlmq-findings.js';
 import { producerFindings } from './producer-findings.js';
+import { missingRights } from './right-findings.js';
 import { otherMigrations, ownLeftovers } from './routing-findings.js';
 import { missingTopics, topicFindings } from './topic-findings.js';
 
@@ -68,18 +69,27 @@ interface InKafka extends TopicsInKafka {
 }
 
 async function inKafka(request: PreflightRequest, { admin, reader, routing }: PreflightSystems): Promise<InKafka> {
+  const missing = await missingRights('worker', request, admin);
+  // What may not be used is told as that, and not looked at further.
+  const usable: PreflightRequest = {
+    ...request,
+    topics: request.topics.filter((topic) => !missing.topics.has(topic)),
+    groups: request.groups.filter((group) => !missing.groups.has(group) && !missing.groups.has(`${group}.shadow`)),
+  };
   const existing = await admin.listTopics();
   const topics: TopicsInKafka['topics'] = {};
   const configs: TopicsInKafka['configs'] = {};
-  for (const topic of request.topics.filter((name) => existing.includes(name))) {
+  for (const topic of usable.topics.filter((name) => existing.includes(name))) {
     [topics[topic], configs[topic]] = await Promise.all([reader.partitionCount(topic), admin.topicConfig(topic)]);
   }
-  const standing: RoutingState[] = existing.includes(ROUTING_TOPIC) ? await routing.readAll() : [];
+  const readable = existing.includes(ROUTING_TOPIC) && !missing.topics.has(ROUTING_TOPIC);
+  const standing: RoutingState[] = readable ? await routing.readAll() : [];
   return {
     findings: [
-      ...missingTopics(request, topics),
-      ...(await groupFindings(request, topics, admin)),
-      ...(await shadowGroupFindings(request, standing, admin)),
+      ...missing.findings,
+      ...missingTopics(usable, topics),
+      ...(await groupFindings({ groups: usable.groups, topics: request.topics }, topics, admin)),
+      ...(await shadowGroupFindings(usable, standing, admin)),
       ...topicFindings(request, configs),
       ...(await producerFindings(request, Object.keys(topics), reader)),
       ...ownLeftovers(request, standing),
@@ -91,8 +101,12 @@ async function inKafka(request: PreflightRequest, { admin, reader, routing }: Pr
   };
 }
 
-/** @throws the error, when it is none of a system that does not answer, or does not let anybody in. */
-function silence(system: 'Kafka' | 'OwlMQ', error: unknown): Finding {
+/**
+ * The finding that a system does not answer, or does not let anybody in.
+ *
+ * @throws the error, when it is none of that.
+ */
+export function silence(system: 'Kafka' | 'OwlMQ', error: unknown): Finding {
   const chain = [...withCauses(error)];
   const ofSystem = (one: Error): boolean =>
     one instanceof LogUnavailableError || one instanceof OwlmqError || isKafkaClientError(one);

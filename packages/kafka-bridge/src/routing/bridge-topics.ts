@@ -81,6 +81,11 @@ const bridgeTopics: readonly {
   },
 ];
 
+/** What the names of all topics of the bridge begin with, that of its canaries too. */
+export const BRIDGE_PREFIX = 'owlmq-bridge.';
+
+export const bridgeTopicNames: readonly string[] = bridgeTopics.map(({ topic }) => topic);
+
 /**
  * Creates the topics of the bridge that do not exist. May be called by many at once.
  *

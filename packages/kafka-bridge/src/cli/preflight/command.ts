@@ -3,6 +3,7 @@ import type { CliIo } from '../cli-io.js';
 import { option, withKafka, withOutput, withOwlmq } from '../connections.js';
 import { exitCodesHelp, type ExitCode } from '../exit-codes.js';
 import { migrationInputFlag } from '../migration-input-flag.js';
+import { withRole } from '../role-flags.js';
 
 /** `preflight`: everything that is in the way of a migration, before it is started. */
 export function addPreflight(program: Command, io: CliIo, end: (exitCode: ExitCode) => void): void {
@@ -10,7 +11,7 @@ export function addPreflight(program: Command, io: CliIo, end: (exitCode: ExitCo
     .command('preflight')
     .summary('everything in Kafka and OwlMQ that is in the way of an input')
     .description(
-      "Looks at both systems for what the first step of a migration looks for, and tells all of it at once, with what to do. Reads only. What only the worker can see it checks when the migration is started: Temporal's namespace, webhooks, clocks.",
+      "Looks at both systems for what the first step of a migration looks for, and tells all of it at once, with what to do. Reads only. What only the worker can see it checks when the migration is started: Temporal's namespace, webhooks, clocks. With --as publisher or consumer it looks, with the connection of such a service, at the rights in Kafka that the service needs, and at nothing else.",
     )
     .addOption(migrationInputFlag())
     .addOption(
@@ -25,6 +26,7 @@ export function addPreflight(program: Command, io: CliIo, end: (exitCode: ExitCo
       `
 Examples:
   kafka-bridge preflight --input migration.json --migration migrate-orders
+  kafka-bridge preflight --input migration.json --as consumer --groups payment-service
   kafka-bridge preflight --input migration.json --output json | jq '.findings[] | select(.kind != "warning")'
 
 Kinds of findings:
@@ -34,7 +36,7 @@ Kinds of findings:
 
 ${exitCodesHelp('something stands in the way; warnings alone do not')}`,
     );
-  withOwlmq(withKafka(withOutput(command))).action(async () => {
+  withOwlmq(withKafka(withRole(withOutput(command)))).action(async () => {
     const { preflightAction } = await import('./action.js');
     end(await preflightAction(command, io));
   });
