@@ -7,11 +7,12 @@ import { defineConfig } from 'vitest/config';
 const sideBySide = [
   'packages/kafka-bridge/test/{audit,cli,offset,offsets,check-owlmq}-*.test.ts',
   'packages/kafka-bridge/test/{check-owlmq,cluster-admin,discrepancies,log-reader,owlmq-client,preflight}.test.ts',
+  'packages/kafka-bridge/test/{acls,kafka-settings,secure-kafka}.test.ts',
   'packages/kafka-bridge/test/{canonical-output,comparator,differing-fields,observation-digest,produce-encoder}.test.ts',
   'packages/kafka-bridge/test/{broker-restart,group-standing}.test.ts',
   'packages/owlmq-local/test/*.test.ts',
   'test/{clock-findings,codec,compare-module,compose,documented-commands,endpoint-limits,engines,exact-json}.test.ts',
-  'test/{fleet-figures,hooks,metrics,observability,packed,runbook,worker-config,worker-log}.test.ts',
+  'test/{fleet-figures,fuzz,hooks,metrics,observability,packed,runbook,worker-config,worker-log}.test.ts',
   'test/integration/{observation-endpoint,publisher-brokers}.test.ts',
   'test/workflow/*.test.ts',
   'packages/kafka-bridge/test/{consumer-types,public-types,readme,record-frames,record-heads,tarball,verdict-record}.test.ts',

@@ -25,6 +25,8 @@ export interface KafkaSettings {
   readonly listeners?: readonly KafkaListener[];
   /** How long the controller takes a broker that was killed for alive, ms (default 9,000): a restart waits for that. */
   readonly sessionTimeoutMs?: number;
+  /** Lines behind the others of the broker's properties: they go before those of the same name. */
+  readonly properties?: string;
 }
 
 /** One Kafka node, broker and controller in one process. Its ports may differ from start to start; its data stays. */
@@ -81,19 +83,19 @@ function properties(
   program: KafkaProgram,
   folder: string,
   { broker, controller }: Record<KafkaPort, number>,
-  { listeners = [], sessionTimeoutMs = 9_000 }: KafkaSettings,
+  { listeners = [], sessionTimeoutMs = 9_000, properties: further = '' }: KafkaSettings,
 ): string {
   const inDocker = program.kind === 'docker';
   const bind = inDocker ? '0.0.0.0' : '127.0.0.1';
-  const further = (line: (listener: KafkaListener, name: string) => string): string =>
+  const ofListeners = (line: (listener: KafkaListener, name: string) => string): string =>
     listeners.map((listener, index) => `,${line(listener, `LISTENER${index + 1}`)}`).join('');
   return `# Written at every start; changes are lost.
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:${controller}
-listeners=PLAINTEXT://${bind}:${broker},CONTROLLER://127.0.0.1:${controller}${further(({ port }, name) => `${name}://${bind}:${port}`)}
-advertised.listeners=PLAINTEXT://127.0.0.1:${broker}${further(({ advertisedPort }, name) => `${name}://127.0.0.1:${advertisedPort}`)}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT${further((_, name) => `${name}:PLAINTEXT`)}
+listeners=PLAINTEXT://${bind}:${broker},CONTROLLER://127.0.0.1:${controller}${ofListeners(({ port }, name) => `${name}://${bind}:${port}`)}
+advertised.listeners=PLAINTEXT://127.0.0.1:${broker}${ofListeners(({ advertisedPort }, name) => `${name}://127.0.0.1:${advertisedPort}`)}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT${ofListeners((_, name) => `${name}:PLAINTEXT`)}
 controller.listener.names=CONTROLLER
 log.dirs=${inDocker ? '/engine/data' : join(folder, 'data')}
 offsets.topic.replication.factor=1
@@ -109,6 +111,7 @@ broker.heartbeat.interval.ms=${Math.min(2_000, Math.floor(sessionTimeoutMs / 4))
 group.initial.rebalance.delay.ms=0
 # A misspelt topic must fail, not appear.
 auto.create.topics.enable=false
+${further}
 `;
 }
 

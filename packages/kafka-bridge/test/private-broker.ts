@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Progress } from '../../../engines/fetch/progress.js';
 import { findKafka } from '../../../engines/find/kafka.js';
-import { kafkaPlan } from '../../../engines/run/kafka.js';
+import { kafkaPlan, type KafkaSettings } from '../../../engines/run/kafka.js';
 import { launch, type Launched } from '../../../engines/run/launch.js';
 import type { ServerPlan } from '../../../engines/run/server-plan.js';
 
@@ -19,11 +19,11 @@ export class PrivateBroker {
     readonly ports: Readonly<Record<Ports, number>>,
   ) {}
 
-  static async start(): Promise<PrivateBroker> {
+  static async start(settings: KafkaSettings = {}): Promise<PrivateBroker> {
     const folder = await mkdtemp(join(tmpdir(), 'private-broker-'));
     const program = await findKafka(new Progress(undefined));
     // An orderly shutdown is not what is tested: it is given little time, then killed.
-    const plan = { ...kafkaPlan(program, join(folder, 'kafka')), graceMs: 1_000 };
+    const plan = { ...kafkaPlan(program, join(folder, 'kafka'), settings), graceMs: 1_000, readyWithinMs: 180_000 };
     const running = await launch(plan, { ports: 'free', log: () => undefined, signal: undefined, temporary: true });
     const broker = new PrivateBroker(folder, plan, running.ports);
     broker.#running = running;
