@@ -1,3 +1,4 @@
+import { kafkaFromSettings, type KafkaConnection } from '@owlmq/kafka-bridge/operations';
 import { z } from 'zod';
 
 const count = z.coerce.number().int().positive();
@@ -40,6 +41,14 @@ export function producerSettings(): z.output<typeof producerSchema> {
 
 export function consumerSettings(): z.output<typeof consumerSchema> {
   return consumerSchema.parse(process.env);
+}
+
+/** How to reach Kafka, by the settings that the worker has. @throws Error with what is wrong with them. */
+export function kafkaConnection(clientId: string): KafkaConnection {
+  const problems: string[] = [];
+  const connection = kafkaFromSettings(process.env, clientId, { add: (problem) => problems.push(problem) });
+  if (connection === undefined) throw new Error(problems.join('; '));
+  return connection;
 }
 
 /** The line that a child prints once it works. */

@@ -2,7 +2,7 @@
 // file; what it computes in `process` is what its shadow computes too.
 import { DualConsumer } from '@owlmq/kafka-bridge';
 import { z } from 'zod';
-import { consumerSettings, READY, untilStopped } from './child-process.js';
+import { consumerSettings, kafkaConnection, READY, untilStopped } from './child-process.js';
 import { clockMs, EventLog, type Applied } from './event-log.js';
 import { digestOf } from './sample-data.js';
 
@@ -11,7 +11,7 @@ const bodySchema = z.looseObject({ customer: z.string(), number: z.number(), cen
 const settings = consumerSettings();
 const log = new EventLog<Applied>(settings.DEMO_LOG);
 const consumer = new DualConsumer({
-  kafka: { brokers: settings.KAFKA_BROKERS.split(',') },
+  kafka: kafkaConnection('demo-consumer'),
   migration: settings.MIGRATION,
   groupId: settings.DEMO_GROUP,
   topics: settings.DEMO_TOPICS.split(','),

@@ -28,6 +28,8 @@ export interface FleetOptions {
   readonly sessionTimeoutMs?: number;
   /** Addresses of the engines, and OwlMQ's key. */
   readonly env: Readonly<Record<string, string>>;
+  /** What processes of a kind get on top of that, such as credentials of their own. */
+  readonly envOf?: Partial<Readonly<Record<Kind, Readonly<Record<string, string>>>>>;
   /** Where the processes' logs go, those of events among them. */
   readonly folder: string;
   readonly log: Log;
@@ -280,12 +282,13 @@ export class Fleet {
   }
 
   async #start(member: Member): Promise<void> {
-    const { folder, log, signal, env } = this.#options;
+    const { folder, log, signal, env, envOf } = this.#options;
     member.starts++;
     // A process that was killed may leave half a line: nothing is appended to that.
     const id = member.starts === 1 ? member.name : `${member.name}.${member.starts}`;
     const program = { id, script: join(checkoutRoot, 'dist', member.script), readyLine: member.readyLine };
-    const environment = { ...env, ...member.environment(join(folder, `${id}.events.jsonl`)) };
+    const own = envOf?.[member.kind] ?? {};
+    const environment = { ...env, ...own, ...member.environment(join(folder, `${id}.events.jsonl`)) };
     const { process, logFile } = await launch(programPlan(program, environment, folder), {
       ports: 'free',
       log,

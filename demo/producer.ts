@@ -6,7 +6,7 @@ import {
   PublishBufferFullError,
   PublisherClosedError,
 } from '@owlmq/kafka-bridge';
-import { producerSettings, READY, untilStopped } from './child-process.js';
+import { kafkaConnection, producerSettings, READY, untilStopped } from './child-process.js';
 import { clockMs, EventLog, type Produced } from './event-log.js';
 import { digestOf, sampleMessages, type SampleMessage } from './sample-data.js';
 
@@ -19,7 +19,7 @@ const MOST_OUTSTANDING = 5_000;
 const settings = producerSettings();
 const log = new EventLog<Produced>(settings.DEMO_LOG);
 const publisher = new DualPublisher({
-  kafka: { brokers: settings.KAFKA_BROKERS.split(',') },
+  kafka: kafkaConnection('demo-producer'),
   migration: settings.MIGRATION,
   onEvent: (event) => {
     if (event.type === 'error') console.error(event.error);

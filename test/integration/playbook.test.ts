@@ -3,22 +3,19 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import getPort from 'get-port';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it } from 'vitest';
 import { startEngines } from '../../engines/start-engines.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
-import { Trial, type RollbackPhase, type TrialReport } from '../../demo/trial.js';
+import { Trial, type TrialReport } from '../../demo/trial.js';
 import { documentedMetrics, exposedMetrics } from '../documented-metrics.js';
-import { TraceReceiver } from '../trace-receiver.js';
+import { quickPace } from './quick-pace.js';
 
 // The programs of the fleet and the workflow bundle run as built: `npm test` builds before it tests.
 
 const clean = { lost: 0, duplicated: 0, reordered: 0, invented: 0, altered: 0 };
 
 /** A whole migration under traffic on the engines of the test run, with names of its own. */
-async function migrate(
-  rollbackAt?: RollbackPhase,
-  env: Record<string, string> = {},
-): Promise<
+async function migrate(): Promise<
   TrialReport & {
     metrics: string;
     routing: unknown;
@@ -57,21 +54,11 @@ async function migrate(
       rate: 100,
       foreignRate: 20,
       seed,
-      pace: {
-        ...(rollbackAt === undefined ? { noise: { duration: '1 second', minComparisons: 50 } } : {}),
-        ramp: { step: 0.5, interval: 500 },
-        soak: { duration: '4 seconds', minComparisons: 50, lateness: '5 seconds' },
-        cutover: { window: '30 seconds', backOff: '1 second', maxAttempts: 20 },
-        warm: { duration: '5 seconds' },
-        decommission: 'automatic',
-        audit: { grace: '1 second' },
-      },
-      rollbackAt,
+      pace: { ...quickPace, noise: { duration: '1 second', minComparisons: 50 } },
       trafficAfterMs: 1_500,
       limitMs: 150_000,
       env: {
         ...engines.env,
-        ...env,
         METRICS_ADDRESS: metricsAddress,
         OBSERVATIONS_ADDRESS: observationsAddress,
         OBSERVATIONS_TOKEN: token,
@@ -186,32 +173,4 @@ function expectTold(status: MigrationStatus | undefined): void {
   expect(status?.ramp?.metrics.map(({ name }) => name)).toEqual(
     expect.arrayContaining(['publishers', 'copy failures', 'OwlMQ latency', 'lane backlog', 'oldest copy', 'traffic']),
   );
-}
-
-it('takes a fleet back to Kafka in the warm phase, and traces how', { timeout: 240_000 }, async () => {
-  const receiver = await TraceReceiver.open();
-  onTestFinished(() => receiver.close());
-  const report = await migrate('warm', { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url });
-  expectTraced(receiver);
-  expectClean(report);
-  expect(report.outcome).toBe('rolled-back');
-  expect([...new Set(report.phases.map(({ phase }) => phase))]).toEqual([...playbook, 'rolling-back']);
-  expect(report.hold.rollbackMs).toBeGreaterThan(0);
-  expect(report.foreign?.forwarded).toBeGreaterThan(0);
-  for (const { legSwitches } of Object.values(report.check.groups)) expect(legSwitches).toBe(2);
-});
-
-/** One trace goes through the run of the workflow, its steps as it decided them, and as they were done. */
-function expectTraced({ spans }: TraceReceiver): void {
-  const run = spans.find(({ name }) => name === 'RunWorkflow:migrateKafkaToOwlmq');
-  const ofRun = spans.filter(({ traceId }) => traceId === run?.traceId);
-  for (const step of ['applyRouting', 'watchFleet', 'watchSoak', 'awaitDrained', 'watchWarm', 'proveLeg']) {
-    const decided = ofRun.filter(({ name }) => name === `StartActivity:${step}`);
-    const done = ofRun.filter(({ name }) => name === `RunActivity:${step}`);
-    expect(decided.length, step).toBeGreaterThan(0);
-    expect(done.length, step).toBeGreaterThan(0);
-    for (const { parentSpanId } of decided) expect(parentSpanId).toBe(run?.spanId);
-    const parents = new Set(decided.map(({ spanId }) => spanId));
-    for (const { parentSpanId } of done) expect(parents).toContain(parentSpanId);
-  }
 }

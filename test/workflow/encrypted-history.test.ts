@@ -16,6 +16,7 @@ import { EncryptingCodec } from '../../src/codec/encrypting-codec.js';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
 import { readyToCutOver } from './ready-to-cut-over.js';
 import { installQuietRuntime } from '../quiet-runtime.js';
+import { textsOf } from '../texts-of.js';
 
 // The bundle runs as built: `npm test` builds before it tests.
 
@@ -26,14 +27,6 @@ const run = promisify(execFile);
 const bundle = fileURLToPath(new URL('../../dist/workflow-bundle-encrypted.js', import.meta.url));
 /** Names a file beside it, which the worker loads. */
 const built = new URL('../../dist/src/codec/data-converter.js', import.meta.url).href;
-
-/** Every text in what Temporal has, that in base64 too. */
-function textsOf(value: unknown): string[] {
-  if (typeof value === 'string') return [value, Buffer.from(value, 'base64').toString('latin1')];
-  if (value instanceof Uint8Array) return [Buffer.from(value).toString('latin1')];
-  if (typeof value !== 'object' || value === null) return [];
-  return Object.entries(value).flatMap(([name, of]) => [name, ...textsOf(of)]);
-}
 
 it('keeps nothing that a migration says where Temporal can read it', { timeout: 60_000 }, async () => {
   installQuietRuntime();
