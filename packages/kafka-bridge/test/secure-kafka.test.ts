@@ -170,9 +170,15 @@ describe('a connection with TLS', () => {
   });
 
   it('names the broker, for proxies that tell brokers apart by it', async () => {
-    const asked: (string | undefined)[] = [];
+    const asked: string[] = [];
     const { cert, key } = broker.certificates.broker;
-    const server = createServer({ cert, key, SNICallback: (name, done) => (asked.push(name), done(null)) });
+    const server = createServer({
+      ...{ cert, key },
+      SNICallback: (name, done) => {
+        asked.push(name);
+        done(null);
+      },
+    });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;
     const brokers = `localhost:${port}`;
@@ -229,7 +235,7 @@ describe('rights in Kafka', () => {
   it.each(kafkaRoles)('of a %s are named one by one where they are missing', { timeout: 120_000 }, async (role) => {
     const rights = neededRights(role, request);
     await broker.grant(role, rights);
-    await vi.waitFor(async () => expect(await preflight(role)).toEqual([]), { timeout: 20_000 });
+    await expect.poll(() => preflight(role), { timeout: 20_000 }).toEqual([]);
     for (const right of rights) {
       const { operation, resource, covers } = right;
       await broker.revoke(role, [right]);
