@@ -3,7 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 import { z } from 'zod';
 
-const spanSchema = z.object({
+/** Attributes and events too, for whoever searches them. */
+const spanSchema = z.looseObject({
   traceId: z.string(),
   spanId: z.string(),
   parentSpanId: z.string().optional(),
