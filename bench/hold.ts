@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ClusterAdmin } from '@owlmq/kafka-bridge/operations';
 import { Client, Connection } from '@temporalio/client';
+import { temporal } from '@temporalio/proto';
 import { Fleet } from '../demo/fleet.js';
 import { TemporalTrial } from '../demo/temporal.js';
 import { Progress } from '../engines/fetch/progress.js';
@@ -23,7 +24,10 @@ import { MemberProcesses } from './member-processes.js';
  */
 const { values: args } = parseArgs({
   options: {
-    /** `demo`: 3 publishers, 2 groups of 2, 2 topics of 6 partitions; `large`: 100 groups, 10 topics of 12 partitions. */
+    /**
+     * `demo`: 3 publishers, 2 groups of 2, 2 topics of 6 partitions; `large`: 100 groups, 10 topics of 12 partitions;
+     * `wide`: 2 groups, 100 topics of 12 partitions.
+     */
     size: { type: 'string', default: 'demo' },
     cutovers: { type: 'string' },
     /** Messages a second, of all publishers together. */
@@ -31,8 +35,10 @@ const { values: args } = parseArgs({
     json: { type: 'string' },
   },
 });
-const large = args.size === 'large';
-const CUTOVERS = Number(args.cutovers ?? (large ? 10 : 100));
+const wide = args.size === 'wide';
+/** Too much of something for the demo's times. */
+const large = args.size === 'large' || wide;
+const CUTOVERS = Number(args.cutovers ?? (wide ? 3 : large ? 10 : 100));
 const RATE = Number(args.rate ?? (large ? 10 : 400));
 const PUBLISHERS = 3;
 const POLL_MS = 250;
@@ -42,12 +48,12 @@ const HISTORY_BYTES = 64 * 1_024 * 1_024;
 
 const names = (prefix: string, count: number) => Array.from({ length: count }, (_, index) => `${prefix}-${index + 1}`);
 const migration = 'bench-hold';
-const topics = large ? names('topic', 10) : ['orders', 'payments'];
+const topics = large ? names('topic', wide ? 100 : 10) : ['orders', 'payments'];
 const partitions = large ? 12 : 6;
 const partitionsAtOnce = large ? 16 : 1;
-const groups = large ? names('group', 100) : ['payment-service', 'notification-service'];
+const groups = large && !wide ? names('group', 100) : ['payment-service', 'notification-service'];
 /** By process: the demo's size has one member a process, the large fleet shares some. */
-const hosts: Pick<HoldMemberRequest, 'groups' | 'publishers'>[] = large
+const hosts: Pick<HoldMemberRequest, 'groups' | 'publishers'>[] = large && !wide
   ? [
       ...Array.from({ length: 4 }, (_, host) => ({
         groups: groups.filter((_group, index) => index % 4 === host),
@@ -66,6 +72,11 @@ interface Round {
   attempts: number;
   cancelled: string[];
   rollbackHoldMs: number;
+  /** Of the history; where the run continued as new, of the last one. */
+  historyEvents: number;
+  historyKb: number;
+  /** The largest event, of which a payload is most. */
+  largestEventKb: number;
   load: number;
   cutoverSteps: StepTime[];
   rollbackSteps: StepTime[];
@@ -154,7 +165,13 @@ async function once(): Promise<Round> {
   const back = await until(({ phase }) => phase === 'rolled-back');
   await trial.result();
   const history = await workflow.getHandle(migration).fetchHistory();
+  const eventKb = (history.events ?? []).map(
+    (event) => temporal.api.history.v1.HistoryEvent.encode(event).finish().length / 1_024,
+  );
   return {
+    historyEvents: eventKb.length,
+    historyKb: eventKb.reduce((sum, kb) => sum + kb, 0),
+    largestEventKb: Math.max(...eventKb),
     cutoverHoldMs: warm.cutover.publisherHoldMs ?? 0,
     windowMs: warm.cutover.windowMs ?? 0,
     attempts: warm.cutover.attempts,
@@ -180,11 +197,14 @@ async function until(holds: (status: MigrationStatus) => boolean): Promise<Migra
 }
 
 function report(): void {
-  console.log('| milliseconds | samples | p50 | p90 | p99 | max |');
+  console.log('| milliseconds, or as said | samples | p50 | p90 | p99 | max |');
   console.log('| --- | --- | --- | --- | --- | --- |');
   row('longest hold of a publisher at the cutover', (round) => [round.cutoverHoldMs]);
   row('from the fence to verified on OwlMQ', (round) => [round.windowMs]);
   row('longest hold of a publisher at the rollback', (round) => [round.rollbackHoldMs]);
+  row('events of the history', (round) => [round.historyEvents]);
+  row('KB of the history', (round) => [round.historyKb]);
+  row('KB of its largest event', (round) => [round.largestEventKb]);
   stepRows('cutover', ({ cutoverSteps }) => cutoverSteps);
   stepRows('rollback', ({ rollbackSteps }) => rollbackSteps);
   const attempts = rounds.reduce((sum, round) => sum + round.attempts - 1, 0);

@@ -9,17 +9,24 @@ import { createActivities } from './activities/index.js';
 import { encryptingConverter } from './codec/data-converter.js';
 import { CompareModuleError, loadCompareModule } from './compare-module.js';
 import type { Dependencies } from './activities/dependencies.js';
+import { portfolioActivities } from './activities/portfolio.js';
 import { startObservationEndpoint } from './endpoint/observation-endpoint.js';
 import { meterFleet } from './fleet-meter.js';
 import { reportRunning } from './running-figures.js';
 import { SettingsError } from './settings.js';
 import { startTracing, type Tracing } from './tracing.js';
-import { readWorkerConfig } from './worker-config.js';
+import { readWorkerConfig, type WorkerConfig } from './worker-config.js';
 import { epochInLogs, openWorkerLog, temporalLog } from './worker-log.js';
 import { workflowBundlePath, workflowsPath } from './workflow-bundle-path.js';
 
 /** How long activities get to end after a signal to stop, before they are retried elsewhere. */
 const SHUTDOWN_GRACE = '20 seconds';
+
+/**
+ * Steps at a time. A migration at rest has one or two watches under way, for as long as its phase lasts: at the SDK's
+ * hundred, fifty migrations would leave no room for a cutover. A watch that waits costs little.
+ */
+const MOST_ACTIVITIES = 5_000;
 
 const START_WITHIN_MS = 60_000;
 /** Less than the half minute of an attempt at a quick step, which is to end with the reason. */
@@ -82,6 +89,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
   await workflowService.describeNamespace({ namespace });
 
   const { kafka } = config;
+  const dataConverter = payloadKeys === undefined ? {} : { dataConverter: encryptingConverter(payloadKeys) };
   const clientId = 'owlmq-migration-worker';
   const dependencies: Dependencies = {
     kafka,
@@ -120,9 +128,9 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
       : await startObservationEndpoint(config.observations, { kafka, reader, roster, logger });
 
   const tracing = startTracing(process.env, logger);
-  const dataConverter = payloadKeys === undefined ? {} : encryptingConverter(payloadKeys);
   const activities = createActivities(dependencies);
   onActivities?.(Object.keys(activities));
+  const client = new Client({ connection, namespace, ...dataConverter });
   const worker = await Worker.create({
     ...additions,
     interceptors: {
@@ -133,9 +141,11 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
     namespace,
     taskQueue: config.taskQueue,
     ...workflowCode(workflowBundle, tracing),
-    dataConverter,
-    activities,
+    ...dataConverter,
+    activities: { ...activities, ...portfolioActivities({ client, temporal: dependencies.temporal }) },
+    ...deploymentOptions(config.version),
     shutdownGraceTime: SHUTDOWN_GRACE,
+    maxConcurrentActivityTaskExecutions: MOST_ACTIVITIES,
     // A pause or a rollback reaches an activity with the answer to its heartbeat.
     maxHeartbeatThrottleInterval: '1 second',
     defaultHeartbeatThrottleInterval: '1 second',
@@ -144,6 +154,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
     {
       ...{ taskQueue: config.taskQueue, namespace, brokers: kafka.brokers, owlmq: config.owlmq.url },
       ...(endpoint === undefined ? {} : { observations: endpoint.url }),
+      ...(config.version === undefined ? {} : { version: config.version }),
       ...(config.webhooks.size === 0 ? {} : { webhooks: [...config.webhooks.keys()] }),
     },
     'worker is running',
@@ -152,7 +163,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
   const figures =
     config.metricsAddress === undefined
       ? undefined
-      : meterMigrations(new Client({ connection, namespace, dataConverter }), roster, {
+      : meterMigrations(client, roster, {
           ...{ taskQueue: config.taskQueue, logger, signal: stopping.signal },
         });
   // Ends on SIGINT and SIGTERM, which Temporal's runtime listens to.
@@ -192,6 +203,13 @@ async function meterMigrations(
   const stop = meterFleet(roster, meter);
   signal.addEventListener('abort', stop);
   await reportRunning(client, { ...options, meter, signal });
+}
+
+/** Runs outlive versions: each goes on with the version that is current, at its next task. */
+function deploymentOptions(version: WorkerConfig['version']): Pick<WorkerOptions, 'workerDeploymentOptions'> {
+  if (version === undefined) return {};
+  const how = { useWorkerVersioning: true, defaultVersioningBehavior: 'AUTO_UPGRADE' } as const;
+  return { workerDeploymentOptions: { version, ...how } };
 }
 
 /** Systems that start together with the worker may take a moment: tries for a minute, then gives up. */

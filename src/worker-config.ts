@@ -24,8 +24,13 @@ export interface WorkerConfig {
   webhooks: WebhookTargets;
   /** Keys of what Temporal keeps, see `readPayloadKeys`; undefined: it is kept as it is. */
   payloadKeys: PayloadKeys | undefined;
+  /** Which build this worker is to a Temporal that routes runs by version; undefined: it takes whatever comes. */
+  version: { deploymentName: string; buildId: string } | undefined;
   logLevel: string;
 }
+
+/** Temporal writes both as one word, with a dot between. */
+const versionPart = z.string().regex(/^[A-Za-z0-9_-]{1,100}$/, 'must be 1 to 100 letters, digits, "_" or "-"');
 
 const environmentSchema = z.object({
   TEMPORAL_TASK_QUEUE: z
@@ -38,6 +43,8 @@ const environmentSchema = z.object({
   OBSERVATIONS_ADDRESS: hostAndPort.optional(),
   OWLMQ_BRIDGE_DIGEST_KEY: z.string().optional(),
   COMPARE_MODULE: z.string().optional(),
+  WORKER_DEPLOYMENT_NAME: versionPart.optional(),
+  WORKER_BUILD_ID: versionPart.optional(),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
 });
 
@@ -63,6 +70,9 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   if (given.OBSERVATIONS_ADDRESS !== undefined && tokens.length === 0) {
     add('OBSERVATIONS_ADDRESS is set, and no token: set OBSERVATIONS_TOKEN or OBSERVATIONS_TOKEN_FILE too');
   }
+  if ((given.WORKER_DEPLOYMENT_NAME === undefined) !== (given.WORKER_BUILD_ID === undefined)) {
+    add('WORKER_DEPLOYMENT_NAME and WORKER_BUILD_ID belong together: set both, or neither');
+  }
   if (problems.length > 0 || !parsed.success || kafka === undefined || owlmq === undefined)
     throw new SettingsError(problems, 'worker');
   return {
@@ -74,8 +84,16 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     compareModule: parsed.data.COMPARE_MODULE,
     webhooks,
     payloadKeys,
+    version: versionOf(parsed.data),
     logLevel: parsed.data.LOG_LEVEL,
   };
+}
+
+function versionOf({
+  WORKER_DEPLOYMENT_NAME: deploymentName,
+  WORKER_BUILD_ID: buildId,
+}: z.infer<typeof environmentSchema>): WorkerConfig['version'] {
+  return deploymentName === undefined || buildId === undefined ? undefined : { deploymentName, buildId };
 }
 
 function endpointSettings(

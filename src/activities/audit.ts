@@ -14,7 +14,7 @@ import {
 import { figuresSince, publishersCopies } from '../workflows/audit-figures.js';
 import { AuditMeter, totals, type TopicFigures } from './audit-meter.js';
 import type { Dependencies } from './dependencies.js';
-import { sliceEnd, withHeartbeat } from './heartbeat.js';
+import { sliceEnd, untilNextLook, withHeartbeat } from './heartbeat.js';
 import type {
   AuditOutcome,
   AuditRequest,
@@ -78,7 +78,7 @@ export function auditActivities(
             }
             const alarmed = isAlarming(request, run.outcome, performance.now() - started);
             if (signal.aborted || alarmed || Date.now() >= end) return { ...run.outcome, alarmed };
-            await pause(PAUSE_MS, signal);
+            await pause(untilNextLook(PAUSE_MS), signal);
           }
         } finally {
           await Promise.all([run.close(), syncs.close()]);

@@ -1,6 +1,14 @@
 import { Context } from '@temporalio/activity';
 
 const INTERVAL_MS = 1_000;
+/** What a worker with many watches does a second in all, at the most: heartbeats, and looks that found nothing to do. */
+const BEATS_A_SECOND = 100;
+const LOOKS_A_SECOND = 250;
+/** Heartbeats within the time after which an attempt counts as lost. */
+const BEATS_WITHIN_TIMEOUT = 4;
+
+/** Work under a heartbeat in this process. */
+let underWay = 0;
 
 /** What work under a heartbeat gets: its end by cancellation, and the details that a next attempt resumes from. */
 export interface Pulse<D> {
@@ -14,7 +22,8 @@ export interface Pulse<D> {
 
 /**
  * Runs work that sends a heartbeat each second, with what it last recorded. A heartbeat is also how a cancellation
- * arrives, so its interval is the time a pause or a rollback takes to reach the work.
+ * arrives, so its interval is the time a pause or a rollback takes to reach the work: longer where a worker has hundreds
+ * of watches, and never more than a fourth of the heartbeat timeout, which is short where publishers may be held.
  */
 export async function withHeartbeat<T, D>(work: (pulse: Pulse<D>) => Promise<T>): Promise<T> {
   const context = Context.current();
@@ -22,8 +31,15 @@ export async function withHeartbeat<T, D>(work: (pulse: Pulse<D>) => Promise<T>)
   const beat = (): void => {
     context.heartbeat(details);
   };
-  beat();
-  const timer = setInterval(beat, INTERVAL_MS);
+  const { heartbeatTimeoutMs = INTERVAL_MS } = context.info;
+  let timer: NodeJS.Timeout | undefined;
+  const beatAgain = (): void => {
+    beat();
+    const crowded = Math.min(heartbeatTimeoutMs / BEATS_WITHIN_TIMEOUT, (underWay * 1_000) / BEATS_A_SECOND);
+    timer = setTimeout(beatAgain, Math.max(INTERVAL_MS, crowded));
+  };
+  underWay += 1;
+  beatAgain();
   try {
     return await work({
       signal: context.cancellationSignal,
@@ -33,8 +49,17 @@ export async function withHeartbeat<T, D>(work: (pulse: Pulse<D>) => Promise<T>)
       },
     });
   } finally {
-    clearInterval(timer);
+    clearTimeout(timer);
+    underWay -= 1;
   }
+}
+
+/**
+ * How long a watch that found nothing to do waits before it looks again, ms: longer than it would like where a worker
+ * has hundreds of them, so that they leave time to steps that are waited for.
+ */
+export function untilNextLook(preferredMs: number): number {
+  return Math.max(preferredMs, (underWay * 1_000) / LOOKS_A_SECOND);
 }
 
 /** Monotonic time at which the running attempt ends by its start-to-close timeout, less a margin to say why. */

@@ -18,7 +18,7 @@ import { discrepancyCount } from '../workflows/soak-clock.js';
 import { MirrorRun, offsetSyncWriter, PAUSE_MS, STEP_MS } from './audit.js';
 import type { Dependencies } from './dependencies.js';
 import { diagnose } from './diagnose.js';
-import { sliceEnd, withHeartbeat } from './heartbeat.js';
+import { sliceEnd, untilNextLook, withHeartbeat } from './heartbeat.js';
 import { MirrorWatch } from './mirror-watch.js';
 import { packed, unpacked } from './packed.js';
 import { owlmqEnds } from './topic-offsets.js';
@@ -108,7 +108,7 @@ export function watchActivities(
                 },
               };
             }
-            await pause(PAUSE_MS, signal);
+            await pause(untilNextLook(PAUSE_MS), signal);
           }
         } catch (error) {
           if (!(error instanceof ObservationsReplacedError)) throw error;
@@ -169,7 +169,7 @@ export function watchActivities(
                 rollbackBlockers: [...new Set(blockers)],
               };
             }
-            await pause(PAUSE_MS, signal);
+            await pause(untilNextLook(PAUSE_MS), signal);
           }
         } finally {
           await Promise.all([run.close(), syncs.close(), noted.close()]);

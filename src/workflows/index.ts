@@ -1,1 +1,2 @@
 export { migrateKafkaToOwlmq } from './playbook.js';
+export { migratePortfolio } from './portfolio/migrate-portfolio.js';

@@ -33,11 +33,11 @@ import { statusMarkdown } from './status.js';
 
 const phaseKey = defineSearchAttributeKey('MigrationPhase', SearchAttributeType.KEYWORD);
 const ratioKey = defineSearchAttributeKey('MigrationRatio', SearchAttributeType.DOUBLE);
-const blockedKey = defineSearchAttributeKey('MigrationBlocked', SearchAttributeType.BOOL);
-const attentionKey = defineSearchAttributeKey('MigrationAttention', SearchAttributeType.KEYWORD);
+export const blockedKey = defineSearchAttributeKey('MigrationBlocked', SearchAttributeType.BOOL);
+export const attentionKey = defineSearchAttributeKey('MigrationAttention', SearchAttributeType.KEYWORD);
 
 /** Visibility stores refuse or cut longer keywords. */
-const KEYWORD_LENGTH = 200;
+export const KEYWORD_LENGTH = 200;
 
 const LOG_ENTRIES = 60;
 
@@ -504,7 +504,8 @@ function durationOf(input: unknown): number | undefined {
   return typeof duration === 'string' ? parseDuration(duration) : undefined;
 }
 
-function toRequest(input: unknown): Request {
+/** Somebody's word as it is kept. */
+export function toRequest(input: unknown): Request {
   // Anybody can send anything: only text is taken.
   const given: unknown = typeof input === 'string' ? { reason: input } : input;
   const { reason, by, force } = (typeof given === 'object' && given !== null ? given : {}) as Record<string, unknown>;

@@ -10,13 +10,7 @@ import {
   upsertMemo,
 } from '@temporalio/workflow';
 import type { UpdateDefinition } from '@temporalio/common';
-import {
-  InvalidInputError,
-  type MigrationInput,
-  type MigrationPlan,
-  parseMigrationInput,
-  planSteps,
-} from '@owlmq/kafka-bridge/playbook';
+import { type MigrationInput, parseMigrationInput, planSteps } from '@owlmq/kafka-bridge/playbook';
 import { confirmHook, confirmRefusal } from './hooks.js';
 import * as messages from './messages.js';
 import { Migration, now } from './migration.js';
@@ -34,6 +28,7 @@ import { acknowledgeRefusal, revokeRefusal } from './acknowledgements.js';
 import { rehearse } from './rehearsal.js';
 import { shadowSoak } from './phases/shadow-soak.js';
 import { buildStatus, type MigrationStatus } from './status.js';
+import { validInput } from './valid-input.js';
 
 /**
  * Moves topics and their consumer groups from Kafka to OwlMQ while producers and consumers keep running.
@@ -45,9 +40,9 @@ import { buildStatus, type MigrationStatus } from './status.js';
 export async function migrateKafkaToOwlmq(input: MigrationInput, carried?: CarriedOver): Promise<MigrationStatus> {
   const migration =
     carried === undefined
-      ? new Migration(validated(input), newMigrationState(now()))
+      ? new Migration(validInput(parseMigrationInput, input), newMigrationState(now()))
       : // An earlier version's plan lacks what has come since: the defaults fill it in.
-        new Migration(validated(carried.plan), carried.state);
+        new Migration(validInput(parseMigrationInput, carried.plan), carried.state);
   const refusal = rehearse(migration.plan.rehearsal);
   if (refusal !== undefined) throw ApplicationFailure.nonRetryable(refusal, 'InvalidInput', [refusal]);
   listen(migration);
@@ -75,16 +70,6 @@ export async function migrateKafkaToOwlmq(input: MigrationInput, carried?: Carri
   if (CancellationScope.current().consideredCancelled)
     throw new CancelledFailure('cancelled, and rolled back to Kafka');
   return buildStatus(migration.plan, migration.state);
-}
-
-function validated(input: unknown): MigrationPlan {
-  try {
-    return parseMigrationInput(input);
-  } catch (error) {
-    if (!(error instanceof InvalidInputError)) throw error;
-    // Anything but an ApplicationFailure would be retried for ever.
-    throw ApplicationFailure.nonRetryable(error.message, 'InvalidInput', error.problems);
-  }
 }
 
 function refuse(reason: string | undefined): void {

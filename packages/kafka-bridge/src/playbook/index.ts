@@ -2,8 +2,8 @@
  * The playbook as a user asks for it: the input, and the steps that come of it. Pure, so that workflow code can use it.
  */
 export { HOOK_EVENTS, type HookEvent } from './hook-events.js';
+export { InvalidInputError } from './input-file.js';
 export {
-  InvalidInputError,
   migrationInputJsonSchema,
   MINUTES_A_DAY,
   minuteOfDay,
@@ -15,6 +15,13 @@ export {
   type MigrationPlan,
 } from './migration-input.js';
 export { planSteps, type PlannedPhase, type PlannedStep } from './planned-steps.js';
+export { planWaves, type PlannedWave } from './planned-waves.js';
+export {
+  parsePortfolioInput,
+  portfolioInputJsonSchema,
+  type PortfolioInput,
+  type PortfolioPlan,
+} from './portfolio-input.js';
 export { preflightRequest, type PreflightRequest } from './preflight-request.js';
 export { rampRatios, ratioBefore } from './ramp-ratios.js';
 export { percent, words } from './words.js';

@@ -1,6 +1,7 @@
 import ms, { type StringValue } from 'ms';
 import { z } from 'zod';
 import { HOOK_EVENTS, type HookEvent } from './hook-events.js';
+import { inputJsonSchema, parseInput } from './input-file.js';
 
 const HOUR = 3_600_000;
 
@@ -185,7 +186,8 @@ function hookProblems({ name: own, groups, at }: Hook, before: readonly Hook[]):
 }
 
 /** Shape and defaults of the workflow's input. Defaults are those of the playbook. */
-const migrationInputSchema = z
+/** The input of one migration. */
+export const migrationInputSchema = z
   .strictObject({
     topics: uniqueNames('topic').describe('Kafka topics to move.'),
     groups: uniqueNames('group').describe('Consumer groups to move; all must consume only these topics.'),
@@ -364,31 +366,12 @@ function hasHooks(input: unknown): boolean {
   return Array.isArray(groups) && groups.length > 0 && hooksSchema.safeParse(hooks).success;
 }
 
-/** What a file may say to people and editors: JSON has no comments. */
-const COMMENTS = ['$schema', '$comment'];
-
-function withoutComments(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutComments);
-  if (typeof value !== 'object' || value === null) return value;
-  const kept = Object.entries(value).filter(([key]) => !COMMENTS.includes(key));
-  return Object.fromEntries(kept.map(([key, of]) => [key, withoutComments(of)]));
-}
-
 /**
  * The input's shape as JSON Schema (2020-12), for editors. What depends on more than one field is told by
  * `parseMigrationInput` alone.
  */
 export function migrationInputJsonSchema(): Record<string, unknown> {
-  const schema = z.toJSONSchema(migrationInputSchema, {
-    io: 'input',
-    override: ({ jsonSchema }) => {
-      // Every object may have a comment; the whole names its schema.
-      if (jsonSchema.properties !== undefined) jsonSchema.properties['$comment'] = { type: 'string' };
-    },
-  });
-  const { properties = {} } = schema;
-  properties['$schema'] = { type: 'string' };
-  return { ...schema, title: 'Input of migrateKafkaToOwlmq' };
+  return inputJsonSchema(migrationInputSchema, 'Input of migrateKafkaToOwlmq');
 }
 
 /** Input as a user writes it. */
@@ -397,26 +380,11 @@ export type MigrationInput = z.input<typeof migrationInputSchema>;
 /** Input with defaults filled in and durations in ms. */
 export type MigrationPlan = z.output<typeof migrationInputSchema>;
 
-/** All that is wrong with an input, a line each with the path of the field. */
-export class InvalidInputError extends Error {
-  override readonly name = 'InvalidInputError';
-  constructor(readonly problems: readonly string[]) {
-    super(`The input is not valid:\n${problems.map((problem) => `- ${problem}`).join('\n')}`);
-  }
-}
-
 /**
  * Validates the input and fills in the defaults.
  *
  * @throws {InvalidInputError} with every problem at once.
  */
 export function parseMigrationInput(input: unknown): MigrationPlan {
-  const parsed = migrationInputSchema.safeParse(withoutComments(input ?? {}));
-  if (parsed.success) return parsed.data;
-  throw new InvalidInputError(
-    parsed.error.issues.map((issue) => {
-      const path = issue.path.join('.');
-      return path === '' ? issue.message : `${path}: ${issue.message}`;
-    }),
-  );
+  return parseInput(migrationInputSchema, input);
 }
