@@ -72,7 +72,7 @@ const states = ({ migrations }: PortfolioStatus) => migrations.map(({ state }) =
 const untilState = (id: string, ...wanted: string[]) =>
   until<PortfolioStatus>(id, (status) => states(status).join() === wanted.join());
 
-describe('a portfolio', { timeout: 180_000 }, () => {
+describe('a portfolio', { timeout: 280_000 }, () => {
   it('begins waves one after the other, stops at a failure, and goes on after it', async () => {
     const [a, b, c] = ['a', 'b', 'c'].map((name) => `${name}-${randomUUID()}`) as [string, string, string];
     const portfolio = await start(
