@@ -53,18 +53,19 @@ const partitions = large ? 12 : 6;
 const partitionsAtOnce = large ? 16 : 1;
 const groups = large && !wide ? names('group', 100) : ['payment-service', 'notification-service'];
 /** By process: the demo's size has one member a process, the large fleet shares some. */
-const hosts: Pick<HoldMemberRequest, 'groups' | 'publishers'>[] = large && !wide
-  ? [
-      ...Array.from({ length: 4 }, (_, host) => ({
-        groups: groups.filter((_group, index) => index % 4 === host),
-        publishers: 0,
-      })),
-      { groups: [], publishers: PUBLISHERS },
-    ]
-  : [
-      ...groups.flatMap((group) => [1, 2].map(() => ({ groups: [group], publishers: 0 }))),
-      ...Array.from({ length: PUBLISHERS }, () => ({ groups: [], publishers: 1 })),
-    ];
+const hosts: Pick<HoldMemberRequest, 'groups' | 'publishers'>[] =
+  large && !wide
+    ? [
+        ...Array.from({ length: 4 }, (_, host) => ({
+          groups: groups.filter((_group, index) => index % 4 === host),
+          publishers: 0,
+        })),
+        { groups: [], publishers: PUBLISHERS },
+      ]
+    : [
+        ...groups.flatMap((group) => [1, 2].map(() => ({ groups: [group], publishers: 0 }))),
+        ...Array.from({ length: PUBLISHERS }, () => ({ groups: [], publishers: 1 })),
+      ];
 
 interface Round {
   cutoverHoldMs: number;

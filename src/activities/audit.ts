@@ -112,12 +112,13 @@ export function auditActivities(
 
 /** Leaves what an audit knows of positions on both legs to translations: the window of a cutover has none to spare. */
 export function offsetSyncWriter(
-  { kafka, owlmq }: Dependencies,
+  { kafka, owlmq, routing }: Dependencies,
   { migration, topics, partitions }: Pick<AuditRequest, 'migration' | 'topics' | 'partitions'>,
 ): OffsetSyncWriter {
   return new OffsetSyncWriter({
     connection: kafka,
     owlmq,
+    routing,
     clientId: `owlmq-migration-${migration}`,
     topics,
     partitions,

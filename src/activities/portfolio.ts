@@ -70,7 +70,9 @@ class Look {
     const seen = this.#seen.get(id);
     if (seen?.runId === runId && seen.events === historyLength) return seen.standing;
     const standing =
-      status.name === 'RUNNING' ? await this.#asked(id, handle) : await ended(id, this.client.workflow.getHandle(id, runId, { followRuns: false }));
+      status.name === 'RUNNING'
+        ? await this.#asked(id, handle)
+        : await ended(id, this.client.workflow.getHandle(id, runId, { followRuns: false }));
     // One that could not be asked is asked again.
     if (standing.phase !== undefined) this.#seen.set(id, { runId, events: historyLength, standing });
     return standing;

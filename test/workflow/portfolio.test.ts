@@ -92,14 +92,21 @@ describe('a portfolio', { timeout: 280_000 }, () => {
     await untilState(id, 'running', 'waiting', 'waiting');
     const second = await untilState(id, 'running', 'running', 'waiting');
     expect(second).toMatchObject({ state: 'running', wave: 1, next: `wave 2, once all of wave 1 are warm` });
-    expect(second.migrations[0]).toMatchObject({ phase: expect.stringMatching(/warm|decommission/) as string, farEnough: true });
+    expect(second.migrations[0]).toMatchObject({
+      phase: expect.stringMatching(/warm|decommission/) as string,
+      farEnough: true,
+    });
 
     await portfolio.signal('pause', { by: 'ann', reason: 'freeze' });
     await portfolio.signal('puase');
     await until<MigrationStatus>(b, ({ phase }) => phase === 'ready');
     await client.workflow.getHandle(b).signal('approve', { by: 'ann' });
     const paused = await until<PortfolioStatus>(id, ({ migrations }) => migrations[1]?.farEnough === true);
-    expect(paused).toMatchObject({ state: 'paused', paused: { by: 'ann', reason: 'freeze' }, unknownSignals: ['puase'] });
+    expect(paused).toMatchObject({
+      state: 'paused',
+      paused: { by: 'ann', reason: 'freeze' },
+      unknownSignals: ['puase'],
+    });
     expect(states(paused)).toEqual(['running', 'running', 'waiting']);
     await portfolio.signal('resume', { by: 'ann' });
 
@@ -149,7 +156,8 @@ describe('a portfolio', { timeout: 280_000 }, () => {
     const stopped = await until<PortfolioStatus>(own, ({ state }) => state === 'stopped');
     expect(stopped.migrations[0]).toMatchObject({ state: 'running', takenOver: true });
     expect(stopped.stopped).toMatchObject({ id: own, why: 'the id belongs to a workflow migratePortfolio' });
-    const skip = (id: string) => portfolio.executeUpdate<string, [object]>('skip', { args: [{ id, by: 'ann', reason: 'not ours' }] });
+    const skip = (id: string) =>
+      portfolio.executeUpdate<string, [object]>('skip', { args: [{ id, by: 'ann', reason: 'not ours' }] });
     await expect(skip(a)).rejects.toThrow(WorkflowUpdateFailedError);
     expect(await skip(own)).toContain('taken');
     await untilState(own, 'running', 'left-out', 'running');
@@ -170,7 +178,12 @@ describe('a portfolio', { timeout: 280_000 }, () => {
     const wrong = {
       waves: [
         { migrations: [{ id: 'a', input: { topics: ['t'], groups: ['g'], ramp: { interval: 'soon' } } }] },
-        { migrations: [{ id: 'a', input: input('u') }, { id: 'b', input: { topics: ['t'], groups: ['g', 'h'] } }] },
+        {
+          migrations: [
+            { id: 'a', input: input('u') },
+            { id: 'b', input: { topics: ['t'], groups: ['g', 'h'] } },
+          ],
+        },
       ],
       limit: 0,
     };

@@ -26,7 +26,10 @@ beforeAll(async () => {
   nativeConnection = await NativeConnection.connect({ address });
   const workflowBundle = await bundleWorkflowSources();
   const activities = modelledActivities();
-  common = { ...{ connection: nativeConnection, taskQueue, workflowBundle, activities }, shutdownGraceTime: '2 seconds' };
+  common = {
+    ...{ connection: nativeConnection, taskQueue, workflowBundle, activities },
+    shutdownGraceTime: '2 seconds',
+  };
 });
 
 afterAll(async () => {
@@ -90,8 +93,12 @@ it('carries a migration over to a new version in the middle of its soak', { time
   expect(all.lastIndexOf('1')).toBeLessThan(all.indexOf('2'));
   // What the new version does otherwise holds for all that was still to come.
   const { events } = await handle.fetchHistory();
-  const first = (events ?? []).findIndex((event) => event.workflowTaskCompletedEventAttributes?.deploymentVersion?.buildId === '2');
-  const patches = (events ?? []).flatMap((event, index) => (event.markerRecordedEventAttributes == null ? [] : [index]));
+  const first = (events ?? []).findIndex(
+    (event) => event.workflowTaskCompletedEventAttributes?.deploymentVersion?.buildId === '2',
+  );
+  const patches = (events ?? []).flatMap((event, index) =>
+    event.markerRecordedEventAttributes == null ? [] : [index],
+  );
   expect(patches.length).toBeGreaterThan(0);
   expect(Math.min(...patches)).toBeGreaterThan(first);
   await recordHistory('upgraded-in-soak', historyToJSON(await handle.fetchHistory()));

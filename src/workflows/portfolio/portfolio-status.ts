@@ -91,7 +91,9 @@ export function portfolioMarkdown(plan: PortfolioPlan, state: PortfolioState): s
     '| --- | --- | --- | --- | --- |',
     ...status.migrations
       .slice(0, ROWS)
-      .map(({ id, wave: of, state: is, phase = '', why = '' }) => `| ${id} | ${of} | ${is} | ${phase} | ${inCell(why)} |`),
+      .map(
+        ({ id, wave: of, state: is, phase = '', why = '' }) => `| ${id} | ${of} | ${is} | ${phase} | ${inCell(why)} |`,
+      ),
     ...(status.migrations.length > ROWS ? [`\n${status.migrations.length - ROWS} more are in the status.`] : []),
   ].join('\n');
 }

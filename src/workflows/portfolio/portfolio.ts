@@ -225,7 +225,8 @@ export class Portfolio {
       ...(begins ? (takenOver ? { takenOver } : {}) : member.takenOver === true ? { takenOver: true } : {}),
     });
     if (begins) this.note(takenOver ? `${id} is taken over: ${state}, ${phase ?? ''}` : `${id} has begun`);
-    else if (state !== member.state || why !== member.why) this.note(`${id}: ${state}${why === undefined ? '' : `, ${why}`}`);
+    else if (state !== member.state || why !== member.why)
+      this.note(`${id}: ${state}${why === undefined ? '' : `, ${why}`}`);
     this.#stopAtFailure();
     this.show();
   }
@@ -255,7 +256,10 @@ export class Portfolio {
     const { stopped, searchAttributes } = this.state;
     const pairs: SearchAttributeUpdatePair[] = [
       { key: blockedKey, value: stopped !== undefined },
-      { key: attentionKey, value: stopped === undefined ? null : `${stopped.id}: ${stopped.why}`.slice(0, KEYWORD_LENGTH) },
+      {
+        key: attentionKey,
+        value: stopped === undefined ? null : `${stopped.id}: ${stopped.why}`.slice(0, KEYWORD_LENGTH),
+      },
     ];
     const known = pairs.filter(({ key }) => searchAttributes.includes(key.name));
     const told = JSON.stringify(known);

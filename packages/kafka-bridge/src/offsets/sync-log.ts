@@ -22,6 +22,8 @@ export interface OffsetSyncWriterOptions {
   connection: KafkaConnection;
   owlmq: OwlmqApi;
   clientId: string;
+  /** Whose connections routing states are read by; its own without. */
+  routing?: Pick<RoutingWriter, 'readAll'> | undefined;
   topics: readonly string[];
   /** The partitions that the audit sees to, by topic; all of a topic that is not named. */
   partitions?: Readonly<Record<string, readonly number[]>> | undefined;
@@ -80,7 +82,8 @@ interface Ends {
 export class OffsetSyncWriter {
   readonly #options: OffsetSyncWriterOptions;
   readonly #reader: LogReader;
-  readonly #routing: RoutingWriter;
+  readonly #routing: Pick<RoutingWriter, 'readAll'>;
+  #ownRouting: RoutingWriter | undefined;
   readonly #producer: ReplaceableProducer;
   readonly #knownSince = new Map<string, number>();
   #records: Map<string, SyncRecord> | undefined;
@@ -90,7 +93,8 @@ export class OffsetSyncWriter {
   constructor(options: OffsetSyncWriterOptions) {
     this.#options = options;
     this.#reader = new LogReader(options.connection, { clientId: options.clientId, retryForMs: RETRY_FOR_MS });
-    this.#routing = new RoutingWriter(options);
+    if (options.routing === undefined) this.#routing = this.#ownRouting = new RoutingWriter(options);
+    else this.#routing = options.routing;
     this.#producer = new ReplaceableProducer(options);
   }
 
@@ -150,7 +154,7 @@ export class OffsetSyncWriter {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#reader.close(), this.#routing.close(), this.#producer.close()]);
+    await Promise.all([this.#reader.close(), this.#ownRouting?.close(), this.#producer.close()]);
   }
 
   async #whenDue(last: boolean, look: () => Promise<Note[]>): Promise<void> {

@@ -69,7 +69,8 @@ function overlaps(input: unknown): string[] {
   const problems: string[] = [];
   const owners = new Map<string, string>();
   const migrations = listOf(input, 'waves').flatMap((wave) => listOf(wave, 'migrations'));
-  if (migrations.length > MOST_MIGRATIONS) problems.push(`name ${migrations.length} migrations, not ${MOST_MIGRATIONS} or fewer`);
+  if (migrations.length > MOST_MIGRATIONS)
+    problems.push(`name ${migrations.length} migrations, not ${MOST_MIGRATIONS} or fewer`);
   const claim = (what: string, name: unknown, by: string): void => {
     if (typeof name !== 'string') return;
     const owner = owners.get(`${what} ${name}`);

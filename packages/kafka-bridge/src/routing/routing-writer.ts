@@ -1,3 +1,4 @@
+import { pause } from '../async/bounded.js';
 import { ensureBridgeTopics } from './bridge-topics.js';
 import { EpochSupersededError } from './routing-errors.js';
 import { decodeRoutingRecord, newerState, RoutingRecordError } from './routing-log.js';
@@ -17,6 +18,9 @@ interface Topic {
   last: Map<string, RoutingState | undefined>;
 }
 
+/** Between two reads of all states, for callers that come side by side. */
+const BETWEEN_READS_MS = 250;
+
 /** Writes routing states, and reads the ones that stand. Calls may come side by side. */
 export class RoutingWriter {
   readonly #connection: KafkaConnection;
@@ -24,6 +28,8 @@ export class RoutingWriter {
   readonly #producer: ReplaceableProducer;
   readonly #reader: LogReader;
   #writing: Promise<unknown> = Promise.resolve();
+  #lastRead: Promise<void> = Promise.resolve();
+  #nextRead: Promise<RoutingState[]> | undefined;
 
   constructor(options: { connection: KafkaConnection; clientId: string }) {
     this.#connection = options.connection;
@@ -46,9 +52,25 @@ export class RoutingWriter {
     return (await this.#readTopic()).standing.get(migration);
   }
 
-  /** The states that stand, of all migrations. */
+  /**
+   * The states that stand, of all migrations. Callers that come while it is read share the next read: that begins after
+   * they asked, and a moment after the last, so that hundreds of them cost little more than one.
+   */
   async readAll(): Promise<RoutingState[]> {
-    return [...(await this.#readTopic()).standing.values()];
+    this.#nextRead ??= this.#readInTurn();
+    return await this.#nextRead;
+  }
+
+  async #readInTurn(): Promise<RoutingState[]> {
+    await this.#lastRead;
+    this.#nextRead = undefined;
+    const read = this.#readTopic();
+    const settled = read.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#lastRead = settled.then(() => pause(BETWEEN_READS_MS));
+    return [...(await read).standing.values()];
   }
 
   /**
