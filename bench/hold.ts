@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ClusterAdmin } from '@owlmq/kafka-bridge/operations';
 import { Client, Connection } from '@temporalio/client';
-import { temporal } from '@temporalio/proto';
+import proto from '@temporalio/proto';
 import { Fleet } from '../demo/fleet.js';
 import { TemporalTrial } from '../demo/temporal.js';
 import { Progress } from '../engines/fetch/progress.js';
@@ -167,7 +167,7 @@ async function once(): Promise<Round> {
   await trial.result();
   const history = await workflow.getHandle(migration).fetchHistory();
   const eventKb = (history.events ?? []).map(
-    (event) => temporal.api.history.v1.HistoryEvent.encode(event).finish().length / 1_024,
+    (event) => proto.temporal.api.history.v1.HistoryEvent.encode(event).finish().length / 1_024,
   );
   return {
     historyEvents: eventKb.length,

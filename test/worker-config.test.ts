@@ -38,6 +38,17 @@ describe("the worker's settings", () => {
     expect(named.join()).toContain('TEMPORAL_TASK_QUEUE: is a queue for rehearsals');
   });
 
+  it('say which build a worker is, by deployment and build id together', () => {
+    expect(readWorkerConfig(needed).version).toBeUndefined();
+    const both = { WORKER_DEPLOYMENT_NAME: 'migrations', WORKER_BUILD_ID: '2026-12-01' };
+    expect(readWorkerConfig({ ...needed, ...both }).version).toEqual({
+      ...{ deploymentName: 'migrations', buildId: '2026-12-01' },
+    });
+    expect(problems({ ...needed, WORKER_BUILD_ID: '2026-12-01' }).join()).toContain('belong together');
+    // Temporal takes the first dot for the end of the name.
+    expect(problems({ ...needed, ...both, WORKER_BUILD_ID: 'v1.2' }).join()).toContain('WORKER_BUILD_ID: must be');
+  });
+
   it('are told all at once, without a secret', () => {
     const told = problems({ OBSERVATIONS_ADDRESS: '8087', OBSERVATIONS_TOKEN: 'short,0123456789abcdef' });
     expect(told).toHaveLength(5);

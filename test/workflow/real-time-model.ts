@@ -13,7 +13,7 @@ export function modelledActivities(): Record<string, (argument: never) => Promis
   const calls = FleetModel.activityNames.map((name) => [
     name,
     async (argument: never) => {
-      const { runId } = Context.current().info.workflowExecution;
+      const { runId = '' } = Context.current().info.workflowExecution ?? {};
       const model = models.get(runId) ?? new FleetModel(clock);
       models.set(runId, model);
       return await (model.activities[name] as (of: never) => Promise<unknown>)(argument);

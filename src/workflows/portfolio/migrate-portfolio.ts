@@ -33,9 +33,10 @@ export async function migratePortfolio(input: PortfolioInput, carried?: Portfoli
   const portfolio = new Portfolio(plan, input, carried ?? newPortfolioState(plan, now()));
   listen(portfolio);
   portfolio.show();
-  while (!portfolio.isOver) {
+  for (;;) {
     await portfolio.beginNext();
-    if (!portfolio.isOver) await portfolio.watch();
+    if (portfolio.isOver) break;
+    await portfolio.watch();
     if (workflowInfo().continueAsNewSuggested) {
       await condition(allHandlersFinished);
       await continueAsNew<typeof migratePortfolio>(input, portfolio.state);
