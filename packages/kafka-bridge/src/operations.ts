@@ -42,6 +42,7 @@ export {
   type LastPositions,
 } from './offsets/position-log.js';
 export { kafkaGroups, owlmqGroups, type GroupStanding } from './groups/group-standing.js';
+export { kafkaSide, owlmqSide, type Side } from './groups/sides.js';
 export { OffsetSyncWriter, readOffsetSyncs, type OffsetSyncWriterOptions } from './offsets/sync-log.js';
 export type { OffsetSyncs } from './offsets/offset-syncs.js';
 export type { GroupTranslation, TranslateOptions } from './offsets/translate-options.js';
@@ -93,6 +94,7 @@ export { OutputDigester } from './consumer/output-digest.js';
 export { tellError, tellOutput } from './consumer/told-outcome.js';
 export { UncomparableOutputError } from './consumer/canonical-output.js';
 export { bounded, pause } from './async/bounded.js';
+export { rootMessages } from './async/causes.js';
 export { newInstanceId } from './members/instance-id.js';
 export { CanaryLostError, proveKafka, proveOwlmq } from './kafka/canary.js';
 export { keepFinalState } from './routing/final-state.js';

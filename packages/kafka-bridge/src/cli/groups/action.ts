@@ -12,7 +12,7 @@ import { Inputs } from '../inputs.js';
 import { didYouMean, nearNames } from '../near-names.js';
 import { reachKafka } from '../reach-kafka.js';
 import { legName, plural, printable } from '../words.js';
-import { kafkaSide, owlmqSide, type Side } from '../sides.js';
+import { kafkaSide, owlmqSide, type Side } from '../../groups/sides.js';
 import { sideReports } from './group-report.js';
 import { groupLines, memberLines, positionLines, refusalLines, type GroupReport } from './tables.js';
 

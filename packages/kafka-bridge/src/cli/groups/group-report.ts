@@ -1,6 +1,6 @@
 import { eachLimited } from '../../audit/each-limited.js';
 import type { GroupStanding } from '../../groups/group-standing.js';
-import type { Side } from '../sides.js';
+import type { Side } from '../../groups/sides.js';
 
 /** Where a group stands on one side, with what that means for the logs. Safe as JSON. */
 export interface SideReport extends Omit<GroupStanding, 'group' | 'leg' | 'offsets'> {

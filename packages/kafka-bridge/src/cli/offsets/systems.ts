@@ -5,7 +5,7 @@ import { LogReader } from '../../kafka/log-reader.js';
 import type { Leg } from '../../message/headers.js';
 import { OwlmqClient } from '../../owlmq/owlmq-client.js';
 import { partitionsInOrder } from '../../owlmq/partitions-in-order.js';
-import { kafkaSide, owlmqSide, type Side } from '../sides.js';
+import { kafkaSide, owlmqSide, type Side } from '../../groups/sides.js';
 
 const CLIENT_ID = 'kafka-bridge';
 

@@ -1,4 +1,4 @@
-import { kafkaGroups, owlmqGroups, type GroupStanding } from '../groups/group-standing.js';
+import { kafkaGroups, owlmqGroups, type GroupStanding } from './group-standing.js';
 import type { ClusterAdmin } from '../kafka/cluster-admin.js';
 import { UnknownTopicError, type LogReader } from '../kafka/log-reader.js';
 import type { Leg } from '../message/headers.js';
