@@ -17,6 +17,7 @@ COPY engines engines
 COPY demo demo
 COPY bench bench
 COPY src src
+COPY page page
 RUN npm run build && npm prune --omit=dev --ignore-scripts
 
 FROM ${NODE_IMAGE} AS runtime
@@ -40,5 +41,6 @@ CMD ["--host", "0.0.0.0", "--port", "8085", "--data", "/data"]
 
 FROM runtime AS worker
 COPY --from=build /app/dist dist
+COPY --from=build /app/page page
 USER node
 ENTRYPOINT ["node", "dist/src/worker.js"]

@@ -71,6 +71,13 @@ export default tseslint.config(
     ],
   ),
   layer(
+    ['page/**/*.ts'],
+    [
+      nodeBuiltins,
+      { regex: '^@owlmq/', allowTypeImports: true, message: 'A browser is given the files of this folder alone.' },
+    ],
+  ),
+  layer(
     ['engines/**/*.ts'],
     [{ group: ['**/src/**', '@owlmq/*'], message: 'Engines know nothing of what runs on them.' }],
   ),

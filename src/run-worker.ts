@@ -12,6 +12,7 @@ import type { Dependencies } from './activities/dependencies.js';
 import { portfolioActivities } from './activities/portfolio.js';
 import { startObservationEndpoint } from './endpoint/observation-endpoint.js';
 import { meterFleet } from './fleet-meter.js';
+import { startLivePage } from './live-page/live-page.js';
 import { reportRunning } from './running-figures.js';
 import { SettingsError } from './settings.js';
 import { startTracing, type Tracing } from './tracing.js';
@@ -127,10 +128,19 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
       ? undefined
       : await startObservationEndpoint(config.observations, { kafka, reader, roster, logger });
 
+  const client = new Client({ connection, namespace, ...dataConverter });
+  const page =
+    config.page === undefined
+      ? undefined
+      : await startLivePage(config.page, {
+          ...dependencies,
+          ...{ taskQueue: config.taskQueue, logger },
+          temporal: client,
+        });
+
   const tracing = startTracing(process.env, logger);
   const activities = createActivities(dependencies);
   onActivities?.(Object.keys(activities));
-  const client = new Client({ connection, namespace, ...dataConverter });
   const worker = await Worker.create({
     ...additions,
     interceptors: {
@@ -155,6 +165,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
       ...{ taskQueue: config.taskQueue, namespace, brokers: kafka.brokers, owlmq: config.owlmq.url },
       ...(endpoint === undefined ? {} : { observations: endpoint.url }),
       ...(config.version === undefined ? {} : { version: config.version }),
+      ...(page === undefined ? {} : { page: page.url }),
       ...(config.webhooks.size === 0 ? {} : { webhooks: [...config.webhooks.keys()] }),
     },
     'worker is running',
@@ -172,6 +183,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
   await figures;
   await tracing?.close();
 
+  await page?.close();
   await endpoint?.close();
   await dependencies.roster.stop();
   await Promise.all([

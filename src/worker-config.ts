@@ -2,6 +2,7 @@ import { kafkaFromSettings, owlmqFromSettings, type KafkaConnection } from '@owl
 import { z } from 'zod';
 import { readPayloadKeys, type PayloadKeys } from './codec/payload-keys.js';
 import type { EndpointSettings } from './endpoint/observation-endpoint.js';
+import { readPageSettings, type PageSettings } from './live-page/page-settings.js';
 import { addressOf, givenSettings, hostAndPort, readTokens, SettingsError } from './settings.js';
 import { isRehearsalQueue } from './workflows/rehearsal-queue.js';
 import { readWebhookTargets, type WebhookTargets } from './webhook-targets.js';
@@ -18,6 +19,8 @@ export interface WorkerConfig {
   metricsAddress: string | undefined;
   /** Where consumers that cannot embed the library observe; undefined: nowhere. */
   observations: EndpointSettings | undefined;
+  /** Where people follow migrations; undefined: nowhere. */
+  page: PageSettings | undefined;
   /** File of a module that compares captured outputs, see `loadCompareModule`; undefined: none. */
   compareModule: string | undefined;
   /** Receivers of hooks, from HOOKS_FILE; empty without it. */
@@ -64,6 +67,7 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   const parsed = environmentSchema.safeParse(given);
   for (const { path, message } of parsed.error?.issues ?? []) add(`${path.join('.')}: ${message}`);
   const tokens = readTokens(given, 'OBSERVATIONS_TOKEN', add);
+  const page = readPageSettings(given, add);
   const payloadKeys = readPayloadKeys(given, add);
   const webhooks: WebhookTargets =
     given.HOOKS_FILE === undefined ? new Map() : readWebhookTargets(given.HOOKS_FILE, given, add);
@@ -81,6 +85,7 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     owlmq,
     metricsAddress: parsed.data.METRICS_ADDRESS,
     observations: endpointSettings(parsed.data, tokens),
+    page,
     compareModule: parsed.data.COMPARE_MODULE,
     webhooks,
     payloadKeys,

@@ -1,0 +1,2 @@
+// The worker serves the module of the package at this path.
+export { default } from 'uplot';

@@ -1,0 +1,35 @@
+import type { FastifyReply } from 'fastify';
+
+/** Of what a browser has not taken yet: it is given up then. */
+const MOST_UNSENT_BYTES = 2 * 1024 * 1024;
+
+/** Server-sent events to one browser. */
+export class EventStream {
+  constructor(private readonly reply: FastifyReply) {
+    reply.hijack();
+    // What the hooks have set, as they would be sent.
+    reply.raw.writeHead(200, { ...reply.getHeaders(), 'content-type': 'text/event-stream' } as Record<string, string>);
+  }
+
+  /** Resolves when the browser has gone, or was given up. */
+  get closed(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.reply.raw.destroyed) resolve();
+      else
+        this.reply.raw.once('close', () => {
+          resolve();
+        });
+    });
+  }
+
+  send(event: string, data: unknown): void {
+    const { raw } = this.reply;
+    if (raw.writableLength > MOST_UNSENT_BYTES) raw.destroy();
+    else raw.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+  }
+
+  /** The browser comes again by itself. */
+  end(): void {
+    this.reply.raw.end();
+  }
+}
