@@ -8,6 +8,8 @@ export interface CliIo {
   err: (text: string) => void;
   /** Width of the terminal that results go to; undefined when they go elsewhere. */
   readonly columns: number | undefined;
+  /** Height of that terminal. */
+  readonly rows?: number | undefined;
   /** Asks a person and resolves with the answer, empty once the signal is aborted; undefined when there is nobody to ask. */
   readonly ask: ((question: string, signal?: AbortSignal) => Promise<string>) | undefined;
   /** Calls the listener at each Ctrl-C. Returns a function that ends it. */
@@ -28,6 +30,9 @@ export function processIo(): CliIo {
     },
     get columns() {
       return stdout.isTTY ? stdout.columns : undefined;
+    },
+    get rows() {
+      return stdout.isTTY ? stdout.rows : undefined;
     },
     ask: stdin.isTTY && stderr.isTTY ? askOnTerminal : undefined,
     onInterrupt: (listener) => {

@@ -10,10 +10,12 @@ export class LiveText {
   }
 
   show(lines: readonly string[]): void {
-    const { columns } = this.#io;
+    const { columns, rows = Number.POSITIVE_INFINITY } = this.#io;
     if (columns === undefined) return;
+    // What is above the screen cannot be replaced. The cursor has a line of its own.
+    const fitting = lines.length < rows ? lines : [...lines.slice(0, rows - 2), '… more than this screen holds'];
     // A line that wraps would take two, and the next text would begin too low.
-    const cut = lines.map((line) => (line.length < columns ? line : line.slice(0, columns - 1)));
+    const cut = fitting.map((line) => (line.length < columns ? line : line.slice(0, columns - 1)));
     this.#io.out(`${this.#up()}${cut.map((line) => `${line}\n`).join('')}`);
     this.#lines = cut.length;
   }

@@ -16,6 +16,7 @@ import { addPlan } from './plan/command.js';
 import { addPreflight } from './preflight/command.js';
 import { addSet } from './routing/set-command.js';
 import { addShow } from './routing/show-command.js';
+import { addStatus } from './status/command.js';
 import { printable } from './words.js';
 
 /**
@@ -60,6 +61,7 @@ In the life of a migration:
   kafka-bridge plan --input migration.json                             which steps will it run, and when?
   kafka-bridge preflight --input migration.json                        what is in its way?
   kafka-bridge acls --input migration.json --principal User:worker     which rights in Kafka does it need?
+  kafka-bridge status migrate-orders --watch                           where it stands, and what to do
   kafka-bridge routing show migrate-orders                             what the fleet obeys, and who does
   kafka-bridge audit --migration migrate-orders                        does OwlMQ have every copy?
   kafka-bridge discrepancies list --migration migrate-orders           what did shadows do otherwise, and why?
@@ -83,6 +85,8 @@ environment, and that before the file. Every command has --help, with its exit c
   addPlan(program, io, end);
   addPreflight(program, io, end);
   addAcls(program, io, end);
+  program.commandsGroup('The migration:');
+  addStatus(program, io, end);
   program.commandsGroup('The fleet:');
   const routing = program.command('routing').description('the state that the fleet obeys: show it, or set it by hand');
   addShow(routing, io, end);
