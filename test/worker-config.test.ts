@@ -33,6 +33,23 @@ describe("the worker's settings", () => {
     expect(problems({ ...given, OBSERVATIONS_TOKEN_FILE: file }).join()).toContain('OBSERVATIONS_TOKEN_FILE');
   });
 
+  it('open no live page unless told to, and beyond the loopback behind TLS alone', () => {
+    expect(readWorkerConfig(needed).page).toBeUndefined();
+    const token = { PAGE_TOKEN: '0123456789abcdef' };
+    const origin = 'https://migrations.example.com';
+    const page = { host: '127.0.0.1', port: 8090, tokens: [token.PAGE_TOKEN], origin: undefined };
+    expect(readWorkerConfig({ ...needed, ...token, PAGE_ADDRESS: '127.0.0.1:8090' }).page).toEqual(page);
+    const open = { ...needed, ...token, PAGE_ADDRESS: '0.0.0.0:8090' };
+    expect(problems(open).join()).toContain('0.0.0.0, which others reach');
+    expect(readWorkerConfig({ ...open, PAGE_ORIGIN: origin }).page).toEqual({ ...page, host: '0.0.0.0', origin });
+    for (const wrong of ['http://migrations.example.com', `${origin}/page`, 'migrations.example.com']) {
+      expect(problems({ ...open, PAGE_ORIGIN: wrong }).join(), wrong).toContain('PAGE_ORIGIN');
+    }
+    expect(problems({ ...needed, PAGE_ADDRESS: 'localhost:8090' })).toEqual([
+      'PAGE_ADDRESS is set, and no token: set PAGE_TOKEN or PAGE_TOKEN_FILE too',
+    ]);
+  });
+
   it('name no task queue on which rehearsals must touch no system', () => {
     const named = problems({ ...needed, TEMPORAL_TASK_QUEUE: 'kafka-to-owlmq-rehearsal' });
     expect(named.join()).toContain('TEMPORAL_TASK_QUEUE: is a queue for rehearsals');

@@ -51,6 +51,8 @@ export class Interrupt {
 /** A command in a process of its own, as a user runs it, without a terminal. */
 export class CliProcess {
   readonly ended: Promise<CliOutcome>;
+  /** Told of what it prints, as it comes. */
+  onOut: (text: string) => void = () => undefined;
   readonly #child: ChildProcess;
 
   constructor(args: string[], env: NodeJS.ProcessEnv = {}, bin = BIN) {
@@ -60,7 +62,10 @@ export class CliProcess {
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     const outcome: CliOutcome = { code: null, out: '', err: '' };
-    this.#child.stdout?.on('data', (chunk: Buffer) => (outcome.out += chunk.toString()));
+    this.#child.stdout?.on('data', (chunk: Buffer) => {
+      outcome.out += chunk.toString();
+      this.onOut(chunk.toString());
+    });
     this.#child.stderr?.on('data', (chunk: Buffer) => (outcome.err += chunk.toString()));
     this.ended = new Promise((resolve, reject) => {
       this.#child.once('error', reject);
