@@ -192,7 +192,7 @@ async function expectNowhere(wanted: Record<string, string>, told: string, logs:
   );
   expect(places.get('history.txt')).toContain('rolled-back');
   expect(values).toMatch(IN_VALUES);
-  for (const topic of ['routing', 'members', 'observations', 'offset-syncs'])
+  for (const topic of ['routing', 'members', 'observations'])
     expect(inTopics.get(`owlmq-bridge.${topic}`)?.length, topic).toBeGreaterThan(0);
   expect(places.get('worker.log')).toContain('worker is running');
   expect(told).toContain('kafka_to_owlmq_audit_messages');
