@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * Tests that depend on no lease, clock or rate of this machine, and pass on a busy one, too: the workflow's are on the
- * skipped clock, or have many times the time that they need. Two files at a time: for the most part they wait for brokers and servers.
+ * skipped clock, or have many times the time that they need. Three files at a time: for the most part they wait for brokers and servers.
  */
 const sideBySide = [
   'packages/kafka-bridge/test/{audit,cli,offset,offsets,check-owlmq}-*.test.ts',
@@ -13,7 +13,7 @@ const sideBySide = [
   'packages/owlmq-local/test/*.test.ts',
   'test/{clock-findings,codec,compare-module,compose,documented-commands,endpoint-limits,engines,exact-json}.test.ts',
   'test/{fleet-figures,fuzz,hooks,metrics,observability,packed,rate-series,runbook,worker-config,worker-log}.test.ts',
-  'test/integration/{observation-endpoint,publisher-brokers}.test.ts',
+  'test/integration/{live-page,observation-endpoint,publisher-brokers,secured}.test.ts',
   'test/workflow/*.test.ts',
   'packages/kafka-bridge/test/{consumer-types,public-types,readme,record-frames,record-heads,tarball,verdict-record}.test.ts',
 ];
@@ -42,7 +42,7 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'side by side', include: sideBySide, maxWorkers: 2, sequence: { groupOrder: 1 } },
+        test: { name: 'side by side', include: sideBySide, maxWorkers: 3, sequence: { groupOrder: 1 } },
       },
     ],
   },

@@ -70,6 +70,7 @@ beforeAll(async () => {
     PATH: `${path.join(folder, 'bin')}:${path.join(root, 'node_modules/.bin')}:${process.env.PATH ?? ''}`,
     // What would set positions says what it would set.
     KAFKA_BRIDGE_DRY_RUN: 'true',
+    KAFKA_BRIDGE_GRACE: '1',
     PAGE_URL: `http://${page}`,
     PAGE_TOKEN_FILE: token,
     // Of hooks.md.
