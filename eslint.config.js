@@ -90,7 +90,7 @@ export default tseslint.config(
       'boundaries/**/*.ts',
       'chaos/**/*.ts',
       'simulation/main.ts',
-      'rehearsal/{main,evidence}.ts',
+      'rehearsal/{main,evidence,replay}.ts',
       '**/cli.ts',
       '**/cli/**/*.ts',
     ],

@@ -43,7 +43,7 @@ const rules: readonly Rule[] = [
   { matches: /^curl /, run: [0] },
   { matches: /name rollback|name skip/, run: [0, 1], last: true },
   { matches: /--name confirmHook/, run: [1] },
-  { matches: /^(npm run )?temporal /, run: [0] },
+  { matches: /^(npm run (--silent )?)?temporal /, run: [0] },
   { matches: /^npm run \S+/, flags: true },
   { matches: /check-owlmq (?!.*--list)|--direction both (?!.*--grace)/, flags: true },
   { matches: /--(follow|watch)/, until: /\S/ },
@@ -96,6 +96,9 @@ function type({ text }: DocumentedCommand) {
     .replaceAll('http://127.0.0.1:8686', env.OWLMQ_URL ?? '')
     .replaceAll('--input migration.json', '--input examples/migration.json')
     .replaceAll('/run/secrets', folder)
+    .replaceAll('./owlmq-data', path.join(folder, 'owlmq-data'))
+    // What is written goes elsewhere than into the checkout.
+    .replace(/(> |--checkpoint )(?=[\w-]+\.json)/, `$&${folder}/`)
     .replace(/routing set .*/, '$& --dry-run')
     .replaceAll('$since', new Date(Date.now() - 60_000).toISOString());
   return execa('bash', ['-c', here], { cwd: root, env, reject: false, all: true, timeout: 60_000, detached: true });

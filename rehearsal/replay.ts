@@ -1,0 +1,60 @@
+#!/usr/bin/env node
+import { Client, Connection, WorkflowNotFoundError } from '@temporalio/client';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { Command } from 'commander';
+import { runProgram, untilInterrupted } from '../demo/command-line.js';
+import { encryptionFromEnvironment } from '../src/codec/data-converter.js';
+import { SettingsError } from '../src/settings.js';
+import { workflowBundlePath } from '../src/workflow-bundle-path.js';
+import { findMismatch } from './reset-point.js';
+
+const log = (line: string): void => {
+  console.error(line);
+};
+
+/** A mismatch was found. */
+const FOUND = 3;
+
+async function main({ workflowId, signal }: { workflowId: string; signal: AbortSignal }): Promise<void> {
+  Runtime.install({
+    logger: new DefaultLogger('ERROR'),
+    telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
+  });
+  const temporal = loadClientConnectConfig();
+  const encryption = encryptionFromEnvironment(process.env, 'replay');
+  const connection = await Connection.connect(temporal.connectionOptions);
+  try {
+    const client = new Client({ connection, namespace: temporal.namespace ?? 'default' });
+    const history = await client.workflow.getHandle(workflowId).fetchHistory();
+    signal.throwIfAborted();
+    const options = {
+      workflowBundle: { codePath: workflowBundlePath(encryption !== undefined) },
+      ...(encryption && { dataConverter: encryption.dataConverter }),
+    };
+    const mismatch = await findMismatch(options, history, workflowId);
+    if (mismatch === undefined) {
+      console.log(`${workflowId}: this code decides all that its ${history.events?.length ?? 0} events tell.`);
+      return;
+    }
+    const { at, resetTo, message } = mismatch;
+    console.log(`${workflowId}: this code does not decide what task ${at} of the history did: ${message}`);
+    console.log(
+      'If the workers run other code than this, replay there. If they run this, begin the run anew from before it:',
+    );
+    console.log(
+      `  temporal workflow reset --workflow-id ${workflowId} --event-id ${resetTo ?? 1} --reason 'replay fails'`,
+    );
+    process.exitCode = FOUND;
+  } finally {
+    await connection.close();
+  }
+}
+
+const signal = untilInterrupted(log);
+const program = new Command('replay')
+  .description('Replays a run on the workflow code of this checkout, as a worker with it would. Changes nothing.')
+  .requiredOption('--workflow-id <id>', 'the migration, or the portfolio')
+  .action(({ workflowId }: { workflowId: string }) => main({ workflowId, signal }));
+
+await runProgram(program, { signal, expected: [WorkflowNotFoundError, SettingsError], log });
