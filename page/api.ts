@@ -40,7 +40,7 @@ export async function listMigrations(): Promise<MigrationList> {
 /** Asks for something, and returns what the migration answers. */
 export async function ask(
   migration: string,
-  request: { action: LiveAction; by: string; reason: string },
+  request: { action: LiveAction; by: string; reason: string; phase?: string },
 ): Promise<string> {
   return (await send<{ answer: string }>('POST', `${apiPath(migration)}/requests`, request)).answer;
 }

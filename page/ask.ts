@@ -10,16 +10,24 @@ const about: Record<LiveAction, { button: string; does: string; reasonNeeded: bo
     reasonNeeded: true,
   },
   resume: { button: 'Resume', does: 'Ends a pause, and tries a blocked step again.', reasonNeeded: false },
-  approve: {
-    button: 'Approve',
-    does: 'Approves what comes next: the cutover, or once Kafka is kept warm the decommission, after which there is no way back.',
-    reasonNeeded: false,
-  },
+  // What it does is of the phase.
+  approve: { button: 'Approve', does: '', reasonNeeded: false },
   rollback: {
     button: 'Roll back',
     does: 'Takes publishers and consumers back to Kafka and ends this migration. Comes before everything else, and is refused where messages would be lost.',
     reasonNeeded: true,
   },
+};
+
+const CUTOVER = 'Approves the cutover: publishers and consumers go to OwlMQ.';
+const DECOMMISSION = 'Approves the decommission: Kafka writes end, and after that there is no way back.';
+/** What an approval is for, by the phase in which it is given. */
+const approves: Record<string, string> = {
+  noise: 'Goes on with the ramp, though handlers differ from themselves or were not measured.',
+  'shadow-soak': CUTOVER,
+  ready: CUTOVER,
+  warm: DECOMMISSION,
+  decommission: DECOMMISSION,
 };
 
 const NAME_KEY = 'name';
@@ -29,6 +37,7 @@ export class AskButtons {
   readonly element = el('div', { class: 'buttons', role: 'group', 'aria-label': 'Ask for' });
   readonly #answer = el('p', { class: 'answer', role: 'status' });
   readonly #buttons = new Map<LiveAction, HTMLButtonElement>();
+  #phase = '';
 
   constructor(private readonly migration: string) {
     for (const action of Object.keys(about) as LiveAction[]) {
@@ -44,15 +53,19 @@ export class AskButtons {
       this.element.append(button);
     }
     this.element.append(this.#answer);
+    this.allow([], '');
   }
 
   /** Others are there, and cannot be pressed: buttons do not move under a finger. */
-  allow(actions: readonly LiveAction[]): void {
+  allow(actions: readonly LiveAction[], phase: string): void {
+    this.#phase = phase;
     for (const [action, button] of this.#buttons) button.disabled = !actions.includes(action);
   }
 
   #open(action: LiveAction): void {
-    const { button, does, reasonNeeded } = about[action];
+    const { button, reasonNeeded } = about[action];
+    const phase = this.#phase;
+    const does = action === 'approve' ? (approves[phase] ?? '') : about[action].does;
     const by = el('input', { id: 'ask-by', required: true, maxlength: '100', autocomplete: 'name' });
     by.value = sessionStorage.getItem(NAME_KEY) ?? '';
     const reason = el('textarea', { id: 'ask-reason', rows: '3', maxlength: '1000', required: reasonNeeded });
@@ -82,7 +95,9 @@ export class AskButtons {
       event.preventDefault();
       submit.disabled = true;
       sessionStorage.setItem(NAME_KEY, by.value.trim());
-      ask(this.migration, { action, by: by.value.trim(), reason: reason.value.trim() }).then(
+      const request = { action, by: by.value.trim(), reason: reason.value.trim() };
+      // An approval counts for what was seen: the phase may have changed under the dialog.
+      ask(this.migration, action === 'approve' ? { ...request, phase } : request).then(
         (answer) => {
           this.#answer.textContent = `${button}: ${answer}`;
           dialog.close();

@@ -18,10 +18,11 @@ export async function followMigration(migration: string, listener: LiveListener)
     listener.trouble('not connected: trying again');
     // The stream does not say why it was refused.
     const answer = await fetch(apiPath(migration)).catch(() => undefined);
-    if (answer?.status === 401 && !(await isLoggedIn())) return;
+    if (answer?.status === 401 && !(await isLoggedIn().catch(() => true))) return;
     if (answer !== undefined && !answer.ok) {
-      const { detail } = (await answer.json()) as { detail: string };
-      listener.trouble(detail);
+      // A proxy before the worker answers in its own way while that is away.
+      const problem = (await answer.json().catch(() => undefined)) as { detail?: string } | undefined;
+      listener.trouble(problem?.detail ?? `HTTP ${answer.status}: trying again`);
     }
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }

@@ -56,7 +56,7 @@ export async function showMigration(migration: string): Promise<void> {
       fill(places.groups, groups(view));
       fill(places.members, members(view));
       fill(places.events, events(view));
-      buttons.allow(view.actions);
+      buttons.allow(view.actions, view.phase);
       if (view.rates !== null) chart.add(view.rates);
       announce(said(view));
     },

@@ -37,14 +37,12 @@ async function main({ workflowId, signal }: { workflowId: string; signal: AbortS
       console.log(`${workflowId}: this code decides all that its ${history.events?.length ?? 0} events tell.`);
       return;
     }
-    const { at, resetTo, message } = mismatch;
+    const { at, message } = mismatch;
     console.log(`${workflowId}: this code does not decide what task ${at} of the history did: ${message}`);
     console.log(
       'If the workers run other code than this, replay there. If they run this, begin the run anew from before it:',
     );
-    console.log(
-      `  temporal workflow reset --workflow-id ${workflowId} --event-id ${resetTo ?? 1} --reason 'replay fails'`,
-    );
+    console.log(`  temporal workflow reset --workflow-id ${workflowId} --event-id ${at} --reason 'replay fails'`);
     process.exitCode = FOUND;
   } finally {
     await connection.close();

@@ -6,10 +6,8 @@ type History = ReturnType<typeof historyFromJSON>;
 
 /** Where a history tells otherwise than workflow code decides. */
 export interface Mismatch {
-  /** Number of the completed workflow task whose decisions the code does not come to. */
+  /** Number of the completed workflow task whose decisions the code does not come to: a reset to it decides it anew. */
   at: number;
-  /** Number of the completed workflow task before it, to reset the run to; undefined where there is none. */
-  resetTo: number | undefined;
   /** What Temporal says of it. */
   message: string;
 }
@@ -50,5 +48,5 @@ export async function findMismatch(
     else [last, message] = [middle, found];
   }
   const numberOf = (nth: number): number => Number(events[completed[nth] ?? 0]?.eventId ?? 1);
-  return { at: numberOf(first), resetTo: first === 0 ? undefined : numberOf(first - 1), message };
+  return { at: numberOf(first), message };
 }

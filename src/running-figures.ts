@@ -18,16 +18,20 @@ export async function reportRunning(
   // As the SDK tags what workflows tell: it is the same series.
   const tags = { namespace: client.options.namespace, taskQueue, workflowType: TYPE };
   const query = `WorkflowType = '${TYPE}' AND ExecutionStatus = 'Running' AND TaskQueue = '${taskQueue}'`;
+  const isAborted = (): boolean => signal.aborted;
   try {
     for await (const { workflowId } of client.workflow.list({ query })) {
-      if (signal.aborted) return;
+      if (isAborted()) return;
       try {
         const handle = client.workflow.getHandle(workflowId);
-        const figures = await client.withDeadline(Date.now() + ANSWER_WITHIN_MS, () => handle.query(figuresQuery));
+        const figures = await client.withDeadline(Date.now() + ANSWER_WITHIN_MS, () =>
+          client.withAbortSignal(signal, () => handle.query(figuresQuery)),
+        );
         for (const { name, labels, value } of figures) {
           meter.createGauge(name, 'float').set(value, { ...tags, ...labels, migration: workflowId });
         }
       } catch (error) {
+        if (isAborted()) return;
         logger.warn({ err: error, migration: workflowId }, 'the migration could not be asked for its figures');
       }
     }

@@ -113,8 +113,11 @@ async function obey(rule: Rule, command: DocumentedCommand): Promise<void> {
     const running = type(command);
     let said = '';
     running.all.on('data', (chunk: Buffer) => (said += chunk.toString()));
-    await vi.waitUntil(() => until.test(said) || running.exitCode !== null, { timeout: 30_000 });
-    if (running.pid !== undefined && running.exitCode === null) process.kill(-running.pid, 'SIGINT');
+    try {
+      await vi.waitUntil(() => until.test(said) || running.exitCode !== null, { timeout: 30_000 });
+    } finally {
+      if (running.pid !== undefined && running.exitCode === null) process.kill(-running.pid, 'SIGINT');
+    }
     const { exitCode } = await running;
     expect({ exitCode, said }).toMatchObject({ said: expect.stringMatching(until) as unknown });
   } else if (rule.flags === true) {

@@ -86,12 +86,6 @@ export class AuditMeter {
     this.#gauges.age.set((report.oldestUnprovenMs ?? 0) / 1_000);
   }
 
-  /** Nothing is behind an audit that has ended. */
-  end(): void {
-    this.#gauges.unproven.set(0);
-    this.#gauges.age.set(0);
-  }
-
   /** By topic, how long ago the activity passed the last foreign record. Seen by an attempt before this: just now. */
   get foreignAgoMs(): Record<string, number> {
     const now = performance.now();

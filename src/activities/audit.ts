@@ -174,7 +174,6 @@ class ForwardRun {
   }
 
   async close(): Promise<void> {
-    this.#meter.end();
     await this.#audit.close();
   }
 }
@@ -231,7 +230,6 @@ export class MirrorRun {
   }
 
   async close(): Promise<void> {
-    this.#meter.end();
     await this.#audit.close();
   }
 }

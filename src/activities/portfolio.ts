@@ -1,5 +1,11 @@
 import { eachLimited, pause, throwAll } from '@owlmq/kafka-bridge/operations';
-import { WorkflowFailedError, WorkflowNotFoundError, type Client, type WorkflowHandle } from '@temporalio/client';
+import {
+  isGrpcDeadlineError,
+  WorkflowFailedError,
+  WorkflowNotFoundError,
+  type Client,
+  type WorkflowHandle,
+} from '@temporalio/client';
 import { isDeepStrictEqual } from 'node:util';
 import { causeOf } from '../workflows/failures.js';
 import type { migrateKafkaToOwlmq } from '../workflows/playbook.js';
@@ -91,7 +97,9 @@ class Look {
           : `blocked in "${status.blocked.step}": ${status.blocked.cause}`;
       return { id, state: 'running', phase: status.phase, ...(why === undefined ? {} : { why }) };
     } catch (error) {
-      return { id, state: 'running', why: `does not answer: ${causeOf(error)}` };
+      // The text of a deadline has how long it took: it would be news at each look.
+      const why = isGrpcDeadlineError(error) ? 'in time' : `(${causeOf(error)})`;
+      return { id, state: 'running', why: `does not answer ${why}` };
     }
   }
 }

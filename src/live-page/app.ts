@@ -67,7 +67,6 @@ export async function buildPageApp(options: AppOptions): Promise<FastifyInstance
   app.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store');
     requireSameOrigin(request, origin);
-    if (request.url.startsWith('/api/') && request.url !== '/api/login') requireLogin(request, sessions);
     await Promise.resolve();
   });
 
@@ -95,12 +94,23 @@ export async function buildPageApp(options: AppOptions): Promise<FastifyInstance
       return { csrf };
     },
   );
-  app.get(
-    '/api/session',
-    async (request) => await Promise.resolve({ csrf: sessions.of(request.cookies[COOKIE])?.csrf }),
-  );
-  app.post('/api/logout', async (_request, reply) => await reply.clearCookie(COOKIE, { path: '/' }).code(204).send());
-  migrationRoutes(app, options);
+  // Bound to routes: the router takes a path in more than one spelling.
+  await app.register(async (inside) => {
+    inside.addHook('onRequest', async (request) => {
+      requireLogin(request, sessions);
+      await Promise.resolve();
+    });
+    inside.get(
+      '/api/session',
+      async (request) => await Promise.resolve({ csrf: sessions.of(request.cookies[COOKIE])?.csrf }),
+    );
+    inside.post(
+      '/api/logout',
+      async (_request, reply) => await reply.clearCookie(COOKIE, { path: '/' }).code(204).send(),
+    );
+    migrationRoutes(inside, options);
+    await Promise.resolve();
+  });
   await serveAssets(app);
   return app;
 }
@@ -112,9 +122,11 @@ export async function buildPageApp(options: AppOptions): Promise<FastifyInstance
  */
 function requireLogin(request: FastifyRequest, sessions: Sessions): void {
   const { authorization, 'x-csrf-token': csrf } = request.headers;
-  if (authorization !== undefined) {
-    const token = /^bearer +(\S+)$/i.exec(authorization)?.[1];
-    if (token !== undefined && sessions.isToken(token)) return;
+  // Of another kind it is for a proxy before the page.
+  const token = /^bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
+  if (token !== undefined) {
+    if (sessions.isToken(token)) return;
+    request.log.warn({ address: request.ip }, 'the live page refused a token');
     throw new PageProblem('unauthorized', 'This is no token of the page: PAGE_TOKEN of the worker has it.');
   }
   const session = sessions.of(request.cookies[COOKIE]);

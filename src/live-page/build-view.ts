@@ -21,7 +21,8 @@ const APPROVED_IN: readonly Phase[] = ['noise', 'shadow-soak', 'ready', 'warm', 
 /** What the live page shows of what was found. */
 export function buildView({ migration, at, run, status, lags, members, rates, unread }: Seen): LiveView {
   const { phase, since, startedAt, rehearsal, topics, groups, epoch, primary, live, ratio } = status;
-  const { next, waiting, blocked, attention, soak, parity, ramp, warm, rollbackRefused, auditFailure } = status;
+  const kept = phase === 'warm' || phase === 'decommission' ? status.warm : null;
+  const { next, waiting, blocked, attention, soak, parity, ramp, rollbackRefused, auditFailure } = status;
   return {
     ...{ version: 1, migration, at, run, phase, since, startedAt, track: trackOf(status) },
     ...{ rehearsal, topics, groups, epoch, primary, live, ratio, next, waiting, blocked, attention },
@@ -29,7 +30,7 @@ export function buildView({ migration, at, run, status, lags, members, rates, un
     rollback: status.rollback == null ? null : requestOf(status.rollback),
     rollbackRefused:
       rollbackRefused === null ? null : { ...requestOf(rollbackRefused), failed: rollbackRefused.failed.map(check) },
-    rollbackBlockers: warm?.rollbackBlockers ?? [],
+    rollbackBlockers: kept?.rollbackBlockers ?? [],
     todo: todoOf(status),
     ramp:
       ramp === null || ramp.verdict === null
@@ -38,7 +39,7 @@ export function buildView({ migration, at, run, status, lags, members, rates, un
     parity: parity === null ? null : pick(parity, ['kafkaMessages', 'owlmqMessages', 'missing', 'repaired']),
     auditFailure: auditFailure?.cause ?? null,
     soak: pick(soak, ['cleanMs', 'targetMs', 'restarts', 'inconclusive']),
-    warmRemainingMs: warm?.remainingMs ?? null,
+    warmRemainingMs: kept?.remainingMs ?? null,
     verdicts: Object.entries(status.groupVerdicts).map(
       ([group, { matched, discrepancies, acknowledged = 0, comparedUpTo }]) => ({
         ...{ group, matched, discrepancies, acknowledged, comparedUpTo },

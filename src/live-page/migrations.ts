@@ -87,7 +87,11 @@ export class Migrations {
    *
    * @throws {PageProblem} `refused`, with the reason; and as `find`: whether it was taken is then not known.
    */
-  async ask(migration: string, action: LiveAction, request: { by: string; reason: string }): Promise<string> {
+  async ask(
+    migration: string,
+    action: LiveAction,
+    request: { by: string; reason: string; phase?: string },
+  ): Promise<string> {
     return await this.#answered(async () => {
       await this.#own(migration);
       return await this.client.workflow

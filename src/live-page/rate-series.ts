@@ -10,8 +10,8 @@ export interface LegEnds {
 
 /** An hour, while somebody looks. */
 const MOST_SAMPLES = 1_800;
-/** Nobody looked for so long: the line of a chart breaks. */
-const GAP_MS = 30_000;
+/** Nobody looked for so long: the line of a chart breaks. Runs that have ended are looked at every half minute. */
+const GAP_MS = 60_000;
 
 /** How fast the topics of both legs have grown, from one look to the next. */
 export class RateSeries {
@@ -23,7 +23,7 @@ export class RateSeries {
     return this.#samples;
   }
 
-  /** @returns the new sample, which is the mean since the look before; null at the first one. */
+  /** @returns the new sample, which is the mean since the look before; null at the first one, and after a gap. */
   add(ends: LegEnds): RateSample | null {
     const before = this.#last;
     this.#last = ends;
@@ -34,9 +34,11 @@ export class RateSeries {
       kafka: perSecond(before.kafka, ends.kafka, elapsedMs),
       owlmq: perSecond(before.owlmq, ends.owlmq, elapsedMs),
     };
-    const gap = elapsedMs > GAP_MS ? [{ atMs: before.atMs + 1, kafka: null, owlmq: null }] : [];
-    this.#samples = [...this.#samples, ...gap, sample].slice(-MOST_SAMPLES);
-    return sample;
+    // The mean over hours in which nobody looked is no rate of now.
+    const gap = elapsedMs > GAP_MS;
+    const taken = gap ? { atMs: before.atMs + 1, kafka: null, owlmq: null } : sample;
+    this.#samples = [...this.#samples, taken].slice(-MOST_SAMPLES);
+    return gap ? null : sample;
   }
 }
 

@@ -13,7 +13,11 @@ const STREAM_LASTS_MS = 3_600_000;
 const pathSchema = z.object({ migration: z.string().min(1).max(1_000) });
 const text = (most: number) => z.string().trim().max(most);
 const requestSchema = z
-  .strictObject({ action: liveActionSchema, by: text(100).min(1), reason: text(1_000) })
+  .strictObject({
+    ...{ action: liveActionSchema, by: text(100).min(1), reason: text(1_000) },
+    /** What was seen by who asks: an approval counts in that phase alone. */
+    phase: text(100).optional(),
+  })
   .refine(({ action, reason }) => reason !== '' || action === 'approve' || action === 'resume', {
     path: ['reason'],
     message: 'say why',
@@ -73,10 +77,11 @@ export function migrationRoutes(app: FastifyInstance, { migrations, watches, clo
 
   app.post('/api/migrations/:migration/requests', async (request) => {
     const { migration } = checked(pathSchema, request.params);
-    const { action, by, reason } = checked(requestSchema, request.body);
-    const answer = await migrations.ask(migration, action, { by, reason });
+    const { action, by, reason, phase } = checked(requestSchema, request.body);
     request.log.info({ migration, action, by }, 'asked on the live page');
-    return { answer };
+    return {
+      answer: await migrations.ask(migration, action, { by, reason, ...(phase === undefined ? {} : { phase }) }),
+    };
   });
 }
 

@@ -12,7 +12,9 @@ import { PageProblem } from './page-problem.js';
 export function requireSameOrigin(request: FastifyRequest, origin: string | undefined): void {
   const { host = '', origin: from, 'sec-fetch-site': site } = request.headers;
   const proxied = origin !== undefined && host === new URL(origin).host;
-  if (!proxied && !isLoopback(hostnameOf(host))) {
+  // Where a proxy ends TLS, and perhaps lets people in, nobody goes round it but from this machine.
+  const around = origin !== undefined && !isLoopback((request.socket.remoteAddress ?? '').replace('::ffff:', ''));
+  if (!proxied && (around || !isLoopback(hostnameOf(host)))) {
     throw new PageProblem(
       'forbidden',
       `This page is not at ${JSON.stringify(host)}: open it as 127.0.0.1 or localhost, or as PAGE_ORIGIN has it.`,

@@ -7,9 +7,10 @@ import type { MigrationStatus } from './status.js';
 
 /**
  * What signals carry. All of it is optional, and plain text is taken as the reason. `force`, of a rollback: also with
- * what Kafka lacks, and without members; the refusal says what that costs.
+ * what Kafka lacks, and without members; the refusal says what that costs. `phase`, of an approval: it counts in that
+ * phase alone, so that one for a cutover does not approve a decommission.
  */
-export type RequestInput = { reason?: string; by?: string; force?: boolean } | string;
+export type RequestInput = { reason?: string; by?: string; force?: boolean; phase?: string } | string;
 
 /** What `extend` takes: how much longer Kafka is kept warm, as Temporal writes durations. */
 export interface ExtendInput {

@@ -55,12 +55,12 @@ function held(window: string, ms: number | undefined): Figure[] {
 
 /**
  * Puts them into the metrics of the worker that runs the workflow now. Adds nothing to the history, and does nothing in
- * a replay. A rehearsal is nothing to watch.
+ * a replay.
  */
-export function reportFigures(plan: MigrationPlan, state: MigrationState): void {
-  if (plan.rehearsal || workflowInfo().unsafe.isReplaying) return;
+export function reportFigures(figures: readonly Figure[]): void {
+  if (workflowInfo().unsafe.isReplaying) return;
   const migration = workflowInfo().workflowId;
-  for (const { name, labels, value } of migrationFigures(plan, state, Date.now())) {
+  for (const { name, labels, value } of figures) {
     metricMeter.createGauge(name, 'float').set(value, { ...labels, migration });
   }
 }

@@ -17,7 +17,7 @@ import { applyRouting } from './activity-proxies.js';
 import { acknowledge, patternWords, revoke, type AcknowledgeInput, type RevokeInput } from './acknowledgements.js';
 import { ContinuousAudit } from './continuous-audit.js';
 import { causeOf, failedClosed, supersedingEpoch } from './failures.js';
-import { reportFigures } from './migration-figures.js';
+import { migrationFigures, reportFigures, type Figure } from './migration-figures.js';
 import type { ExtendInput, RequestInput } from './messages.js';
 import {
   NOISE_STEP,
@@ -129,6 +129,11 @@ export class Migration {
 
   approve(input: RequestInput | undefined): void {
     const { by, reason } = this.asked('approve', input);
+    const late = this.#meantForAnother(input);
+    if (late !== undefined) {
+      this.note(`approval by ${by} does not count: ${late}`);
+      return;
+    }
     if (this.state.phase === 'noise') {
       const refusal = this.approveRefusal();
       if (refusal === undefined) this.state.approved.noise = true;
@@ -149,13 +154,24 @@ export class Migration {
   }
 
   /** Why an approval is refused now; undefined when it is not. */
-  approveRefusal(): string | undefined {
+  approveRefusal(input?: RequestInput): string | undefined {
+    const late = this.#meantForAnother(input);
+    if (late !== undefined) return late;
     const { phase, noise, blocked } = this.state;
     if (phase !== 'noise' || blocked?.step === NOISE_STEP) return undefined;
     if (blocked !== undefined) return `${blocked.step} is blocked: send resume once that is mended, or rollback.`;
     // Held up, as by a group without messages: whoever does not want to wait need not.
     if (noise !== undefined && noise.missing.length > 0) return undefined;
     return 'noise is being measured, and nothing holds that up: wait for what it finds.';
+  }
+
+  #meantForAnother(input: RequestInput | undefined): string | undefined {
+    // Anybody can send anything.
+    const { phase } = (typeof input === 'object' && (input as object | null) !== null ? input : {}) as {
+      phase?: unknown;
+    };
+    if (phase === undefined || phase === this.state.phase) return undefined;
+    return `it was meant for another phase, and this is ${this.state.phase}: look again.`;
   }
 
   /** Why the warm period cannot be made longer now; undefined when it can. */
@@ -307,9 +323,14 @@ export class Migration {
     this.refreshDetails();
   }
 
+  /** For a worker's metrics; a rehearsal is nothing to watch. */
+  figures(): Figure[] {
+    return this.plan.rehearsal ? [] : migrationFigures(this.plan, this.state, Date.now());
+  }
+
   refreshDetails(): void {
     setCurrentDetails(statusMarkdown(this.plan, this.state));
-    reportFigures(this.plan, this.state);
+    reportFigures(this.figures());
   }
 
   /** Says in the status what the run waits for while `wait` runs; what it waited for around it comes back after. */

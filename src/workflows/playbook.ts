@@ -14,7 +14,6 @@ import { type MigrationInput, parseMigrationInput, planSteps } from '@owlmq/kafk
 import { confirmHook, confirmRefusal } from './hooks.js';
 import * as messages from './messages.js';
 import { Migration, now } from './migration.js';
-import { migrationFigures } from './migration-figures.js';
 import { newMigrationState, type CarriedOver } from './migration-state.js';
 import { does } from './patches.js';
 import { cutOver } from './phases/cutover.js';
@@ -85,7 +84,7 @@ interface RequestHandling {
   act: (input: messages.RequestInput | undefined) => void;
   description: string;
   /** Why the update is refused now. */
-  refusal: () => string | undefined;
+  refusal: (input: messages.RequestInput | undefined) => string | undefined;
 }
 
 /** Sets all handlers before the first await, so that no early signal or update is refused. */
@@ -93,7 +92,7 @@ function listen(migration: Migration): void {
   setHandler(messages.statusQuery, () => buildStatus(migration.plan, migration.state), {
     description: 'Phase, ratio, soak clock, verdicts, blockers and what comes next.',
   });
-  setHandler(messages.figuresQuery, () => migrationFigures(migration.plan, migration.state, Date.now()), {
+  setHandler(messages.figuresQuery, () => migration.figures(), {
     description: 'The figures of this migration as the worker tells them to Prometheus.',
   });
   setHandler(messages.planQuery, () => planSteps(migration.plan), {
@@ -124,7 +123,7 @@ function listen(migration: Migration): void {
       act: migration.approve.bind(migration),
       description:
         'Approves the cutover; once Kafka is kept warm, approves the decommission. Of noise that was measured before the ramp: goes on as it is.',
-      refusal: () => migration.approveRefusal(),
+      refusal: (input) => migration.approveRefusal(input),
     },
     {
       signal: messages.rollbackSignal,
@@ -141,8 +140,8 @@ function listen(migration: Migration): void {
       act(input);
       return `taken; phase ${migration.state.phase}`;
     };
-    const validator = (): void => {
-      refuse(refusal());
+    const validator = (input?: messages.RequestInput): void => {
+      refuse(refusal(input));
     };
     setHandler<string, RequestArguments, RequestUpdate>(update, respond, { description, validator });
   }

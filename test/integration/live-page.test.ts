@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { get, type IncomingMessage } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -181,6 +183,19 @@ describe('the live page', within, () => {
     expect(await post({ 'x-csrf-token': csrf, origin: 'http://127.0.0.1:1' })).toBe(403);
     expect(await post({ 'x-csrf-token': csrf, 'sec-fetch-site': 'cross-site' })).toBe(403);
     expect(await post({ 'x-csrf-token': csrf, cookie: cookie.slice(0, -3) })).toBe(401);
+    // The router knows more spellings of a path than one.
+    const spelled = `${migration.url}/%61pi/migrations`;
+    expect((await fetch(spelled)).status).toBe(401);
+    const body = JSON.stringify({ action: 'rollback', by: 'eve', reason: 'mine' });
+    const unsigned = { method: 'POST', headers: { 'content-type': 'application/json' }, body };
+    expect((await fetch(`${spelled}/${migration.name}/requests`, unsigned)).status).toBe(401);
+    const { hostname, port, host } = new URL(migration.url);
+    const [answer] = (await once(
+      get({ hostname, port, path: `${migration.url}/api/migrations`, headers: { host } }),
+      'response',
+    )) as [IncomingMessage];
+    answer.resume();
+    expect(answer.statusCode).toBe(401);
     expect((await migration.status()).rollback).toBeNull();
     // As a page of another origin would, in the same browser.
     const other = await browser.newPage();

@@ -270,14 +270,20 @@ describe('cutover', onSkippedTime, () => {
           if (activity !== 'checkReadiness') return;
           waiting += 1;
           expect(model.routing.some(({ fence }) => fence !== undefined)).toBe(false);
-          if (waiting === 3) await handle.signal('approve', { by: 'ann', reason: 'change 7' });
+          // Of somebody who saw something else.
+          if (waiting === 2) await handle.signal('approve', { by: 'bob', phase: 'warm' });
+          if (waiting === 3) await handle.signal('approve', { by: 'ann', reason: 'change 7', phase: 'ready' });
         },
       },
       async (handle) => {
         const status = await handle.result();
         expect(status.phase).toBe('completed');
         expect(waiting).toBeGreaterThanOrEqual(3);
-        expect(status.log.some(({ text }) => text === 'cutover approved by ann: change 7')).toBe(true);
+        const approvals = status.log.filter(({ text }) => text.includes('approv')).map(({ text }) => text);
+        expect(approvals).toEqual([
+          'approval by bob does not count: it was meant for another phase, and this is ready: look again.',
+          'cutover approved by ann: change 7',
+        ]);
       },
     );
   });

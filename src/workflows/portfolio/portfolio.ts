@@ -26,6 +26,8 @@ import { hasFailed, isOver, nextMembers } from './waves.js';
 const HOUR = 3_600_000;
 /** Long, so that weeks of watching leave a short history. */
 const SLICE_MS = 6 * HOUR;
+/** Until it is looked again, after a look that failed. */
+const AGAIN_MS = 60_000;
 const LOG_ENTRIES = 60;
 
 /** A few calls to Temporal itself; attempts ride out its restart, then the portfolio says so and tries again. */
@@ -46,6 +48,8 @@ const { watchMigrations } = proxyActivities<PortfolioActivities>({
 export class Portfolio {
   /** Somebody has sent something since it was last looked at. */
   #asked = false;
+  /** What is being started in this moment. */
+  #starting: string | undefined;
 
   constructor(
     readonly plan: PortfolioPlan,
@@ -80,6 +84,7 @@ export class Portfolio {
     const { id } = (typeof input === 'object' && input !== null ? input : {}) as { id?: unknown };
     const member = this.state.members.find((one) => one.id === id);
     if (member === undefined) return 'id must be that of a migration of this portfolio.';
+    if (member.id === this.#starting) return `${member.id} is being started. Roll it back by its own signal.`;
     if (member.state === 'waiting' || hasFailed(member)) return undefined;
     return `${member.id} is ${member.state}. Roll it back by its own signal first.`;
   }
@@ -108,7 +113,7 @@ export class Portfolio {
     if (next.length === 0) return;
     const ids = next.map(({ id }) => id);
     const found = await this.#looked(() =>
-      findMigrations.executeWithOptions({ summary: `is ${ids.join(', ')} under way?` }, [{ ids }]),
+      findMigrations.executeWithOptions({ summary: `is ${ids.join(', ')} under way?`.slice(0, 300) }, [{ ids }]),
     );
     if (found === undefined) return;
     this.state.searchAttributes = found.searchAttributes;
@@ -130,7 +135,7 @@ export class Portfolio {
     if (known.length === 0) {
       // Of a first look that failed: tried again by itself.
       if (this.state.trouble === undefined) await condition(asked);
-      else await condition(asked, '1 minute', { summary: 'look at the migrations again' });
+      else await condition(asked, AGAIN_MS, { summary: 'look at the migrations again' });
     } else if (!asked()) {
       const standings = await this.#looked(() => this.#watched(known));
       for (const standing of standings ?? []) this.#take(standing, false);
@@ -175,8 +180,9 @@ export class Portfolio {
       () => undefined,
     );
     try {
+      const sliceMs = this.state.trouble === undefined ? SLICE_MS : AGAIN_MS;
       const summary = `${known.length} under way: ${portfolioStatus(this.plan, this.state).next}`.slice(0, 300);
-      return await scope.run(() => watchMigrations.executeWithOptions({ summary }, [{ known, sliceMs: SLICE_MS }]));
+      return await scope.run(() => watchMigrations.executeWithOptions({ summary }, [{ known, sliceMs }]));
     } finally {
       done = true;
       await interruption;
@@ -186,6 +192,7 @@ export class Portfolio {
   async #start(id: string): Promise<void> {
     const input = this.#inputOf(id);
     const { workflowId } = workflowInfo();
+    this.#starting = id;
     try {
       await startChild<typeof migrateKafkaToOwlmq>('migrateKafkaToOwlmq', {
         workflowId: id,
@@ -200,6 +207,8 @@ export class Portfolio {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
       // Started by somebody else in this moment.
       this.#take({ id, state: 'running', phase: 'preflight' }, true);
+    } finally {
+      this.#starting = undefined;
     }
   }
 

@@ -45,7 +45,10 @@ export function legName(leg: 'kafka' | 'owlmq'): string {
   return leg === 'kafka' ? 'Kafka' : 'OwlMQ';
 }
 
-/** Text of others, which may hold what a terminal would obey. */
+/** Text of others, which may hold what a terminal would obey, or show in another order. */
 export function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return text.replace(
+    /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
+    (found) => `\\u${(found.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  );
 }

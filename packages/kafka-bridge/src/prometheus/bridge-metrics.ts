@@ -28,6 +28,8 @@ export class BridgeMetrics {
   readonly #registry: Registry;
   readonly #publishers = new Set<WatchedPublisher>();
   readonly #consumers = new Map<WatchedConsumer, string>();
+  /** By group, what consumers have counted that are watched no more. */
+  readonly #stopped = new Map<string, { applied: number; failed: number }>();
 
   /** @throws {Error} of prom-client when the registry has metrics of these names already: one instance a registry. */
   constructor(registry: Registry) {
@@ -49,7 +51,11 @@ export class BridgeMetrics {
   watchConsumer(groupId: string, consumer: WatchedConsumer): () => void {
     this.#consumers.set(consumer, groupId);
     return () => {
-      this.#consumers.delete(consumer);
+      if (!this.#consumers.delete(consumer)) return;
+      // What it has counted stays counted: a counter that falls would look like a restart.
+      const { applied, failed } = consumer.status();
+      const before = this.#stopped.get(groupId) ?? { applied: 0, failed: 0 };
+      this.#stopped.set(groupId, { applied: before.applied + applied, failed: before.failed + failed });
     };
   }
 
@@ -122,13 +128,15 @@ export class BridgeMetrics {
     };
     const registers = [this.#registry];
     const labelNames = ['group'] as const;
-    const counter = (name: string, help: string, read: (status: ConsumerStatus) => number): void => {
+    const stopped = this.#stopped;
+    const counter = (name: string, help: string, of: 'applied' | 'failed'): void => {
       new Counter({
         ...{ name: `${CONSUMER}_${name}_total`, help, labelNames, registers },
         collect() {
           // Counted by the consumers themselves.
           this.reset();
-          for (const [group, count] of byGroup(read)) this.inc({ group }, count);
+          for (const [group, count] of byGroup((status) => status[of])) this.inc({ group }, count);
+          for (const [group, counted] of stopped) this.inc({ group }, counted[of]);
         },
       });
     };
@@ -141,8 +149,8 @@ export class BridgeMetrics {
         },
       });
     };
-    counter('applied_messages', 'Messages for which apply returned.', ({ applied }) => applied);
-    counter('failed_messages', 'Messages that failed for good.', ({ failed }) => failed);
+    counter('applied_messages', 'Messages for which apply returned.', 'applied');
+    counter('failed_messages', 'Messages that failed for good.', 'failed');
     gauge('in_hand_messages', 'Messages that handlers have in hand.', ({ inHand }) => inHand);
     gauge('live_on_owlmq', 'Consumers whose live side is OwlMQ.', ({ live }) => Number(live === 'owlmq'));
     gauge('joined', 'Consumers whose live side is in its group.', ({ joined }) => Number(joined));

@@ -2,7 +2,6 @@ import type { Command } from 'commander';
 import { pause } from '../../async/bounded.js';
 import { secretFromSettings } from '../../environment/connection-settings.js';
 import type { LiveView } from '../../live-view.js';
-import { CliError } from '../cli-error.js';
 import type { CliIo } from '../cli-io.js';
 import { takeConfigProblems } from '../config-file.js';
 import { readOutput } from '../connections.js';
@@ -10,7 +9,7 @@ import { EXIT, type ExitCode } from '../exit-codes.js';
 import { Inputs } from '../inputs.js';
 import { LiveText } from '../live-text.js';
 import { printable } from '../words.js';
-import { PageClient } from './page-client.js';
+import { PageAwayError, PageClient } from './page-client.js';
 import { listLines, needsSomebody, screenLines, summaryLine } from './screen.js';
 
 interface StatusOptions {
@@ -75,7 +74,7 @@ async function watch(
       if (last.run !== 'running') return exitCodeOf(last);
     } catch (error) {
       if (signal.aborted) return EXIT.interrupted;
-      const passing = error instanceof CliError && error.exitCode === EXIT.unreachable && last !== undefined;
+      const passing = error instanceof PageAwayError && last !== undefined;
       if (!passing) throw error;
       const problem = printable(error.message);
       if (io.columns === undefined) io.err(`${problem}\n`);

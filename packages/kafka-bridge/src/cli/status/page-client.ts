@@ -11,8 +11,9 @@ import { CliError } from '../cli-error.js';
 import { EXIT } from '../exit-codes.js';
 
 const ANSWER_WITHIN_MS = 20_000;
-/** A view is a few kilobytes. */
-const MOST_BYTES = 4 * 1024 * 1024;
+
+/** The page, or what is before it, is away: it may come again. */
+export class PageAwayError extends CliError {}
 
 /** Asks the live page of a worker. Its errors are `CliError`s that say what to do. */
 export class PageClient {
@@ -44,13 +45,13 @@ export class PageClient {
       });
       text = await response.text();
     } catch (error) {
-      throw new CliError(
+      throw new PageAwayError(
         EXIT.unreachable,
         `The worker's live page at ${this.#url} does not answer (${rootMessages(error).join('; ')}). Does the worker run, with PAGE_ADDRESS, and is this its address? With no worker: temporal workflow query --type status, and kafka-bridge routing show.`,
         { cause: error },
       );
     }
-    const answer = text.length > MOST_BYTES ? undefined : parsed(text);
+    const answer = parsed(text);
     if (!response.ok) throw this.#refusal(response.status, answer);
     const { data, error } = schema.safeParse(answer);
     if (data !== undefined) return data;
@@ -71,7 +72,8 @@ export class PageClient {
     }
     const detail = problem?.detail ?? `HTTP ${status} without a reason: is this the address of the worker's page?`;
     const unknown = problem?.type === 'unknown-migration';
-    return new CliError(
+    const Kind = status >= 500 ? PageAwayError : CliError;
+    return new Kind(
       unknown ? EXIT.refused : EXIT.unreachable,
       unknown ? `${detail} kafka-bridge status lists all.` : `${this.#url}: ${detail}`,
     );
