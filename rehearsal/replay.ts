@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Client, Connection, WorkflowNotFoundError } from '@temporalio/client';
+import { Client, Connection, isGrpcServiceError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { Command } from 'commander';
@@ -7,27 +7,37 @@ import { runProgram, untilInterrupted } from '../demo/command-line.js';
 import { encryptionFromEnvironment } from '../src/codec/data-converter.js';
 import { SettingsError } from '../src/settings.js';
 import { workflowBundlePath } from '../src/workflow-bundle-path.js';
+import { NoSuchMigrationError } from './evidence/recorded-migration.js';
 import { findMismatch } from './reset-point.js';
 
 const log = (line: string): void => {
   console.error(line);
 };
 
+/** Of gRPC. */
+const NOT_FOUND = 5;
 /** A mismatch was found. */
 const FOUND = 3;
 
 async function main({ workflowId, signal }: { workflowId: string; signal: AbortSignal }): Promise<void> {
-  Runtime.install({
-    logger: new DefaultLogger('ERROR'),
-    telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
-  });
   const temporal = loadClientConnectConfig();
   const encryption = encryptionFromEnvironment(process.env, 'replay');
   const connection = await Connection.connect(temporal.connectionOptions);
   try {
     const client = new Client({ connection, namespace: temporal.namespace ?? 'default' });
-    const history = await client.workflow.getHandle(workflowId).fetchHistory();
+    const history = await client.workflow
+      .getHandle(workflowId)
+      .fetchHistory()
+      .catch((error: unknown) => {
+        const code: number | undefined = isGrpcServiceError(error) ? error.code : undefined;
+        if (code !== NOT_FOUND) throw error;
+        throw new NoSuchMigrationError(`There is no workflow ${workflowId} in this namespace.`);
+      });
     signal.throwIfAborted();
+    Runtime.install({
+      logger: new DefaultLogger('ERROR'),
+      telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
+    });
     const options = {
       workflowBundle: { codePath: workflowBundlePath(encryption !== undefined) },
       ...(encryption && { dataConverter: encryption.dataConverter }),
@@ -55,4 +65,4 @@ const program = new Command('replay')
   .requiredOption('--workflow-id <id>', 'the migration, or the portfolio')
   .action(({ workflowId }: { workflowId: string }) => main({ workflowId, signal }));
 
-await runProgram(program, { signal, expected: [WorkflowNotFoundError, SettingsError], log });
+await runProgram(program, { signal, expected: [NoSuchMigrationError, SettingsError], log });

@@ -133,7 +133,7 @@ function expectMetrics(text: string, documented: readonly string[]): void {
   expect(text).toMatch(/^kafka_to_owlmq_migration_phase\{.*phase="warm".*\} 1$/m);
   expect(text).toMatch(/^kafka_to_owlmq_migration_ratio\{.*ratio="acknowledged".*\} 1$/m);
   // Held or not at that moment.
-  const publishers = [...text.matchAll(/^kafka_to_owlmq_members\{.*role="publisher".*\} (\d+)$/gm)];
+  const publishers = [...text.matchAll(/^kafka_to_owlmq_members\{.*migration="it-.*role="publisher".*\} (\d+)$/gm)];
   expect(publishers.reduce((sum, [, count]) => sum + Number(count), 0)).toBe(2);
   expect(exposedMetrics(text, 'temporal_').length).toBeGreaterThan(10);
 }
