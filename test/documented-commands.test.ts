@@ -98,7 +98,7 @@ function type({ text }: DocumentedCommand) {
     .replaceAll('/run/secrets', folder)
     .replaceAll('./owlmq-data', path.join(folder, 'owlmq-data'))
     // What is written goes elsewhere than into the checkout.
-    .replace(/(> |--checkpoint )(?=[\w-]+\.json)/, `$&${folder}/`)
+    .replace(/(> |--checkpoint )(?=[\w-]+\.json|\.env)/, `$&${folder}/`)
     .replace(/routing set .*/, '$& --dry-run')
     .replaceAll('$since', new Date(Date.now() - 60_000).toISOString());
   return execa('bash', ['-c', here], { cwd: root, env, reject: false, all: true, timeout: 60_000, detached: true });
