@@ -2,7 +2,7 @@
 import { randomInt } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { bundleWorkflowCode, DefaultLogger, Runtime } from '@temporalio/worker';
+import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import { Command } from 'commander';
 import { InvalidInputError, type MigrationInput, parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { runProgram, untilInterrupted, whole } from '../demo/command-line.js';
@@ -10,6 +10,7 @@ import { DiskFullError, EngineUnavailableError } from '../engines/errors.js';
 import { Progress } from '../engines/fetch/progress.js';
 import { findTestServer } from '../engines/find/test-server.js';
 import { readVersions, rehearsalReport, writeReport } from './evidence/report.js';
+import { installQuietRuntime } from './quiet-runtime.js';
 import { rehearse, RehearsalStuckError } from './rehearse.js';
 import { runRehearsalWorker } from './rehearsal-worker.js';
 import { TooMuchTrafficError } from './traffic.js';
@@ -37,12 +38,8 @@ const log = (line: string): void => {
 };
 
 async function main({ input: file, out, seed, json, worker }: RehearseCommand, signal: AbortSignal): Promise<void> {
-  Runtime.install({
-    logger: new DefaultLogger('ERROR'),
-    telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
-    // Ctrl-C ends everything in order: see `untilInterrupted`.
-    shutdownSignals: [],
-  });
+  // Ctrl-C ends everything in order: see `untilInterrupted`.
+  installQuietRuntime({ shutdownSignals: [] });
   if (worker) {
     await runRehearsalWorker({ seed, signal, log });
     return;

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 import { Client, Connection, isGrpcServiceError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { Command } from 'commander';
 import { runProgram, untilInterrupted } from '../demo/command-line.js';
 import { encryptionFromEnvironment } from '../src/codec/data-converter.js';
 import { SettingsError } from '../src/settings.js';
 import { workflowBundlePath } from '../src/workflow-bundle-path.js';
 import { NoSuchMigrationError } from './evidence/recorded-migration.js';
+import { installQuietRuntime } from './quiet-runtime.js';
 import { findMismatch } from './reset-point.js';
 
 const log = (line: string): void => {
@@ -34,10 +34,7 @@ async function main({ workflowId, signal }: { workflowId: string; signal: AbortS
         throw new NoSuchMigrationError(`There is no workflow ${workflowId} in this namespace.`);
       });
     signal.throwIfAborted();
-    Runtime.install({
-      logger: new DefaultLogger('ERROR'),
-      telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
-    });
+    installQuietRuntime();
     const options = {
       workflowBundle: { codePath: workflowBundlePath(encryption !== undefined) },
       ...(encryption && { dataConverter: encryption.dataConverter }),

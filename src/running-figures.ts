@@ -1,10 +1,10 @@
 import type { Client } from '@temporalio/client';
 import type { MetricMeter } from '@temporalio/common';
 import type { Logger } from 'pino';
+import { MIGRATION_TYPE, migrationsOf } from './migrations-of.js';
 import { figuresQuery } from './workflows/messages.js';
 
 const ANSWER_WITHIN_MS = 10_000;
-const TYPE = 'migrateKafkaToOwlmq';
 
 /**
  * Asks the migrations that run on a task queue for their figures, one after the other, and puts them into the metrics:
@@ -16,8 +16,8 @@ export async function reportRunning(
   { taskQueue, meter, logger, signal }: { taskQueue: string; meter: MetricMeter; logger: Logger; signal: AbortSignal },
 ): Promise<void> {
   // As the SDK tags what workflows tell: it is the same series.
-  const tags = { namespace: client.options.namespace, taskQueue, workflowType: TYPE };
-  const query = `WorkflowType = '${TYPE}' AND ExecutionStatus = 'Running' AND TaskQueue = '${taskQueue}'`;
+  const tags = { namespace: client.options.namespace, taskQueue, workflowType: MIGRATION_TYPE };
+  const query = `${migrationsOf(taskQueue)} AND ExecutionStatus = 'Running'`;
   const isAborted = (): boolean => signal.aborted;
   try {
     for await (const { workflowId } of client.workflow.list({ query })) {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { findMismatch } from '../rehearsal/reset-point.js';
-import { installQuietRuntime } from './quiet-runtime.js';
+import { installQuietRuntime } from '../rehearsal/quiet-runtime.js';
 import { storedHistories } from './workflow/histories.js';
 import { bundleWorkflowSources } from './workflow/workflow-bundle.js';
 

@@ -7,6 +7,7 @@ import {
   type WorkflowHandle,
 } from '@temporalio/client';
 import { isDeepStrictEqual } from 'node:util';
+import { MIGRATION_TYPE } from '../migrations-of.js';
 import { causeOf } from '../workflows/failures.js';
 import type { migrateKafkaToOwlmq } from '../workflows/playbook.js';
 import type { MigrationStatus } from '../workflows/status.js';
@@ -14,7 +15,6 @@ import type { Dependencies } from './dependencies.js';
 import { sliceEnd, withHeartbeat } from './heartbeat.js';
 import type { MigrationStanding, PortfolioActivities } from './portfolio-activities.js';
 
-const TYPE = 'migrateKafkaToOwlmq';
 /** Time between two looks; longer with many migrations, so that looks cost the server no more than twenty calls a second. */
 const LOOK_EVERY_MS = 1_000;
 const PER_MIGRATION_MS = 50;
@@ -72,7 +72,7 @@ class Look {
     const run = await describe(handle);
     if (run === undefined) return { id, state: 'absent' };
     const { runId, type, status, historyLength } = run;
-    if (type !== TYPE) return { id, state: 'taken', why: `the id belongs to a workflow ${type}` };
+    if (type !== MIGRATION_TYPE) return { id, state: 'taken', why: `the id belongs to a workflow ${type}` };
     const seen = this.#seen.get(id);
     if (seen?.runId === runId && seen.events === historyLength) return seen.standing;
     const standing =

@@ -11,6 +11,7 @@ import {
 } from '@owlmq/kafka-bridge/operations';
 import type { FastifyBaseLogger } from 'fastify';
 import { Kafka, logLevel } from 'kafkajs';
+import { urlOf } from '../url-of.js';
 import { buildApp } from './app.js';
 import { KnownPartitions } from './known-partitions.js';
 
@@ -94,8 +95,4 @@ export async function startObservationEndpoint(
     throw error;
   }
   return { url: urlOf(app.server.address() as AddressInfo), close };
-}
-
-function urlOf({ address, family, port }: AddressInfo): string {
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }

@@ -9,6 +9,7 @@ import {
   type OwlmqApi,
 } from '@owlmq/kafka-bridge/operations';
 import type { FastifyBaseLogger } from 'fastify';
+import { urlOf } from '../url-of.js';
 import { buildPageApp } from './app.js';
 import { MigrationWatches } from './migration-watch.js';
 import { Migrations } from './migrations.js';
@@ -51,8 +52,4 @@ export async function startLivePage(
       await app.close();
     },
   };
-}
-
-function urlOf({ address, family, port }: AddressInfo): string {
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }

@@ -8,11 +8,11 @@ import {
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { rootMessages } from '@owlmq/kafka-bridge/operations';
 import type { LiveAction, MigrationList } from '@owlmq/kafka-bridge/live-view';
+import { MIGRATION_TYPE, migrationsOf } from '../migrations-of.js';
 import type { RequestInput } from '../workflows/messages.js';
 import type { MigrationStatus } from '../workflows/status.js';
 import { PageProblem } from './page-problem.js';
 
-const WORKFLOW_TYPE = 'migrateKafkaToOwlmq';
 const ANSWER_WITHIN_MS = 10_000;
 const MOST_LISTED = 100;
 
@@ -50,7 +50,7 @@ export class Migrations {
    * @throws {PageProblem} `unavailable` when Temporal does not answer.
    */
   async list(): Promise<MigrationList> {
-    const query = `WorkflowType = '${WORKFLOW_TYPE}' AND TaskQueue = '${this.taskQueue.replaceAll(/[\\']/g, '\\$&')}'`;
+    const query = migrationsOf(this.taskQueue);
     return await this.#answered(async () => {
       const found = new Map<string, MigrationList['migrations'][number]>();
       for await (const { workflowId, status, startTime, typedSearchAttributes } of this.client.workflow.list({
@@ -103,7 +103,7 @@ export class Migrations {
   /** Nobody is to reach another workflow of the namespace through the page. */
   async #own(migration: string): Promise<string> {
     const { type, taskQueue, status } = await this.client.workflow.getHandle(migration).describe();
-    if (type === WORKFLOW_TYPE && taskQueue === this.taskQueue) return runWord(status.name);
+    if (type === MIGRATION_TYPE && taskQueue === this.taskQueue) return runWord(status.name);
     throw unknown(migration);
   }
 

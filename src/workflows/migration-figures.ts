@@ -55,12 +55,12 @@ function held(window: string, ms: number | undefined): Figure[] {
 
 /**
  * Puts them into the metrics of the worker that runs the workflow now. Adds nothing to the history, and does nothing in
- * a replay.
+ * a replay, where nothing is worked out either.
  */
-export function reportFigures(figures: readonly Figure[]): void {
+export function reportFigures(figures: () => readonly Figure[]): void {
   if (workflowInfo().unsafe.isReplaying) return;
   const migration = workflowInfo().workflowId;
-  for (const { name, labels, value } of figures) {
+  for (const { name, labels, value } of figures()) {
     metricMeter.createGauge(name, 'float').set(value, { ...labels, migration });
   }
 }

@@ -330,7 +330,7 @@ export class Migration {
 
   refreshDetails(): void {
     setCurrentDetails(statusMarkdown(this.plan, this.state));
-    reportFigures(this.figures());
+    reportFigures(() => this.figures());
   }
 
   /** Says in the status what the run waits for while `wait` runs; what it waited for around it comes back after. */

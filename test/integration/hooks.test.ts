@@ -13,7 +13,7 @@ import type { MigrationStatus } from '../../src/workflows/status.js';
 import { newHookSecret, receiveHooks, signatureOf } from '../hook-receiver.js';
 import { bundleWorkflowSources } from '../workflow/workflow-bundle.js';
 import { workerConnections } from './worker-connections.js';
-import { installQuietRuntime } from '../quiet-runtime.js';
+import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
 
 interface Side {
   /** Consumes up to the offsets, commits, and leaves the group; at once without them. */

@@ -15,7 +15,7 @@ import type * as converters from '../../src/codec/data-converter.js';
 import { EncryptingCodec } from '../../src/codec/encrypting-codec.js';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
 import { readyToCutOver } from './ready-to-cut-over.js';
-import { installQuietRuntime } from '../quiet-runtime.js';
+import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
 import { textsOf } from '../texts-of.js';
 
 // The bundle runs as built: `npm test` builds before it tests.

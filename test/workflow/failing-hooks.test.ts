@@ -13,7 +13,7 @@ import type { MigrationStatus } from '../../src/workflows/status.js';
 import { untilStatus, type Handle } from './playbook-fixture.js';
 import { readyToCutOver } from './ready-to-cut-over.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
-import { installQuietRuntime } from '../quiet-runtime.js';
+import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
 
 // On Temporal's dev server and the clock of the wall: a window whose steps are cancelled is too much for the server that
 // skips time.

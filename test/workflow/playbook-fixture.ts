@@ -14,7 +14,7 @@ import { recordHistory } from './histories.js';
 import { SkippedClock } from '../../rehearsal/skipped-clock.js';
 import { startTestServer } from '../../rehearsal/test-server.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
-import { installQuietRuntime } from '../quiet-runtime.js';
+import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
 
 /**
  * The time-skipping server at times no longer skips time after an activity was cancelled, mostly on a machine that is

@@ -15,7 +15,7 @@ import { portfolioActivities } from '../../src/activities/portfolio.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 import type { migratePortfolio } from '../../src/workflows/portfolio/migrate-portfolio.js';
 import type { PortfolioStatus } from '../../src/workflows/portfolio/portfolio-status.js';
-import { installQuietRuntime } from '../quiet-runtime.js';
+import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
 import { recordHistory } from './histories.js';
 import { modelledActivities, shortInput as input, untilRead } from './real-time-model.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';

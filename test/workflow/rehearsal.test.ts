@@ -18,7 +18,7 @@ import { startTestServer } from '../../rehearsal/test-server.js';
 import { TooMuchTrafficError } from '../../rehearsal/traffic.js';
 import { askRollback } from './playbook-fixture.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
-import { installQuietRuntime } from '../quiet-runtime.js';
+import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
 
 const example: MigrationInput = { topics: ['orders.created'], groups: ['payment-service', 'notification-service'] };
 /** As short as a playbook can be, with everything that people are asked for. */

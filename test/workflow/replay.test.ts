@@ -2,7 +2,7 @@ import { Worker } from '@temporalio/worker';
 import { expect, it } from 'vitest';
 import { storedHistories } from './histories.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
-import { installQuietRuntime } from '../quiet-runtime.js';
+import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
 
 /** A run lasts for weeks: what an earlier version recorded, today's code must take up where it stands. */
 it('replays every stored history on the code of today', async () => {

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
-import { installQuietRuntime } from '../quiet-runtime.js';
+import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
 import { recordHistory } from './histories.js';
 import { modelledActivities, shortInput, untilRead } from './real-time-model.js';
 import { bundleWorkflowSources } from './workflow-bundle.js';
