@@ -339,7 +339,7 @@ describe('death of the parent', () => {
 });
 
 describe('the cache', () => {
-  test('two fetches at once fetch once, and what a killed one left is cleared away', async () => {
+  test('fetches at once fetch once, and what a killed one left is cleared away', async () => {
     vi.stubEnv('ENGINES_CACHE', folder);
     const ended = spawn('true', { stdio: 'ignore' });
     const { pid } = ended;
@@ -352,7 +352,8 @@ describe('the cache', () => {
         fills++;
         await writeFile(join(partial, 'program'), '');
       });
-    expect(await Promise.all([fetch(), fetch()])).toEqual([join(folder, 'thing'), join(folder, 'thing')]);
+    const fetched = await Promise.all(Array.from({ length: 8 }, fetch));
+    expect(fetched).toEqual(fetched.map(() => join(folder, 'thing')));
     expect(fills).toBe(1);
     expect(await readdir(folder)).toEqual(['thing']);
   });

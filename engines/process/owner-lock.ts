@@ -13,8 +13,8 @@ export interface LockOptions {
 
 /**
  * Runs `work` while a lock file names this process as its owner. A lock whose owner is dead is taken over.
- * Two processes that take over the same dead lock in the same instant can both enter: the work must stay correct then,
- * and only be wasteful.
+ * Should a process die in the instant in which it takes over, two of those that come next at once can both enter: the
+ * work must stay correct then, and only be wasteful.
  * @throws FolderBusyError when another live process holds it past `waitMs`.
  */
 export async function withOwnerLock<T>(file: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
@@ -23,8 +23,9 @@ export async function withOwnerLock<T>(file: string, options: LockOptions, work:
   let told = false;
   while (!(await acquire(file, self))) {
     const owner = await ownerOf(file);
+    if (owner === 'nobody') continue;
     if (owner === undefined || !(await isAlive(owner))) {
-      await rm(file, { force: true });
+      await removeDeadLock(file, self, options.signal);
       continue;
     }
     if (performance.now() >= until) throw new FolderBusyError(`process ${owner.pid} is at work there (${file})`);
@@ -49,14 +50,35 @@ async function acquire(file: string, self: ProcessId): Promise<boolean> {
   }
 }
 
-/** The owner a lock file names; undefined when the file is gone or was never written out. */
-async function ownerOf(file: string): Promise<ProcessId | undefined> {
+/**
+ * Takes a dead owner's lock away, one process at a time: a lock that was found dead may have been taken over since, and
+ * then it is another's.
+ */
+async function removeDeadLock(file: string, self: ProcessId, signal: AbortSignal | undefined): Promise<void> {
+  const guard = `${file}.takeover`;
+  if (!(await acquire(guard, self))) {
+    const other = await ownerOf(guard);
+    if (other !== 'nobody' && (other === undefined || !(await isAlive(other)))) await rm(guard, { force: true });
+    else await delay(20, undefined, { signal });
+    return;
+  }
+  try {
+    const owner = await ownerOf(file);
+    if (owner === 'nobody' || (owner !== undefined && (await isAlive(owner)))) return;
+    await rm(file, { force: true });
+  } finally {
+    await rm(guard, { force: true });
+  }
+}
+
+/** The owner a lock file names, nobody when there is none; undefined when it was never written out. */
+async function ownerOf(file: string): Promise<ProcessId | 'nobody' | undefined> {
   for (let attempt = 0; attempt < 5; attempt++) {
     try {
       const text = await readFile(file, 'utf8');
       if (text !== '') return JSON.parse(text) as ProcessId;
     } catch (error) {
-      if (hasCode(error, 'ENOENT')) return undefined;
+      if (hasCode(error, 'ENOENT')) return 'nobody';
       if (!(error instanceof SyntaxError)) throw error;
     }
     // Created, not yet written: its owner is between two system calls, or died there.
