@@ -12,6 +12,11 @@ class ToxiproxyError extends Error {
 }
 
 const TIMEOUT_MS = 10_000;
+/**
+ * Taking a toxic away waits up to five seconds for each piece of data that the toxic holds and a dead end does not take:
+ * of a process that was killed meanwhile there are some (RemoveToxic in link.go of toxiproxy 2.12).
+ */
+const REMOVE_TIMEOUT_MS = 180_000;
 
 /** A running toxiproxy, over its HTTP API. */
 export class Toxiproxy {
@@ -31,7 +36,7 @@ export class Toxiproxy {
   async #call(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<void> {
     const answer = await fetch(`${this.#url}${path}`, {
       method,
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(method === 'DELETE' ? REMOVE_TIMEOUT_MS : TIMEOUT_MS),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await answer.text();
