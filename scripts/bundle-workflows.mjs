@@ -6,9 +6,12 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 
 const root = path.dirname(import.meta.dirname);
-const workflows = path.join(root, 'dist/src/workflows');
 /** All that the project itself puts into a bundle. */
-const sources = [workflows, path.join(root, 'dist/src/codec'), path.join(root, 'packages/kafka-bridge/dist/playbook')];
+const sources = [
+  path.join(root, 'dist/src/workflows'),
+  path.join(root, 'dist/src/codec'),
+  path.join(root, 'packages/kafka-bridge/dist/playbook'),
+];
 /** Where failures have a converter of their own, which workflow code takes with it, there is a bundle of its own. */
 const bundles = [
   { file: path.join(root, 'dist/workflow-bundle.js'), options: {} },
@@ -23,9 +26,11 @@ const stamp = await fingerprint();
 const present = await Promise.all(bundles.map(({ file }) => readIfThere(file)));
 if ((await readIfThere(stampPath)) !== stamp || present.includes(undefined)) {
   const { bundleWorkflowCode, DefaultLogger } = await import('@temporalio/worker');
+  // Compiled by now, as all that goes into the bundle is.
+  const { workflowsPath, workflowInterceptorModules } = await import('../dist/src/workflow-bundle-path.js');
   for (const { file, options } of bundles) {
     const { code } = await bundleWorkflowCode({
-      workflowsPath: path.join(workflows, 'index.js'),
+      ...{ workflowsPath, workflowInterceptorModules },
       logger: new DefaultLogger('WARN'),
       ...options,
     });

@@ -17,8 +17,8 @@ import { reportRunning } from './running-figures.js';
 import { SettingsError } from './settings.js';
 import { startTracing, type Tracing } from './tracing.js';
 import { readWorkerConfig, type WorkerConfig } from './worker-config.js';
-import { epochInLogs, openWorkerLog, temporalLog } from './worker-log.js';
-import { workflowBundlePath, workflowsPath } from './workflow-bundle-path.js';
+import { stepInLogs, openWorkerLog, temporalLog } from './worker-log.js';
+import { workflowBundlePath, workflowInterceptorModules, workflowsPath } from './workflow-bundle-path.js';
 
 /** How long activities get to end after a signal to stop, before they are retried elsewhere. */
 const SHUTDOWN_GRACE = '20 seconds';
@@ -145,7 +145,9 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
     ...additions,
     interceptors: {
       ...additions.interceptors,
-      activity: [epochInLogs, ...(additions.interceptors?.activity ?? [])],
+      activity: [stepInLogs, ...(additions.interceptors?.activity ?? [])],
+      // Of the bundle that the build made they are a part.
+      ...(tracing === undefined ? {} : { workflowModules: workflowInterceptorModules }),
     },
     connection: nativeConnection,
     namespace,

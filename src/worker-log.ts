@@ -1,5 +1,7 @@
+import { defaultPayloadConverter, type Payload } from '@temporalio/common';
 import { DefaultLogger, type ActivityInterceptorsFactory, type LogLevel, type LogMetadata } from '@temporalio/worker';
 import { pino, stdSerializers, type Level, type Logger } from 'pino';
+import { PHASE_HEADER } from './workflows/phase-header.js';
 
 /** The worker's log: a line of JSON each, on standard output. */
 export function openWorkerLog(level: string): Logger {
@@ -26,19 +28,24 @@ function namingMigration({ workflowId, ...meta }: LogMetadata): Record<string, u
   return workflowId === undefined ? meta : { migration: workflowId, ...meta };
 }
 
-/** Puts the epoch that a step is about into what it logs. */
-export const epochInLogs: ActivityInterceptorsFactory = () => {
-  let about: { epoch?: number } = {};
+/** Puts the phase in which a step was asked for, and the epoch that it is about, into what it logs. */
+export const stepInLogs: ActivityInterceptorsFactory = () => {
+  let about: { phase?: string; epoch?: number } = {};
   return {
     inbound: {
       execute: (input, next) => {
-        about = epochOf(input.args[0]);
+        about = { ...phaseOf(input.headers[PHASE_HEADER]), ...epochOf(input.args[0]) };
         return next(input);
       },
     },
     outbound: { getLogAttributes: (input, next) => next({ ...input, ...about }) },
   };
 };
+
+/** Of a step that a worker of an earlier version has asked for there is none. */
+function phaseOf(header: Payload | undefined): { phase?: string } {
+  return header === undefined ? {} : { phase: defaultPayloadConverter.fromPayload<string>(header) };
+}
 
 function epochOf(request: unknown): { epoch?: number } {
   if (typeof request !== 'object' || request === null || !('epoch' in request)) return {};

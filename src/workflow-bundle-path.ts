@@ -11,3 +11,6 @@ export function workflowBundlePath(encrypted: boolean): string {
 
 /** The workflow code as it goes into a bundle. */
 export const workflowsPath = path.join(import.meta.dirname, 'workflows', 'index.js');
+
+/** What goes into a bundle with it. */
+export const workflowInterceptorModules = [path.join(import.meta.dirname, 'workflows', 'phase-header.js')];

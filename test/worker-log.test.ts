@@ -1,8 +1,10 @@
 import { PassThrough } from 'node:stream';
+import { defaultPayloadConverter, type Headers } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { pino } from 'pino';
 import { expect, it } from 'vitest';
-import { epochInLogs, temporalLog } from '../src/worker-log.js';
+import { stepInLogs, temporalLog } from '../src/worker-log.js';
+import { PHASE_HEADER } from '../src/workflows/phase-header.js';
 
 it('names the migration in what Temporal logs, and keeps phase and epoch', () => {
   const stream = new PassThrough();
@@ -23,12 +25,17 @@ it('names the migration in what Temporal logs, and keeps phase and epoch', () =>
 it.each([
   [
     { migration: 'm', epoch: 4, groups: [] },
-    { attempt: 1, epoch: 4 },
+    { attempt: 1, phase: 'ramp', epoch: 4 },
   ],
-  [{ migration: 'm' }, { attempt: 1 }],
-  ['text', { attempt: 1 }],
-])('says which epoch a step is about, where it is about one', async (request, expected) => {
-  const { inbound, outbound } = epochInLogs(new MockActivityEnvironment().context);
-  await inbound?.execute?.({ args: [request], headers: {} }, () => Promise.resolve(undefined));
-  expect(outbound?.getLogAttributes?.({ attempt: 1 }, (attributes) => attributes)).toEqual(expected);
+  [{ migration: 'm' }, { attempt: 1, phase: 'ramp' }],
+  ['text', { attempt: 1, phase: 'ramp' }],
+])('says in which phase a step is, and which epoch it is about, where it is about one', async (request, expected) => {
+  const { inbound, outbound } = stepInLogs(new MockActivityEnvironment().context);
+  const logged = async (headers: Headers): Promise<unknown> => {
+    await inbound?.execute?.({ args: [request], headers }, () => Promise.resolve(undefined));
+    return outbound?.getLogAttributes?.({ attempt: 1 }, (attributes) => attributes);
+  };
+  expect(await logged({ [PHASE_HEADER]: defaultPayloadConverter.toPayload('ramp') })).toEqual(expected);
+  const { phase: _, ...withoutPhase } = expected;
+  expect(await logged({})).toEqual(withoutPhase);
 });

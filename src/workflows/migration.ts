@@ -29,6 +29,7 @@ import {
   type RoutingChange,
   type RoutingContent,
 } from './migration-state.js';
+import { tellPhase } from './phase-header.js';
 import { statusMarkdown } from './status.js';
 
 const phaseKey = defineSearchAttributeKey('MigrationPhase', SearchAttributeType.KEYWORD);
@@ -62,7 +63,9 @@ export class Migration {
   constructor(
     readonly plan: MigrationPlan,
     readonly state: MigrationState,
-  ) {}
+  ) {
+    tellPhase(() => state.phase);
+  }
 
   get name(): string {
     return workflowInfo().workflowId;

@@ -1,4 +1,5 @@
 import type { WorkflowHandle } from '@temporalio/client';
+import { defaultPayloadConverter } from '@temporalio/common';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
@@ -6,7 +7,8 @@ import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import { type MigrationInput, parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
-import { newMigrationState, type CarriedOver } from '../../src/workflows/migration-state.js';
+import { newMigrationState, PHASES, type CarriedOver } from '../../src/workflows/migration-state.js';
+import { PHASE_HEADER } from '../../src/workflows/phase-header.js';
 import type { migrateKafkaToOwlmq } from '../../src/workflows/playbook.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 import { FleetModel, type ModelCall } from '../../rehearsal/fleet-model.js';
@@ -119,6 +121,7 @@ export async function run<T>(scenario: Scenario, use: (handle: Handle, model: Fl
     const result = await use(handle, model);
     const history = await handle.fetchHistory();
     expect(withoutSummary(history)).toEqual([]);
+    expect(withoutPhase(history)).toEqual([]);
     if (scenario.record !== undefined) await recordHistory(scenario.record, historyToJSON(history));
     return result;
   });
@@ -132,6 +135,17 @@ function withoutSummary({ events }: Awaited<ReturnType<Handle['fetchHistory']>>)
       ...(activity == null ? [] : [activity.activityType?.name ?? 'an activity']),
       ...(timer == null ? [] : [`timer ${timer.timerId ?? ''}`]),
     ]);
+}
+
+/** Activities whose worker would not know what phase to log. */
+function withoutPhase({ events }: Awaited<ReturnType<Handle['fetchHistory']>>): string[] {
+  const known: readonly string[] = PHASES;
+  return (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: activity }) => {
+    if (activity == null) return [];
+    const header = activity.header?.fields?.[PHASE_HEADER];
+    const phase = header == null ? 'none' : defaultPayloadConverter.fromPayload<string>(header);
+    return known.includes(phase) ? [] : [`${activity.activityType?.name ?? 'an activity'}: ${phase}`];
+  });
 }
 
 /** Routing states in words, without the envelope. */

@@ -5,7 +5,10 @@ import { fileURLToPath } from 'node:url';
 export async function bundleWorkflowSources(interceptorModules: string[] = []): Promise<WorkflowBundleWithSourceMap> {
   return await bundleWorkflowCode({
     workflowsPath: fileURLToPath(new URL('../../src/workflows/index.ts', import.meta.url)),
-    workflowInterceptorModules: interceptorModules,
+    workflowInterceptorModules: [
+      fileURLToPath(new URL('../../src/workflows/phase-header.ts', import.meta.url)),
+      ...interceptorModules,
+    ],
     logger: new DefaultLogger('ERROR'),
     // Sources name their siblings by the compiled file, as Node wants them.
     webpackConfigHook: (config) => ({
