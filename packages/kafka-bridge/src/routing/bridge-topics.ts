@@ -102,8 +102,12 @@ export async function ensureBridgeTopics(
   try {
     for (const { topic, partitions: wanted, configs, for: roles } of bridgeTopics) {
       if (!roles.includes(role)) continue;
-      if (await admin.createTopic(topic, { partitions: wanted ?? 1, configs })) continue;
-      const partitions = await visiblePartitions(reader, topic);
+      // Asked for by name first: the list of all topics is long where there are many, and this is asked again and again.
+      let partitions = await partitionsOf(reader, topic);
+      if (partitions === undefined) {
+        if (await admin.createTopic(topic, { partitions: wanted ?? 1, configs })) continue;
+        partitions = await visiblePartitions(reader, topic);
+      }
       if (wanted === undefined && partitions !== 1) {
         throw new BridgeTopicError(
           `Topic ${topic} has ${partitions} partitions where the bridge needs one, for one order. Delete it while no migration runs, and it is made anew.`,
@@ -119,11 +123,19 @@ export async function ensureBridgeTopics(
 async function visiblePartitions(reader: LogReader, topic: string): Promise<number> {
   const deadline = performance.now() + VISIBLE_WITHIN_MS;
   for (;;) {
-    try {
-      return await reader.partitionCount(topic);
-    } catch (error) {
-      if (!(error instanceof UnknownTopicError) || performance.now() > deadline) throw error;
-      await sleep(100);
-    }
+    const partitions = await partitionsOf(reader, topic);
+    if (partitions !== undefined) return partitions;
+    if (performance.now() > deadline) throw new UnknownTopicError(topic);
+    await sleep(100);
+  }
+}
+
+/** Undefined where there is no such topic. */
+async function partitionsOf(reader: LogReader, topic: string): Promise<number | undefined> {
+  try {
+    return await reader.partitionCount(topic);
+  } catch (error) {
+    if (error instanceof UnknownTopicError) return undefined;
+    throw error;
   }
 }
