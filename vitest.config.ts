@@ -12,7 +12,7 @@ const sideBySide = [
   'packages/kafka-bridge/test/{broker-restart,group-standing}.test.ts',
   'packages/owlmq-local/test/*.test.ts',
   'test/{clock-findings,codec,compare-module,compose,documented-commands,endpoint-limits,engines,exact-json}.test.ts',
-  'test/{fleet-figures,fuzz,hooks,metrics,observability,packed,rate-series,reset-point,runbook,worker-config,worker-log}.test.ts',
+  'test/{fleet-figures,fuzz,hooks,idle-kafkajs,metrics,observability,packed,rate-series,reset-point,runbook,worker-config,worker-log}.test.ts',
   'test/integration/{live-page,observation-endpoint,publisher-brokers,secured}.test.ts',
   'test/workflow/*.test.ts',
   'packages/kafka-bridge/test/{consumer-types,public-types,readme,record-frames,record-heads,tarball,verdict-record}.test.ts',

@@ -12,6 +12,7 @@ import type { Dependencies } from './activities/dependencies.js';
 import { portfolioActivities } from './activities/portfolio.js';
 import { startObservationEndpoint } from './endpoint/observation-endpoint.js';
 import { meterFleet } from './fleet-meter.js';
+import { letIdleKafkajsRest } from './idle-kafkajs.js';
 import { startLivePage } from './live-page/live-page.js';
 import { reportRunning } from './running-figures.js';
 import { SettingsError } from './settings.js';
@@ -81,6 +82,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
           logger.error({ err: error }, 'COMPARE_MODULE has failed: what it fails on counts as different');
         });
   installRuntime(config.metricsAddress, logger);
+  letIdleKafkajsRest();
 
   const temporal = loadClientConnectConfig();
   const namespace = temporal.namespace ?? 'default';
