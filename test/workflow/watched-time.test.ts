@@ -232,20 +232,6 @@ describe('watched time', () => {
     expect(watchedMs(through(seconds(61, 100), dead))).toBe(17_000 + 38_000);
   });
 
-  it('knows no sign of life after the last look that knew how far a group was', () => {
-    const behind = { comparedUpTo: undefined, comparisons: 20_000 };
-    // The last record came at 20.7 s; nobody knew of it until 30 s. At 36 s the group is silent for longer than 15 s.
-    const late = through([...seconds(1, 20), ...seconds(21, 29, behind), look(30_000, { comparedUpTo: 20_700 })]);
-    const silent = through(seconds(31, 60, { comparedUpTo: 20_700, comparisons: 20_000 }), late);
-    expect(watchedMs(silent)).toBe(18_000);
-    expect(watchedSpans(through(seconds(61, 100), silent)).alive).toEqual([
-      [2_000, 20_000],
-      [61_000, 99_000],
-    ]);
-    const first = through([...seconds(101, 105, { comparedUpTo: undefined }), ...seconds(106, 120)]);
-    expect(watchedSpans(first).alive[0]?.[0]).toBe(107_000);
-  });
-
   it('counts compared time, where that comes slower than the clock', () => {
     const slow = Array.from({ length: 100 }, (_, index) =>
       look((index + 1) * SECOND, { comparedUpTo: (index + 1) * 500 }),

@@ -7,10 +7,8 @@ export type Span = z.infer<typeof span>;
 const groupSchema = z.object({
   /** Highest message time (ms) up to which both sides were compared. */
   upTo: z.number(),
-  /** The last look before that moved which knew of it; null when it did not move since the group was found dead. */
+  /** The last look before that moved; null when it did not move since the group was found dead. */
   movedAfter: z.number().nullable(),
-  /** The last look that knew how far both sides were compared, 0 when none did. Of earlier versions: the last look. */
-  knownAt: z.number().optional(),
   /** Pairs compared, cumulative. */
   comparisons: z.number(),
   /**
@@ -140,7 +138,6 @@ function begunAnew(watched: WatchedTime, look: Look): WatchedTime {
       {
         upTo: Math.max(now?.comparedUpTo ?? 0, before?.upTo ?? 0),
         movedAfter: null,
-        knownAt: knownAt(now, look.at),
         comparisons: Math.max(now?.comparisons ?? 0, before?.comparisons ?? 0),
         compared: passed(before?.compared ?? []),
       },
@@ -162,29 +159,19 @@ function lives(watched: WatchedTime, { at, groups }: Look, { standstillMs }: Wat
   );
 }
 
-/** When it was last known how far a group was compared, after a look; a look that does not know changes nothing. */
-function knownAt(now: GroupLook | undefined, at: number, before = 0): number {
-  return now?.comparedUpTo === undefined ? before : at;
-}
-
 function moved(
   { lookedAt }: WatchedTime,
   before: WatchedTime['groups'][string] | undefined,
-  now: GroupLook,
+  { alive, comparedUpTo, comparisons }: GroupLook,
   at: number,
   { quietMs }: WatchLimits,
 ): WatchedTime['groups'][string] {
-  const { alive, comparedUpTo, comparisons } = now;
   // The first look says where a group stands, and nothing of what came before.
-  if (before === undefined) {
-    return { upTo: comparedUpTo ?? 0, movedAfter: null, knownAt: knownAt(now, at), comparisons, compared: [] };
-  }
-  const knownBefore = before.knownAt ?? lookedAt;
+  if (before === undefined) return { upTo: comparedUpTo ?? 0, movedAfter: null, comparisons, compared: [] };
   const moves = comparedUpTo !== undefined && comparedUpTo > before.upTo;
   return {
     upTo: moves ? comparedUpTo : before.upTo,
-    movedAfter: !alive ? null : moves ? knownBefore : before.movedAfter,
-    knownAt: knownAt(now, at, knownBefore),
+    movedAfter: !alive ? null : moves ? lookedAt : before.movedAfter,
     comparisons: Math.max(comparisons, before.comparisons),
     compared:
       comparisons > before.comparisons ? comparedAgain(before.compared, lookedAt, at, quietMs) : before.compared,
