@@ -22,12 +22,9 @@ export async function withOwnerLock<T>(file: string, options: LockOptions, work:
   const until = performance.now() + options.waitMs;
   let told = false;
   while (!(await acquire(file, self))) {
-    const owner = await ownerOf(file);
+    let owner = await ownerOf(file);
+    if (owner === 'dead') owner = await removeDeadLock(file, self);
     if (owner === 'nobody') continue;
-    if (owner === undefined || !(await isAlive(owner))) {
-      await removeDeadLock(file, self, options.signal);
-      continue;
-    }
     if (performance.now() >= until) throw new FolderBusyError(`process ${owner.pid} is at work there (${file})`);
     if (!told) options.onWait?.(owner);
     told = true;
@@ -53,26 +50,33 @@ async function acquire(file: string, self: ProcessId): Promise<boolean> {
 /**
  * Takes a dead owner's lock away, one process at a time: a lock that was found dead may have been taken over since, and
  * then it is another's.
+ *
+ * @returns whom to wait for: nobody, or the process that takes it away just now.
  */
-async function removeDeadLock(file: string, self: ProcessId, signal: AbortSignal | undefined): Promise<void> {
+async function removeDeadLock(file: string, self: ProcessId): Promise<ProcessId | 'nobody'> {
   const guard = `${file}.takeover`;
   if (!(await acquire(guard, self))) {
     const other = await ownerOf(guard);
-    if (other !== 'nobody' && (other === undefined || !(await isAlive(other)))) await rm(guard, { force: true });
-    else await delay(20, undefined, { signal });
-    return;
+    if (other !== 'dead') return other;
+    await rm(guard, { force: true });
+    return 'nobody';
   }
   try {
-    const owner = await ownerOf(file);
-    if (owner === 'nobody' || (owner !== undefined && (await isAlive(owner)))) return;
-    await rm(file, { force: true });
+    if ((await ownerOf(file)) === 'dead') await rm(file, { force: true });
+    return 'nobody';
   } finally {
     await rm(guard, { force: true });
   }
 }
 
-/** The owner a lock file names, nobody when there is none; undefined when it was never written out. */
-async function ownerOf(file: string): Promise<ProcessId | 'nobody' | undefined> {
+/** The living owner that a lock file names; nobody where there is no file, dead where it was never written out, too. */
+async function ownerOf(file: string): Promise<ProcessId | 'nobody' | 'dead'> {
+  const owner = await writtenOwner(file);
+  if (owner === undefined) return 'dead';
+  return owner === 'nobody' || (await isAlive(owner)) ? owner : 'dead';
+}
+
+async function writtenOwner(file: string): Promise<ProcessId | 'nobody' | undefined> {
   for (let attempt = 0; attempt < 5; attempt++) {
     try {
       const text = await readFile(file, 'utf8');
