@@ -30,7 +30,8 @@ if ((await readIfThere(stampPath)) !== stamp || present.includes(undefined)) {
   const { workflowsPath, workflowInterceptorModules } = await import('../dist/src/workflow-bundle-path.js');
   for (const { file, options } of bundles) {
     const { code } = await bundleWorkflowCode({
-      ...{ workflowsPath, workflowInterceptorModules },
+      workflowsPath,
+      workflowInterceptorModules,
       logger: new DefaultLogger('WARN'),
       ...options,
     });

@@ -1,4 +1,4 @@
-import { defaultPayloadConverter, type Payload } from '@temporalio/common';
+import { defaultPayloadConverter } from '@temporalio/common';
 import type { WorkflowInterceptorsFactory } from '@temporalio/workflow';
 
 /** Header of a step: the phase in which it was asked for, in the clear, as the search attribute has it. */
@@ -19,8 +19,8 @@ export const interceptors: WorkflowInterceptorsFactory = () => ({
       scheduleActivity: (input, next) => {
         const phase = currentPhase();
         if (phase === undefined) return next(input);
-        const header: Payload = defaultPayloadConverter.toPayload(phase);
-        return next({ ...input, headers: { ...input.headers, [PHASE_HEADER]: header } });
+        const header = { [PHASE_HEADER]: defaultPayloadConverter.toPayload(phase) };
+        return next({ ...input, headers: { ...input.headers, ...header } });
       },
     },
   ],
