@@ -7,6 +7,7 @@ import {
   watch,
   watchedSpans,
   watchedTimeSchema,
+  type GroupLook,
   type Look,
   type WatchedTime,
 } from '../../packages/kafka-bridge/src/comparator/watched-time.js';
@@ -75,8 +76,9 @@ function newPart(): PartOfWatch {
 function lookOf({ upTo, compared }: PartOfWatch, at: number, behind: boolean): Look {
   const groups = GROUPS.map((name) => {
     const { live = 0, shadow = 0 } = upTo[name] ?? {};
-    const comparedUpTo = behind ? undefined : Math.min(live, shadow);
-    return [name, { alive: live > 0 && shadow > 0, comparedUpTo, comparisons: compared[name] ?? 0 }] as const;
+    const reportedUpTo = { live: live > 0 ? live : undefined, shadow: shadow > 0 ? shadow : undefined };
+    const comparedUpTo = behind || live === 0 || shadow === 0 ? undefined : Math.min(live, shadow);
+    return [name, { reportedUpTo, comparedUpTo, comparisons: compared[name] ?? 0 }] as const;
   });
   return { at, groups: Object.fromEntries(groups) };
 }
@@ -167,9 +169,10 @@ describe('watched time', () => {
     expect(together(spans({ a: busy }), watchedSpans(noWatchedTime()))).toEqual([]);
   });
 
+  const both = (time: number): GroupLook['reportedUpTo'] => ({ live: time, shadow: time });
   const look = (at: number, change: Partial<Look['groups'][string]> = {}): Look => ({
     at,
-    groups: { a: { alive: true, comparedUpTo: at - 300, comparisons: at, ...change } },
+    groups: { a: { reportedUpTo: both(at - 300), comparedUpTo: at - 300, comparisons: at, ...change } },
   });
   const watchedMs = (watched: WatchedTime): number =>
     watchedTogether([watchedSpans(watched)], { groups: ['a'], quietMs: limits.quietMs }).reduce(
@@ -205,7 +208,7 @@ describe('watched time', () => {
   });
 
   it('goes back by what is not judged yet, over stretches that have ended too', () => {
-    const standing = { comparedUpTo: 20_000, comparisons: 20_000 };
+    const standing = { reportedUpTo: both(20_000), comparedUpTo: 20_000, comparisons: 20_000 };
     const watched = through([...seconds(1, 20), ...seconds(21, 60, standing), ...seconds(61, 100)]);
     const alive = (unjudgedMs: number): [number, number][] => watchedSpans(watched, unjudgedMs).alive;
     const [first, second] = alive(0);
@@ -221,15 +224,44 @@ describe('watched time', () => {
   });
 
   it('loses nothing to a standstill that is shorter than the limit, as a rebalance is', () => {
-    const standing = { comparedUpTo: 20_000, comparisons: 20_000 };
+    const standing = { reportedUpTo: both(20_000), comparedUpTo: 20_000, comparisons: 20_000 };
     expect(watchedMs(through([...seconds(1, 20), ...seconds(21, 30, standing), ...seconds(31, 100)]))).toBe(97_000);
   });
 
   it('counts nothing from the last sign of life on, once a side is dead', () => {
-    const standing = { comparedUpTo: 20_000, comparisons: 20_000 };
+    const standing = { reportedUpTo: both(20_000), comparedUpTo: 20_000, comparisons: 20_000 };
     const dead = through([...seconds(1, 20), ...seconds(21, 60, standing)]);
     expect(watchedMs(dead)).toBe(17_000);
     expect(watchedMs(through(seconds(61, 100), dead))).toBe(17_000 + 38_000);
+  });
+
+  it('takes the sides for alive while the comparison is behind, and counts no further than it came', () => {
+    const behind = through([...seconds(1, 20), ...seconds(21, 60, { comparedUpTo: undefined })]);
+    expect(watchedMs(behind)).toBe(18_000);
+    expect(watchedMs(through(seconds(61, 100), behind))).toBe(97_000);
+  });
+
+  it('takes a side for dead from its last report on, also while the comparison is behind', () => {
+    const behind = { reportedUpTo: both(20_700), comparedUpTo: undefined, comparisons: 20_000 };
+    const dead = through([
+      ...seconds(1, 20),
+      ...seconds(21, 40, behind),
+      ...seconds(41, 60, { ...behind, comparedUpTo: 20_700 }),
+    ]);
+    expect(watchedSpans(dead).alive).toEqual([[2_000, 20_000]]);
+  });
+
+  it('takes one side for dead while the other catches up', () => {
+    const looks = [...seconds(1, 20), ...seconds(21, 60)].map(({ at, groups: { a } }): Look => {
+      const reportedUpTo = { live: Math.min(at, 20_000), shadow: at / 4 };
+      return { at, groups: { a: { ...(a as GroupLook), reportedUpTo, comparedUpTo: at / 4 } } };
+    });
+    expect(watchedMs(through(looks))).toBe(8_000);
+  });
+
+  it('begins with no look at which the comparison was behind', () => {
+    const first = through([...seconds(1, 30, { comparedUpTo: undefined }), ...seconds(31, 60)]);
+    expect(watchedSpans(first).alive).toEqual([[31_000, 59_000]]);
   });
 
   it('counts compared time, where that comes slower than the clock', () => {

@@ -158,13 +158,15 @@ export class ObservationComparison {
    */
   async step(options: ComparisonStepOptions = {}): Promise<ComparisonReport> {
     const { roster, groups } = this.#options;
+    // What moves after this look moves after now, however long the step takes.
+    const at = Date.now();
     await roster.readToEnd();
     const watermarks = this.#watermarks();
     const caughtUp = await this.#catchUp(watermarks, options);
     const found = groups.map((name) => [name, this.#group(name, watermarks.get(name), caughtUp)] as const);
     const limits = { standstillMs: STALLED_AFTER_MS, quietMs: this.#options.quietMs ?? QUIET_MS };
     const looks = Object.fromEntries(found.flatMap(([name, { look }]) => (look === undefined ? [] : [[name, look]])));
-    this.#watched = watch(this.#watched, { at: Date.now(), groups: looks }, limits);
+    this.#watched = watch(this.#watched, { at, groups: looks }, limits);
     return {
       groups: Object.fromEntries(found.map(([name, { group }]) => [name, group])),
       overflow: this.#joiner.overflow,
@@ -287,22 +289,22 @@ export class ObservationComparison {
       return { group: { counts, samples, unmatched, stalled: [] }, look: undefined, oldestUnmatched };
     }
     const stalled: string[] = [];
+    const reportedUpTo: GroupLook['reportedUpTo'] = { live: undefined, shadow: undefined };
     const compared: (number | undefined)[] = [];
-    let alive = partitions.length > 0;
     for (const side of ['live', 'shadow'] as const) {
       const known = watermarks?.[side] ?? new Map<string, number>();
       if (known.size === 0) {
-        alive = false;
         stalled.push(`Group ${name}: no living member reports how far its ${side} side is.`);
         continue;
       }
+      const reported: number[] = [];
       for (const partition of partitions) {
         const time = known.get(partition);
         if (time === undefined) {
-          alive = false;
           stalled.push(`Group ${name}: no living member reports how far its ${side} side is in ${partition}.`);
           continue;
         }
+        reported.push(time);
         compared.push(this.#judged.get(name)?.[side].get(partition));
         const silentMs = this.#unmovedMs(`${name} ${side} ${partition}`, time);
         if (silentMs > STALLED_AFTER_MS) {
@@ -310,6 +312,7 @@ export class ObservationComparison {
           stalled.push(`Group ${name}: its ${side} side has not moved in ${partition} for ${seconds} s.`);
         }
       }
+      if (reported.length > 0 && reported.length === partitions.length) reportedUpTo[side] = Math.min(...reported);
     }
     stalled.push(...parked.map((lane) => parkedWords(name, lane)));
     const times = compared.filter((time) => time !== undefined);
@@ -323,7 +326,7 @@ export class ObservationComparison {
         ...(comparedUpTo === undefined ? {} : { comparedUpTo }),
       },
       look: {
-        alive,
+        reportedUpTo,
         comparedUpTo: caughtUp ? comparedUpTo : undefined,
         comparisons: matched + ignored + different + failedLive + failedShadow + acknowledged,
       },

@@ -4,11 +4,20 @@ import { z } from 'zod';
 const span = z.tuple([z.number(), z.number()]);
 export type Span = z.infer<typeof span>;
 
+const sideSchema = z.object({
+  /** Highest message time (ms) that living members reported in every partition; absent before the first. */
+  reportedUpTo: z.number().optional(),
+  /** The last look before that moved; null when it did not move since the side was found dead. */
+  movedAfter: z.number().nullable(),
+});
+type SideWatch = z.infer<typeof sideSchema>;
+
 const groupSchema = z.object({
   /** Highest message time (ms) up to which both sides were compared. */
   upTo: z.number(),
-  /** The last look before that moved; null when it did not move since the group was found dead. */
-  movedAfter: z.number().nullable(),
+  /** Each for itself: a side that catches up would cover for one that is dead ahead of it. */
+  live: sideSchema,
+  shadow: sideSchema,
   /** Pairs compared, cumulative. */
   comparisons: z.number(),
   /**
@@ -54,16 +63,16 @@ export interface Look {
 }
 
 export interface GroupLook {
-  /** Whether living members report both sides in every partition. */
-  alive: boolean;
-  /** Message time up to which both sides were compared; undefined where that is not known at this look. */
+  /** Message time that living members report in every partition, by side: undefined where they do not. */
+  reportedUpTo: { live: number | undefined; shadow: number | undefined };
+  /** Message time up to which both sides were compared; undefined where the comparison is behind. */
   comparedUpTo: number | undefined;
   /** Pairs compared so far, cumulative. */
   comparisons: number;
 }
 
 export interface WatchLimits {
-  /** A group whose compared time has not moved for longer is dead, ms. */
+  /** A side whose reported time has not moved for longer is dead, ms. A comparison that is behind makes none dead. */
   standstillMs: number;
   /** A group without a comparison for longer is silent, ms. */
   quietMs: number;
@@ -104,7 +113,8 @@ export function watch(watched: WatchedTime, look: Look, limits: WatchLimits): Wa
     groups[name] = moved(watched, kept.groups[name], now, look.at, limits);
   }
   const next: WatchedTime = { ...kept, lookedAt: look.at, groups };
-  if (next.stretch !== undefined || !lives(next, look, limits)) return next;
+  const behind = Object.values(look.groups).some(({ comparedUpTo }) => comparedUpTo === undefined);
+  if (next.stretch !== undefined || behind || !lives(next, look, limits)) return next;
   const from = Object.fromEntries(Object.entries(groups).map(([name, { upTo }]) => [name, upTo]));
   return { ...next, stretch: { since: look.at, from } };
 }
@@ -112,8 +122,11 @@ export function watch(watched: WatchedTime, look: Look, limits: WatchLimits): Wa
 /** Ends the stretch under way: what comes next is counted anew from signs of life after it. */
 export function interruptWatch(watched: WatchedTime): WatchedTime {
   const ended = endStretch(watched);
-  const forgotten = Object.entries(ended.groups).map(([name, group]) => [name, { ...group, movedAfter: null }]);
-  return { ...ended, groups: Object.fromEntries(forgotten) as WatchedTime['groups'] };
+  const forgotten = Object.entries(ended.groups).map(([name, group]) => {
+    const { live, shadow } = group;
+    return [name, { ...group, live: { ...live, movedAfter: null }, shadow: { ...shadow, movedAfter: null } }] as const;
+  });
+  return { ...ended, groups: Object.fromEntries(forgotten) };
 }
 
 /** Forgets what ended before a moment (Unix ms), but for the last of it. */
@@ -137,7 +150,8 @@ function begunAnew(watched: WatchedTime, look: Look): WatchedTime {
       name,
       {
         upTo: Math.max(now?.comparedUpTo ?? 0, before?.upTo ?? 0),
-        movedAfter: null,
+        live: stands(before?.live, now?.reportedUpTo.live),
+        shadow: stands(before?.shadow, now?.reportedUpTo.shadow),
         comparisons: Math.max(now?.comparisons ?? 0, before?.comparisons ?? 0),
         compared: passed(before?.compared ?? []),
       },
@@ -147,35 +161,55 @@ function begunAnew(watched: WatchedTime, look: Look): WatchedTime {
   return { lookedAt: look.at, spans: passed(spans), groups: Object.fromEntries(groups) };
 }
 
-/** Whether every group of a look has shown its last sign of life within the limits. */
+/** Whether every side of every group has shown its last sign of life within the limits. */
 function lives(watched: WatchedTime, { at, groups }: Look, { standstillMs }: WatchLimits): boolean {
   const names = Object.keys({ ...watched.groups, ...groups });
   return (
     names.length > 0 &&
     names.every((name) => {
-      const { movedAfter = null } = watched.groups[name] ?? {};
-      return groups[name]?.alive === true && movedAfter !== null && at - movedAfter <= standstillMs;
+      const { live, shadow } = groups[name]?.reportedUpTo ?? {};
+      const movedAfter = lastSignOfLife(watched.groups[name]);
+      return live !== undefined && shadow !== undefined && movedAfter !== null && at - movedAfter <= standstillMs;
     })
   );
+}
+
+/** Of the side that gave it first; null when one gave none. */
+function lastSignOfLife(group: WatchedTime['groups'][string] | undefined): number | null {
+  const { live: { movedAfter: live } = { movedAfter: null }, shadow: { movedAfter: shadow } = { movedAfter: null } } =
+    group ?? {};
+  return live === null || shadow === null ? null : Math.min(live, shadow);
 }
 
 function moved(
   { lookedAt }: WatchedTime,
   before: WatchedTime['groups'][string] | undefined,
-  { alive, comparedUpTo, comparisons }: GroupLook,
+  { reportedUpTo, comparedUpTo, comparisons }: GroupLook,
   at: number,
   { quietMs }: WatchLimits,
 ): WatchedTime['groups'][string] {
   // The first look says where a group stands, and nothing of what came before.
-  if (before === undefined) return { upTo: comparedUpTo ?? 0, movedAfter: null, comparisons, compared: [] };
-  const moves = comparedUpTo !== undefined && comparedUpTo > before.upTo;
+  const compared = before?.compared ?? [];
+  const again = before !== undefined && comparisons > before.comparisons;
   return {
-    upTo: moves ? comparedUpTo : before.upTo,
-    movedAfter: !alive ? null : moves ? lookedAt : before.movedAfter,
-    comparisons: Math.max(comparisons, before.comparisons),
-    compared:
-      comparisons > before.comparisons ? comparedAgain(before.compared, lookedAt, at, quietMs) : before.compared,
+    upTo: Math.max(comparedUpTo ?? 0, before?.upTo ?? 0),
+    live: sideMoved(before?.live, reportedUpTo.live, lookedAt),
+    shadow: sideMoved(before?.shadow, reportedUpTo.shadow, lookedAt),
+    comparisons: Math.max(comparisons, before?.comparisons ?? 0),
+    compared: again ? comparedAgain(compared, lookedAt, at, quietMs) : compared,
   };
+}
+
+function sideMoved(before: SideWatch | undefined, reportedUpTo: number | undefined, lookedAt: number): SideWatch {
+  const side = stands(before, reportedUpTo);
+  if (before?.reportedUpTo === undefined || reportedUpTo === undefined) return side;
+  return { ...side, movedAfter: reportedUpTo > before.reportedUpTo ? lookedAt : before.movedAfter };
+}
+
+/** Where a side is, without a sign of life. */
+function stands(before: SideWatch | undefined, reportedUpTo: number | undefined): SideWatch {
+  if (reportedUpTo === undefined) return { ...before, movedAfter: null };
+  return { reportedUpTo: Math.max(reportedUpTo, before?.reportedUpTo ?? 0), movedAfter: null };
 }
 
 /** Something was compared between two looks. */
@@ -190,8 +224,8 @@ function endStretch(watched: WatchedTime): WatchedTime {
   const { stretch, ...rest } = watched;
   if (stretch === undefined) return watched;
   const { since, from } = stretch;
-  const lengths = Object.entries(watched.groups).map(([name, { upTo, movedAfter }]) =>
-    Math.min((movedAfter ?? 0) - since, upTo - (from[name] ?? upTo)),
+  const lengths = Object.entries(watched.groups).map(([name, group]) =>
+    Math.min((lastSignOfLife(group) ?? 0) - since, group.upTo - (from[name] ?? group.upTo)),
   );
   const length = Math.min(...lengths);
   return length > 0 ? { ...rest, spans: [...rest.spans, [since, since + length] as Span].slice(-MAX_SPANS) } : rest;
