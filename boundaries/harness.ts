@@ -1,10 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import { checkoutRoot } from '../engines/checkout.js';
 import type { Log } from '../engines/fetch/progress.js';
 import { startEngines } from '../engines/start-engines.js';
+import { connectToTemporal } from '../src/temporal-connection.js';
 import { runBoundary, type RunResult, type RunSpec } from './boundary-run.js';
 import { startHookReceiver } from './hook-receiver.js';
 import { Lane } from './lane.js';
@@ -38,8 +39,8 @@ export class Harness {
     try {
       const engines = await startEngines({ want: ['temporal'], log, signal });
       ends.unshift(() => engines.stop());
-      const connection = await Connection.connect({ address: engines.temporal.address });
-      ends.unshift(() => connection.close());
+      const { connection, close } = await connectToTemporal({ address: engines.temporal.address });
+      ends.unshift(close);
       const receiver = await startHookReceiver(folder);
       ends.unshift(() => receiver.stop());
       const workflowBundle = join(folder, 'workflow-bundle.js');

@@ -1,14 +1,15 @@
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { execa } from 'execa';
 import type { MigrationInput } from '@owlmq/kafka-bridge/playbook';
+import { connectToTemporal, type TemporalConnection } from '../src/temporal-connection.js';
 import type { MigrationStatus } from '../src/workflows/status.js';
 
 /** Temporal as a person has it: commands through its CLI; and a connection to follow what they did. */
 export class TemporalTrial {
   private constructor(
     private readonly options: { cli: string; address: string; taskQueue: string; migration: string },
-    private readonly connection: Connection,
+    private readonly temporal: TemporalConnection,
     private readonly client: Client,
   ) {}
 
@@ -22,9 +23,9 @@ export class TemporalTrial {
   }): Promise<TemporalTrial> {
     const overrideEnvVars = { ...process.env, TEMPORAL_ADDRESS: options.address } as Record<string, string>;
     const config = loadClientConnectConfig({ overrideEnvVars });
-    const connection = await Connection.connect(config.connectionOptions);
-    const client = new Client({ connection, namespace: config.namespace ?? 'default' });
-    return new TemporalTrial(options, connection, client);
+    const temporal = await connectToTemporal(config.connectionOptions);
+    const client = new Client({ connection: temporal.connection, namespace: config.namespace ?? 'default' });
+    return new TemporalTrial(options, temporal, client);
   }
 
   /** The command that starts the migration. */
@@ -68,7 +69,7 @@ export class TemporalTrial {
   }
 
   async close(): Promise<void> {
-    await this.connection.close();
+    await this.temporal.close();
   }
 
   #handle() {

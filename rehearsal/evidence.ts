@@ -1,10 +1,11 @@
 #!/usr/bin/env node
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { Command } from 'commander';
 import { runProgram, untilInterrupted } from '../demo/command-line.js';
 import { encryptionFromEnvironment } from '../src/codec/data-converter.js';
 import { SettingsError } from '../src/settings.js';
+import { connectToTemporal } from '../src/temporal-connection.js';
 import { NoSuchMigrationError, readMigration } from './evidence/recorded-migration.js';
 import { migrationReport, readVersions, writeReport } from './evidence/report.js';
 
@@ -21,7 +22,7 @@ const log = (line: string): void => {
 async function main({ workflowId, out, json }: EvidenceCommand): Promise<void> {
   const temporal = loadClientConnectConfig();
   const encryption = encryptionFromEnvironment(process.env, 'report');
-  const connection = await Connection.connect(temporal.connectionOptions);
+  const { connection, close } = await connectToTemporal(temporal.connectionOptions);
   try {
     const namespace = temporal.namespace ?? 'default';
     const client = new Client({
@@ -37,7 +38,7 @@ async function main({ workflowId, out, json }: EvidenceCommand): Promise<void> {
     if (noStatus !== null) log(`The report is without the status: ${noStatus}`);
     if (json) console.log(JSON.stringify(report, null, 2));
   } finally {
-    await connection.close();
+    await close();
   }
 }
 

@@ -1,5 +1,5 @@
 import { Context } from '@temporalio/activity';
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { NativeConnection, Worker } from '@temporalio/worker';
@@ -7,6 +7,7 @@ import { parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
 import type { MigrationActivities } from '../src/activities/migration-activities.js';
 import { rehearsalQueue } from '../src/workflows/rehearsal-queue.js';
 import { encryptionFromEnvironment } from '../src/codec/data-converter.js';
+import { connectToTemporal } from '../src/temporal-connection.js';
 import { workflowBundlePath } from '../src/workflow-bundle-path.js';
 import { extractFacts } from './evidence/extract.js';
 import { readMigration } from './evidence/recorded-migration.js';
@@ -32,7 +33,7 @@ export async function runRehearsalWorker(options: {
   const namespace = temporal.namespace ?? 'default';
   const encryption = encryptionFromEnvironment(process.env, 'rehearsal worker');
   const converter = encryption === undefined ? {} : { dataConverter: encryption.dataConverter };
-  const connection = await Connection.connect(temporal.connectionOptions);
+  const { connection, close } = await connectToTemporal(temporal.connectionOptions);
   const nativeConnection = await NativeConnection.connect(temporal.connectionOptions);
   try {
     const client = new Client({ connection, namespace, ...converter });
@@ -87,6 +88,6 @@ export async function runRehearsalWorker(options: {
     signal.throwIfAborted();
   } finally {
     await nativeConnection.close();
-    await connection.close();
+    await close();
   }
 }

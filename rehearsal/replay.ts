@@ -1,10 +1,11 @@
 #!/usr/bin/env node
-import { Client, Connection, isGrpcServiceError } from '@temporalio/client';
+import { Client, isGrpcServiceError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { Command } from 'commander';
 import { runProgram, untilInterrupted } from '../demo/command-line.js';
 import { encryptionFromEnvironment } from '../src/codec/data-converter.js';
 import { SettingsError } from '../src/settings.js';
+import { connectToTemporal } from '../src/temporal-connection.js';
 import { workflowBundlePath } from '../src/workflow-bundle-path.js';
 import { NoSuchMigrationError } from './evidence/recorded-migration.js';
 import { installQuietRuntime } from './quiet-runtime.js';
@@ -22,7 +23,7 @@ const FOUND = 3;
 async function main({ workflowId, signal }: { workflowId: string; signal: AbortSignal }): Promise<void> {
   const temporal = loadClientConnectConfig();
   const encryption = encryptionFromEnvironment(process.env, 'replay');
-  const connection = await Connection.connect(temporal.connectionOptions);
+  const { connection, close } = await connectToTemporal(temporal.connectionOptions);
   try {
     const client = new Client({ connection, namespace: temporal.namespace ?? 'default' });
     const history = await client.workflow
@@ -52,7 +53,7 @@ async function main({ workflowId, signal }: { workflowId: string; signal: AbortS
     console.log(`  temporal workflow reset --workflow-id ${workflowId} --event-id ${at} --reason 'replay fails'`);
     process.exitCode = FOUND;
   } finally {
-    await connection.close();
+    await close();
   }
 }
 

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { ClusterAdmin, LogReader, MemberRoster, OwlmqClient, RoutingWriter } from '@owlmq/kafka-bridge/operations';
@@ -16,6 +16,7 @@ import { letIdleKafkajsRest } from './idle-kafkajs.js';
 import { startLivePage } from './live-page/live-page.js';
 import { reportRunning } from './running-figures.js';
 import { SettingsError } from './settings.js';
+import { connectToTemporal } from './temporal-connection.js';
 import { startTracing, type Tracing } from './tracing.js';
 import { readWorkerConfig, type WorkerConfig } from './worker-config.js';
 import { stepInLogs, openWorkerLog, temporalLog } from './worker-log.js';
@@ -87,7 +88,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
   const temporal = loadClientConnectConfig();
   const namespace = temporal.namespace ?? 'default';
   const nativeConnection = await NativeConnection.connect(temporal.connectionOptions);
-  const connection = await Connection.connect(temporal.connectionOptions);
+  const { connection, close: closeConnection } = await connectToTemporal(temporal.connectionOptions);
   const { workflowService, operatorService } = connection;
   await workflowService.describeNamespace({ namespace });
 
@@ -195,7 +196,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
     dependencies.reader.close(),
     dependencies.routing.close(),
     dependencies.owlmq.close(),
-    connection.close(),
+    closeConnection(),
   ]);
   await nativeConnection.close();
   logger.info('worker has stopped');

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Client, Connection, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
+import { Client, WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
 import type { MigrationInput } from '@owlmq/kafka-bridge/playbook';
 import { clockMs } from '../../demo/event-log.js';
+import { connectToTemporal, type TemporalConnection } from '../../src/temporal-connection.js';
 import type { AcknowledgeInput } from '../../src/workflows/acknowledgements.js';
 import type { Phase } from '../../src/workflows/migration-state.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
@@ -91,13 +92,13 @@ export class Operator {
 
   private constructor(
     private readonly options: OperatorOptions,
-    private readonly connection: Connection,
+    private readonly temporal: TemporalConnection,
     private readonly client: Client,
   ) {}
 
   static async connect(options: OperatorOptions): Promise<Operator> {
-    const connection = await Connection.connect({ address: options.address });
-    return new Operator(options, connection, new Client({ connection }));
+    const temporal = await connectToTemporal({ address: options.address });
+    return new Operator(options, temporal, new Client({ connection: temporal.connection }));
   }
 
   /** Migrations until `stop()`, each one rolled back. @throws StuckError */
@@ -127,7 +128,7 @@ export class Operator {
   }
 
   async close(): Promise<void> {
-    await this.connection.close();
+    await this.temporal.close();
   }
 
   async #migrate(
@@ -246,7 +247,7 @@ export class Operator {
         if (known) continue;
         const args: [AcknowledgeInput] = [{ group, verdict, reason: 'faults are injected', by: 'chaos' }];
         try {
-          await this.connection.withDeadline(Date.now() + QUERY_MS, () =>
+          await this.temporal.connection.withDeadline(Date.now() + QUERY_MS, () =>
             handle.executeUpdate<string, [AcknowledgeInput]>('acknowledge', { args }),
           );
         } catch {
@@ -273,7 +274,7 @@ export class Operator {
   async #end(): Promise<{ status: MigrationStatus } | { failure: string } | undefined> {
     const handle = this.client.workflow.getHandle(this.options.migration);
     try {
-      return await this.connection.withDeadline(Date.now() + QUERY_MS, async () => {
+      return await this.temporal.connection.withDeadline(Date.now() + QUERY_MS, async () => {
         const { status } = await handle.describe();
         if (status.name === 'RUNNING') return undefined;
         if (status.name !== 'COMPLETED') return { failure: `${status.name}: ${await failureOf(handle.result())}` };
@@ -288,7 +289,7 @@ export class Operator {
   async #status(): Promise<MigrationStatus | undefined> {
     const handle = this.client.workflow.getHandle(this.options.migration);
     try {
-      return await this.connection.withDeadline(Date.now() + QUERY_MS, () => handle.query<MigrationStatus>('status'));
+      return await this.temporal.connection.withDeadline(Date.now() + QUERY_MS, () => handle.query<MigrationStatus>('status'));
     } catch {
       // No worker, or no server: it is a fault that ends.
       this.options.signal.throwIfAborted();
@@ -328,7 +329,7 @@ export class Operator {
     const deadline = clockMs() + ROLLBACK_WITHIN_MS;
     for (;;) {
       try {
-        await this.connection.withDeadline(Date.now() + QUERY_MS, call);
+        await this.temporal.connection.withDeadline(Date.now() + QUERY_MS, call);
         return;
       } catch (error) {
         signal.throwIfAborted();
