@@ -120,7 +120,7 @@ export class Director {
       if (!consumers.some((one) => one.group === group && one.process.state === 'running'))
         this.#simulation.startConsumer(group);
     }
-    if (!publishers.some(({ process }) => process.state === 'running')) this.#simulation.startPublisher(0);
+    if (!publishers.some(({ process }) => process.state === 'running')) this.#startPublisher(0);
   }
 
   /** Somebody who looks now and then, ends pauses and lets blocked steps try again. */
@@ -229,8 +229,17 @@ export class Director {
     this.#say(`${publisher.name} is killed`);
     this.#simulation.world.kill(publisher);
     this.#later(backMs, () => {
-      this.#simulation.startPublisher(Number(/-(\d+)\./.exec(publisher.name)?.[1] ?? 0));
+      this.#startPublisher(Number(/-(\d+)\./.exec(publisher.name)?.[1] ?? 0));
     });
+  }
+
+  /** Unless there is one with these keys: the calls of two of them have no order. */
+  #startPublisher(slot: number): void {
+    const { publishers } = this.#simulation;
+    const isThere = publishers.some(
+      ({ process }) => process.state !== 'dead' && process.name.startsWith(`publisher-${slot}.`),
+    );
+    if (!isThere) this.#simulation.startPublisher(slot);
   }
 
   /**
