@@ -135,6 +135,18 @@ export const plants: readonly Plant[] = [
     found: 29,
   },
   {
+    name: 'unknown-sent-again',
+    what: 'a call that OwlMQ may have is written to Kafka after a rollback, and nobody looks whether it is there',
+    edits: [
+      {
+        file: dispatcher,
+        find: "if (primary !== 'kafka' || mirrored === undefined) return false;",
+        replace: 'return false;',
+      },
+    ],
+    found: 34665,
+  },
+  {
     name: 'drain-ignored',
     what: 'consumers apply past the drain',
     edits: [

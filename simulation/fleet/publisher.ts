@@ -193,7 +193,7 @@ export class Publisher {
   }
 
   #routeOf(topic: string): Route {
-    return routeOf(topic, this.#state);
+    return routeOf(topic, this.#state, this.link.view.mirrored);
   }
 
   #condition(): Pick<PublisherReport, 'epoch' | 'state'> {
@@ -255,6 +255,10 @@ export class Publisher {
         throw new OwlmqUnreachableError(String(error), 'timeout');
       }
     };
-    return { publish } as unknown as OwlmqApi;
+    const lookup: OwlmqApi['lookup'] = (_topic, ids, options = {}) =>
+      network.ask(process, systems.owlmq, () => ids.map((id) => systems.lookup(id)), {
+        timeoutMs: Math.min(1_000, options.timeoutMs ?? 1_000),
+      });
+    return { publish, lookup } as unknown as OwlmqApi;
   }
 }

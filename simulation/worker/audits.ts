@@ -6,6 +6,10 @@ import type { TopicOffsets } from '@owlmq/kafka-bridge/protocol';
 
 /** A copy that is missed may be under way: so long it is waited for, where publishers are fenced. */
 const FENCED_GRACE_MS = 200;
+/** Of a write to Kafka; production's waits are longer, as its time-outs are. */
+const WRITE_RETRIES = 8;
+const FIRST_WRITE_RETRY_MS = 100;
+const MOST_WRITE_RETRY_MS = 1_000;
 
 export interface AuditContext {
   systems: Systems;
@@ -162,6 +166,15 @@ export class MirrorModel {
     if (isThere) return;
     const copy: Stored = { ...record, writer: process.name, source: { leg: 'owlmq', offset }, leftAt: world.now };
     const name = `${process.name}/mirror/${partition}/${offset}/${++this.#writes}/${world.now}`;
-    await network.ask(process, systems.kafka, () => systems.produce(name, [{ partition, message: copy }]));
+    // As kafkajs in `KafkaCopies`: the same producer repeats it with the same numbers before it is given up.
+    for (let retry = 0; ; retry++) {
+      try {
+        await network.ask(process, systems.kafka, () => systems.produce(name, [{ partition, message: copy }]));
+        return;
+      } catch (error) {
+        if (retry === WRITE_RETRIES) throw error;
+        await world.sleep(process, Math.min(FIRST_WRITE_RETRY_MS * 2 ** retry, MOST_WRITE_RETRY_MS));
+      }
+    }
   }
 }

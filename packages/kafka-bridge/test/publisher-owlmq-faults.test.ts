@@ -123,6 +123,42 @@ describe('DualPublisher and an OwlMQ', () => {
     },
   );
 
+  it.each([
+    ['answers', { first: 'owlmq', second: 'kafka' }],
+    ['is silent', { first: 'kafka', second: 'kafka' }],
+  ] as const)(
+    'that stored calls and did not say so, and %s after a rollback: Kafka has each once, as far as can be known',
+    async (then, expected) => {
+      await afterCutover();
+      const { migration, topic } = legs;
+      const publisher = publisherOf({ migration });
+      await publisher.publish(topic, 'before', { key: 'k' });
+      owlmq.fault = () => ({ answerWith: 500 });
+      const calls = ['first', 'second'].map((value) => publisher.publish(topic, value, { key: 'k' }));
+      await until('OwlMQ to have both', async () => (await legs.owlmqRecords()).length === 3);
+      const onOwlmq = { primary: 'owlmq', live: 'owlmq', fence: { reason: 'test' } } as const;
+      const back = { migration, topics: [topic], ...onOwlmq };
+      await writer.write(routingState({ ...back, epoch: 2 }));
+      await until('the fence', () => publisher.status().state === 'fenced');
+      // As if the second had been under way when the audit took OwlMQ's ends.
+      const places = await legs.owlmqRecords();
+      const ends = Array.from({ length: legs.partitions }, (_, partition) =>
+        places.filter((record) => record.partition === partition).length === 3 ? 2 : 0,
+      );
+      if (then === 'is silent') owlmq.concerns = () => true;
+      owlmq.fault = () => (then === 'is silent' ? 'hold' : undefined);
+      // In one go, as who was away reads them.
+      await writer.write(routingState({ ...back, epoch: 3, drain: { [topic]: ends } }));
+      await writer.write(routingState({ migration, topics: [topic], epoch: 4 }));
+      const [first, second] = await Promise.all(calls);
+      const legOf = (result: typeof first) => (result?.kafka === undefined ? 'owlmq' : 'kafka');
+      expect({ first: legOf(first), second: legOf(second) }).toEqual(expected);
+      await publisher.publish(topic, 'after', { key: 'k' });
+      const written = expected.first === 'kafka' ? ['first', 'second'] : ['second'];
+      expect(valuesByKey(await legs.kafkaRecords()).get('k')).toEqual(['before', ...written, 'after']);
+    },
+  );
+
   it('that never answers costs calls nothing before the cutover', async () => {
     const publisher = publisherOf({ ratio: 1 });
     const round = async (): Promise<number> => {

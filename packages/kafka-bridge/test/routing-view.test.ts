@@ -269,4 +269,29 @@ describe('what a member takes for true of its routing', () => {
     expect(late.take(slice([stateOf(5)], 200))).toMatchObject({ state: { epoch: 5 }, errors: [] });
     expect(late.leaseEnd).toBe(1_200);
   });
+
+  it('knows how far a rollback made Kafka complete, also of states that one fetch brought together', () => {
+    const onOwlmq = { primary: 'owlmq', live: 'owlmq' } as const;
+    const fenced = { ...onOwlmq, fence: { reason: 'rollback' } };
+    const drained = { ...fenced, drain: { orders: [3, 5] } };
+    const after = (...changes: Partial<RoutingState>[]) => {
+      const view = alwaysReported();
+      view.take(
+        slice(
+          changes.map((change, index) => stateOf(index + 1, change)),
+          0,
+          true,
+        ),
+      );
+      return view.mirrored;
+    };
+    expect(after(onOwlmq, fenced, drained, {})).toEqual({ orders: [3, 5] });
+    expect(after(onOwlmq, fenced, { ...fenced, drain: 'stop' }, {})).toBeUndefined();
+    // By the last positions, without an audit.
+    expect(after(onOwlmq, fenced, drained, { ...fenced, drain: 'stop' }, {})).toBeUndefined();
+    // A later cutover.
+    expect(after(onOwlmq, fenced, drained, {}, onOwlmq, fenced, {})).toBeUndefined();
+    // The drain of a cutover is of Kafka.
+    expect(after({ fence: { reason: 'cutover' }, drain: { orders: [1, 1] } }, {})).toBeUndefined();
+  });
 });

@@ -1,6 +1,7 @@
-import { bounded } from '../async/bounded.js';
+import { asError, bounded } from '../async/bounded.js';
 import { Pulse } from '../async/pulse.js';
 import type { Leg } from '../message/headers.js';
+import { lookupAll } from '../owlmq/lookup-all.js';
 import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
 import { BatchLimits } from './batch-limits.js';
 import { isCopied } from './copy-decision.js';
@@ -55,6 +56,8 @@ interface TopicQueue {
   readonly sequences: Map<number, number>;
   lane: OwlmqLane | undefined;
   learning: boolean;
+  /** Whether OwlMQ is being asked for what it may have of it: what comes later must not overtake that. */
+  lookingUp: boolean;
 }
 
 /** A fence waits for OwlMQ this long without a single acknowledgement, … */
@@ -63,6 +66,8 @@ const DRAIN_STALL_MS = 2_000;
 const DRAIN_TOTAL_MS = 5_000;
 const LEARN_TIMEOUT_MS = 10_000;
 const OWLMQ_REQUEST_TIMEOUT_MS = 5_000;
+/** Calls are held meanwhile. */
+const LOOKUP_TIMEOUT_MS = 2_000;
 
 /**
  * Takes messages in the order of the calls, routes each when it enters a lane, and settles it when the leg that must
@@ -336,6 +341,7 @@ export class Dispatcher {
       sequences: new Map(),
       lane: undefined,
       learning: false,
+      lookingUp: false,
     };
     this.#queues.set(topic, queue);
     return queue;
@@ -365,14 +371,14 @@ export class Dispatcher {
     if (!this.#open || !this.#options.mayWrite()) return;
     const ready: { queue: TopicQueue; route: Route; leaders: readonly number[] }[] = [];
     for (const queue of this.#queues.values()) {
-      if (queue.messages.length === 0 || queue.lane?.recalling === true) continue;
+      if (queue.messages.length === 0 || queue.lane?.recalling === true || queue.lookingUp) continue;
       const leaders = this.#options.partitions.leaders(queue.topic);
       if (leaders === undefined) {
         this.#learn(queue);
         continue;
       }
       const route = this.#options.routeOf(queue.topic);
-      if (!route.fenced) ready.push({ queue, route, leaders });
+      if (!route.fenced && !this.#lookUpAttempted(queue, route)) ready.push({ queue, route, leaders });
     }
     for (const { queue, route, leaders } of ready) {
       if (route.primary === 'owlmq') this.#pumpOwlmq(queue, route, leaders.length);
@@ -397,6 +403,41 @@ export class Dispatcher {
         queue.learning = false;
         this.#pumpSoon();
       });
+  }
+
+  /**
+   * Calls that OwlMQ may have, at the head of a queue that goes to Kafka now: those that it has, and that the rollback
+   * made sure are in Kafka, are done, since Kafka would have them twice. The others are written to Kafka, as all are where
+   * OwlMQ does not answer. @returns whether it is asked.
+   */
+  #lookUpAttempted(queue: TopicQueue, { primary, mirrored }: Route): boolean {
+    if (primary !== 'kafka' || mirrored === undefined) return false;
+    const { topic, messages } = queue;
+    const asked = messages.headWhile(({ attempted, lookedUp }) => attempted && !lookedUp);
+    if (asked.length === 0) return false;
+    queue.lookingUp = true;
+    const ids = asked.map(({ id }) => id);
+    lookupAll(this.#options.owlmq(), topic, ids, { timeoutMs: LOOKUP_TIMEOUT_MS, attempts: 1 })
+      .catch((error: unknown) => {
+        this.#options.onEvent({ type: 'error', error: asError(error) });
+        return new Map<string, PartitionOffset>();
+      })
+      .then((places) => {
+        queue.lookingUp = false;
+        for (const message of asked) {
+          message.lookedUp = true;
+          const place = places.get(message.id);
+          if (message.settled || place === undefined || place.offset >= (mirrored[place.partition] ?? 0)) continue;
+          messages.remove(message);
+          message.owlmq = place;
+          this.#resolve(message);
+        }
+        this.#progressed();
+      })
+      .catch((error: unknown) => {
+        this.#options.onEvent({ type: 'error', error: asError(error) });
+      });
+    return true;
   }
 
   /** Takes what fits from the head of a queue; refuses messages whose partition does not exist. */
@@ -663,7 +704,10 @@ export class Dispatcher {
       this.#options.onEvent({ type: 'copies-dropped', topic, count: copies.length, reason });
     }
     const calls = left.filter(({ role }) => role === 'primary');
-    for (const { message, outcomeUnknown } of calls) message.attempted ||= outcomeUnknown;
+    for (const { message, outcomeUnknown } of calls) {
+      message.attempted ||= outcomeUnknown;
+      message.lookedUp &&= !outcomeUnknown;
+    }
     this.#requeue(calls.map(({ message }) => message));
     this.#progressed();
   }

@@ -362,7 +362,10 @@ export class DualPublisher {
   #routeOf(topic: string): Route {
     let route = this.#routes.get(topic);
     if (route === undefined) {
-      route = this.#options.migration === undefined ? staticRoute(this.#ratio) : routeOf(topic, this.#state);
+      route =
+        this.#options.migration === undefined
+          ? staticRoute(this.#ratio)
+          : routeOf(topic, this.#state, this.#follower?.mirrored);
       this.#routes.set(topic, route);
     }
     return route;

@@ -30,6 +30,18 @@ export class Fifo<T> {
     return item;
   }
 
+  /** Those at the head of which something holds, in their order. They stay. */
+  headWhile(holds: (item: T) => boolean): T[] {
+    const found: T[] = [];
+    for (let at = this.#head; at < this.#items.length; at++) {
+      const item = this.#items[at] as T;
+      if (this.#removed.has(item)) continue;
+      if (!holds(item)) break;
+      found.push(item);
+    }
+    return found;
+  }
+
   /** Puts items before all others, in their order. */
   unshift(items: readonly T[]): void {
     this.#items = [...items, ...this.#items.slice(this.#head)];

@@ -68,6 +68,8 @@ export interface Outgoing {
   routing: Routing | undefined;
   /** Whether OwlMQ may have it although nobody said so. */
   attempted: boolean;
+  /** Whether OwlMQ was asked for it since. */
+  lookedUp: boolean;
   settled: boolean;
   /** `performance.now()` of Kafka's acknowledgement, for a message whose copy is due from then on. */
   copyDueAt: number;
@@ -123,6 +125,7 @@ export function newOutgoing(
     sequence: 0,
     routing: undefined,
     attempted: false,
+    lookedUp: false,
     settled: false,
     copyDueAt: 0,
     kafka: undefined,

@@ -1,5 +1,5 @@
 import type { Leg } from '../message/headers.js';
-import type { RoutingState } from '../routing/routing-state.js';
+import type { RoutingState, TopicOffsets } from '../routing/routing-state.js';
 
 /** Where the messages of a topic go now. */
 export interface Route {
@@ -12,19 +12,24 @@ export interface Route {
   /** Share of messages copied while Kafka is primary. */
   ratio: number;
   fenced: boolean;
+  /** While Kafka is primary: OwlMQ offsets by partition before which Kafka has everything, where that is known. */
+  mirrored?: readonly number[] | undefined;
 }
 
 /**
  * Of a publisher that obeys a migration. Before its first state everything goes to Kafka alone, and any topic may be one
  * of the migration's: what is under way when the state comes is waited for.
+ *
+ * @param mirrored as `mirroredAfter` says of the states up to this one.
  */
-export function routeOf(topic: string, state: RoutingState | undefined): Route {
+export function routeOf(topic: string, state: RoutingState | undefined, mirrored?: TopicOffsets): Route {
   if (state?.topics.includes(topic) !== true) {
     const migrated = state === undefined;
     return { epoch: state?.epoch ?? 0, migrated, primary: 'kafka', mirror: false, ratio: 0, fenced: false };
   }
   const { epoch, primary, mirror, ratio } = state;
-  return { epoch, migrated: true, primary, mirror, ratio, fenced: state.fence !== undefined };
+  const fenced = state.fence !== undefined;
+  return { epoch, migrated: true, primary, mirror, ratio, fenced, mirrored: mirrored?.[topic] };
 }
 
 /** Of a publisher without a migration. */

@@ -3,7 +3,7 @@ import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { PartitionFollower } from '../kafka/partition-follower.js';
 import { highestReportedEpoch } from '../members/reported-epoch.js';
 import { RoutingUnavailableError } from './routing-errors.js';
-import { ROUTING_TOPIC, type RoutingState } from './routing-state.js';
+import { ROUTING_TOPIC, type RoutingState, type TopicOffsets } from './routing-state.js';
 import { RoutingView, type DeliveredReport, type RoutingNews, type RoutingSlice } from './routing-view.js';
 
 export interface RoutingFollowerOptions {
@@ -59,6 +59,11 @@ export class RoutingFollower {
   /** Newest state; undefined when none was written yet for this migration. */
   get state(): RoutingState | undefined {
     return this.#view.state;
+  }
+
+  /** OwlMQ offsets before which Kafka has everything, once it is primary again; undefined where that is not known. */
+  get mirrored(): TopicOffsets | undefined {
+    return this.#view.mirrored;
   }
 
   /** Whether `state` may be acted on now. Look at it right before each write. */

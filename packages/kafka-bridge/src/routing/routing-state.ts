@@ -69,6 +69,18 @@ export function shadowLeg(state: RoutingState | undefined): Leg | undefined {
 }
 
 /**
+ * OwlMQ offsets (exclusive) before which Kafka has everything once it is primary again: a rollback has OwlMQ's consumers
+ * drain to the ends that its audit then copies up to. Undefined where no rollback has come so far, where it does without
+ * the audit, and once OwlMQ is written first again.
+ *
+ * @param known what held before the state.
+ */
+export function mirroredAfter(known: TopicOffsets | undefined, state: RoutingState): TopicOffsets | undefined {
+  if (state.live === 'owlmq' && state.drain !== undefined) return state.drain === 'stop' ? undefined : state.drain;
+  return state.primary === 'owlmq' && state.fence === undefined ? undefined : known;
+}
+
+/**
  * Whether no state can follow: Kafka is not written any more, so that no epoch leads back to it. Members that have
  * applied it go on without a lease, also when Kafka is gone.
  */

@@ -2,7 +2,7 @@ import { asError } from '../async/bounded.js';
 import type { FollowedSlice } from '../kafka/partition-follower.js';
 import { RoutingLostError } from './routing-errors.js';
 import { decodeRoutingRecord, newerState, sameState, type RoutingRecord } from './routing-log.js';
-import { DEFAULT_LEASE_MS, isFinal, type RoutingState } from './routing-state.js';
+import { DEFAULT_LEASE_MS, isFinal, mirroredAfter, type RoutingState, type TopicOffsets } from './routing-state.js';
 
 /** What one fetch of the routing topic brought. */
 export type RoutingSlice = Omit<FollowedSlice, 'records'> & { records: readonly RoutingRecord[] };
@@ -38,6 +38,8 @@ export class RoutingView {
   readonly #migration: string;
   /** Newest of the log that is being read, which may be ahead of `#state` until its end is reached. */
   #read: RoutingState | undefined;
+  /** By all states that were read, also those that another one in the same slice followed. */
+  #mirrored: TopicOffsets | undefined;
   /** Of the last slice: whether it reached the end, and when it was asked for. */
   #atEnd = false;
   #lastFetch = -Infinity;
@@ -63,6 +65,11 @@ export class RoutingView {
   /** The state to obey; undefined when none was written yet for this migration. */
   get state(): RoutingState | undefined {
     return this.#state;
+  }
+
+  /** OwlMQ offsets before which Kafka has everything, once it is primary again: see `mirroredAfter`. */
+  get mirrored(): TopicOffsets | undefined {
+    return this.#mirrored;
   }
 
   get leaseMs(): number {
@@ -119,6 +126,7 @@ export class RoutingView {
     const errors: Error[] = [];
     if (fromBegin) {
       this.#read = undefined;
+      this.#mirrored = undefined;
       this.#floor = this.#state;
       this.#toldLost = undefined;
       this.#reportedEpoch = undefined;
@@ -127,7 +135,9 @@ export class RoutingView {
       if (record.key?.toString() !== this.#migration) continue;
       try {
         const candidate = decodeRoutingRecord(record);
-        if (candidate !== undefined) this.#read = newerState(this.#read, candidate);
+        if (candidate === undefined || newerState(this.#read, candidate) !== candidate) continue;
+        this.#read = candidate;
+        this.#mirrored = mirroredAfter(this.#mirrored, candidate);
       } catch (error) {
         errors.push(asError(error));
       }
