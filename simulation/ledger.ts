@@ -47,6 +47,8 @@ export class Ledger {
   readonly effects: Effect[] = [];
   readonly moves: Move[] = [];
   readonly violations: string[] = [];
+  /** Effects out of order for a reason that is documented: see `Checker`. */
+  repairedLate = 0;
   readonly #numbers = new Map<string, number>();
 
   call(key: string, publisher: string): Call {

@@ -109,14 +109,14 @@ function tell({ seed, violations }: Outcome, plant: string | undefined): void {
 }
 
 function summarise(totals: Totals, broken: number, begun: number): void {
-  const { seeds, published, acknowledged, applied, faults, simulatedMs, ends } = totals;
+  const { seeds, published, acknowledged, applied, repairedLate, faults, simulatedMs, ends } = totals;
   const words = Object.entries(ends)
     .sort(([, one], [, other]) => other - one)
     .map(([end, count]) => `${end} ${count}`);
   console.log(
     [
       `${seeds} seeds in ${Math.round((wallClock() - begun) / 1_000)} s, ${rate(totals, begun)} a second: ${broken} broken`,
-      `${published} messages published, ${acknowledged} acknowledged, ${applied} applied; ${faults} faults; ${(simulatedMs / 3_600_000).toFixed(1)} simulated hours`,
+      `${published} messages published, ${acknowledged} acknowledged, ${applied} applied, ${repairedLate} of them out of order behind a repair (known weakness 5); ${faults} faults; ${(simulatedMs / 3_600_000).toFixed(1)} simulated hours`,
       `ended: ${words.join(', ')}`,
     ].join('\n'),
   );

@@ -29,6 +29,8 @@ export interface Outcome {
   published: number;
   acknowledged: number;
   applied: number;
+  /** Of these, out of order behind a repair: no violation. */
+  repairedLate: number;
   faults: number;
   simulatedMs: number;
   events: number;
@@ -268,6 +270,7 @@ export class Simulation {
       published: calls.length,
       acknowledged: calls.filter(({ acknowledgedAt }) => acknowledgedAt !== undefined).length,
       applied: ledger.effects.length,
+      repairedLate: ledger.repairedLate,
       faults: this.#director.count,
       simulatedMs: world.now - 1_000_000,
       events: world.events,

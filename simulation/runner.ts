@@ -26,13 +26,14 @@ export interface Totals {
   published: number;
   acknowledged: number;
   applied: number;
+  repairedLate: number;
   faults: number;
   simulatedMs: number;
   ends: Record<string, number>;
 }
 
 export function noTotals(): Totals {
-  return { seeds: 0, published: 0, acknowledged: 0, applied: 0, faults: 0, simulatedMs: 0, ends: {} };
+  return { seeds: 0, published: 0, acknowledged: 0, applied: 0, repairedLate: 0, faults: 0, simulatedMs: 0, ends: {} };
 }
 
 export function addTotals(one: Totals, other: Totals): Totals {
@@ -43,6 +44,7 @@ export function addTotals(one: Totals, other: Totals): Totals {
     published: one.published + other.published,
     acknowledged: one.acknowledged + other.acknowledged,
     applied: one.applied + other.applied,
+    repairedLate: one.repairedLate + other.repairedLate,
     faults: one.faults + other.faults,
     simulatedMs: one.simulatedMs + other.simulatedMs,
     ends,
