@@ -24,7 +24,7 @@ async function simulate(...args: string[]): Promise<{ code: number; text: string
 }
 
 // It is all computing: a machine that is busy with other things takes many times as long.
-describe('the protocol on a simulated network and clock', { timeout: 300_000 }, () => {
+describe('the protocol on a simulated network and clock', { timeout: 900_000 }, () => {
   it('keeps every invariant, whatever fails', async () => {
     console.info(`SIM_SEED=${seed}`);
     const { code, text } = await simulate('--seed', seed, '--seeds', seeds);

@@ -28,7 +28,7 @@ const bundle = fileURLToPath(new URL('../../dist/workflow-bundle-encrypted.js', 
 /** Names a file beside it, which the worker loads. */
 const built = new URL('../../dist/src/codec/data-converter.js', import.meta.url).href;
 
-it('keeps nothing that a migration says where Temporal can read it', { timeout: 60_000 }, async () => {
+it('keeps nothing that a migration says where Temporal can read it', async () => {
   installQuietRuntime();
   const address = process.env['TEMPORAL_ADDRESS'];
   if (address === undefined) throw new Error('TEMPORAL_ADDRESS is not set: run the tests with npm test');

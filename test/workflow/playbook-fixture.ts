@@ -22,7 +22,7 @@ import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
  * The time-skipping server at times no longer skips time after an activity was cancelled, mostly on a machine that is
  * busy: a run that hangs for that is tried once more, on a server of its own.
  */
-export const onSkippedTime = { timeout: 60_000, retry: 1 };
+export const onSkippedTime = { timeout: 180_000, retry: 1 };
 
 export const defaults: MigrationInput = { topics: ['orders'], groups: ['payments', 'mails'] };
 

@@ -98,7 +98,7 @@ describe('a rehearsal', { timeout: 240_000 }, () => {
   });
 });
 
-describe('a run whose input says that it is a rehearsal', { timeout: 60_000 }, () => {
+describe('a run whose input says that it is a rehearsal', () => {
   let env: TestWorkflowEnvironment;
   let clock: SkippedClock;
 

@@ -88,7 +88,7 @@ describe('members that start after the decommission, with Kafka gone', () => {
     await keepFinalState(bench.owlmq, { ...final, migration: 'another' });
     await expect(publisher('decommissioned').connect()).rejects.toMatchObject(refusal);
     await expect(publisher(GONE).connect()).rejects.toMatchObject({ name: 'KafkaConnectError' });
-  }, 60_000);
+  });
 
   it('go by Kafka where it answers, as ever', async () => {
     const final = await decommission();
@@ -105,7 +105,7 @@ describe('members that start after the decommission, with Kafka gone', () => {
     const alone = new DualPublisher({ kafka: 'decommissioned', migration, owlmq: nobody });
     await expect(alone.connect()).rejects.toThrow(/OwlMQ does not answer: .*begins by the final routing state/);
     await alone.close();
-  }, 60_000);
+  });
 
   it('need the name of the migration', () => {
     const { owlmq, groupId, topics } = bench.options();

@@ -54,7 +54,7 @@ async function preflight(input: object, ...args: string[]): Promise<CliOutcome> 
 }
 
 describe('preflight', () => {
-  it('tells every fault of a cluster at once, with what to do', { timeout: 60_000 }, async () => {
+  it('tells every fault of a cluster at once, with what to do', async () => {
     const routing = new RoutingWriter({ connection: legs.connection, clientId: 'preflight-test' });
     const own = `preflight-${randomUUID()}`;
     const [brief, small, compacted, large, uneven, foreign, routed, elsewhere] = [

@@ -170,7 +170,7 @@ describe('a group', () => {
     expect((await joinAs({ memberId: first.memberId })).generation).toBeGreaterThan(first.generation);
   });
 
-  it('never has two owners of a partition, whatever members do', { timeout: 60_000 }, async () => {
+  it('never has two owners of a partition, whatever members do', async () => {
     const random = seededRandom('owners');
     const ends = performance.now() + 6_000;
     /** Until when each partition is someone's, by that one's own reckoning. */
