@@ -14,6 +14,7 @@ import { parsePortfolioInput, planWaves, type MigrationInput, type PortfolioInpu
 import { portfolioActivities } from '../../src/activities/portfolio.js';
 import type { MigrationStatus } from '../../src/workflows/status.js';
 import type { migratePortfolio } from '../../src/workflows/portfolio/migrate-portfolio.js';
+import type { PortfolioState } from '../../src/workflows/portfolio/portfolio-state.js';
 import type { PortfolioStatus } from '../../src/workflows/portfolio/portfolio-status.js';
 import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
 import { recordHistory } from './histories.js';
@@ -184,6 +185,32 @@ describe('a portfolio', { timeout: 280_000 }, () => {
     const failed = await until<PortfolioStatus>(again.workflowId, ({ state }) => state === 'stopped');
     expect(failed.migrations[0]?.state).toBe('failed');
     await Promise.all([again.terminate(), byHand.terminate()]);
+  });
+
+  it('goes on from what the run before knew, as after it continued as new', async () => {
+    const [a, b] = ['a', 'b'].map((name) => `${name}-${randomUUID()}`) as [string, string];
+    const [first, second] = [a, b].map((id) => ({ migrations: [{ id, input: input(id, untilApproved) }] }));
+    const waves = [first, second] as PortfolioInput['waves'];
+    const begun = await client.workflow.start('migrateKafkaToOwlmq', {
+      ...{ taskQueue, workflowId: a, args: waves[0]?.migrations.map((migration) => migration.input) ?? [] },
+    });
+    const startedAt = new Date().toISOString();
+    const members: PortfolioState['members'] = [
+      { id: a, wave: 1, state: 'running', since: startedAt },
+      { id: b, wave: 2, state: 'waiting' },
+    ];
+    const carried: PortfolioState = { startedAt, members, searchAttributes: [], unknownSignals: [], log: [] };
+    const portfolio = await client.workflow.start<typeof migratePortfolio>('migratePortfolio', {
+      ...{ taskQueue, workflowId: `portfolio-${randomUUID()}`, args: [{ waves }, carried] },
+    });
+    await until<MigrationStatus>(a, ({ phase }) => phase === 'ready');
+    expect(states(await until(portfolio.workflowId, () => true))).toEqual(['running', 'waiting']);
+    await begun.signal('approve', { by: 'ann' });
+    await until<MigrationStatus>(b, ({ phase }) => phase === 'ready');
+    await client.workflow.getHandle(b).signal('approve', { by: 'ann' });
+    const end = await portfolio.result();
+    expect(end).toMatchObject({ state: 'completed', startedAt });
+    expect(states(end)).toEqual(['completed', 'completed']);
   });
 
   it('is refused with everything that is wrong', async () => {
