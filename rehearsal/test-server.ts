@@ -6,7 +6,7 @@ import { TestWorkflowEnvironment } from '@temporalio/testing';
  *
  * @param path of the server, as `findTestServer` finds it.
  */
-export async function startTestServer(path: string, attempts = 10): Promise<TestWorkflowEnvironment> {
+export async function startTestServer(path: string, attempts = 30): Promise<TestWorkflowEnvironment> {
   process.env['JAVA_TOOL_OPTIONS'] ??= '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC';
   try {
     return await TestWorkflowEnvironment.createTimeSkipping({

@@ -140,7 +140,7 @@ export const plants: readonly Plant[] = [
     edits: [
       {
         file: dispatcher,
-        find: "if (primary !== 'kafka' || mirrored === undefined) return false;",
+        find: "if (primary !== 'kafka' || inKafkaBefore === undefined) return false;",
         replace: 'return false;',
       },
     ],

@@ -23,7 +23,9 @@ const MARGIN_MS = 50;
  *
  * @throws as `Connection.connect`.
  */
-export async function connectToTemporal(options: ConnectionOptions | undefined): Promise<TemporalConnection> {
+export async function connectToTemporal(
+  options: Omit<ConnectionOptions, 'interceptors'> | undefined,
+): Promise<TemporalConnection> {
   const { retryableDecider, delayFunction } = defaultGrpcRetryOptions();
   let closing = false;
   let lastRetryAt = 0;

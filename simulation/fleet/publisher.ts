@@ -193,7 +193,7 @@ export class Publisher {
   }
 
   #routeOf(topic: string): Route {
-    return routeOf(topic, this.#state, this.link.view.mirrored);
+    return routeOf(topic, this.#state, this.link.view.inKafkaBefore);
   }
 
   #condition(): Pick<PublisherReport, 'epoch' | 'state'> {

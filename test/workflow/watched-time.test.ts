@@ -80,7 +80,7 @@ function lookOf({ upTo, compared }: PartOfWatch, at: number, behind: boolean): L
     const comparedUpTo = behind || live === 0 || shadow === 0 ? undefined : Math.min(live, shadow);
     return [name, { reportedUpTo, comparedUpTo, comparisons: compared[name] ?? 0 }] as const;
   });
-  return { at, groups: Object.fromEntries(groups) };
+  return { from: at, at, groups: Object.fromEntries(groups) };
 }
 
 function apply(part: PartOfWatch, fault: Fault, at: number): void {
@@ -171,7 +171,7 @@ describe('watched time', () => {
 
   const both = (time: number): GroupLook['reportedUpTo'] => ({ live: time, shadow: time });
   const look = (at: number, change: Partial<Look['groups'][string]> = {}): Look => ({
-    at,
+    ...{ from: at, at },
     groups: { a: { reportedUpTo: both(at - 300), comparedUpTo: at - 300, comparisons: at, ...change } },
   });
   const watchedMs = (watched: WatchedTime): number =>
@@ -185,10 +185,12 @@ describe('watched time', () => {
     Array.from({ length: to - from + 1 }, (_, index) => look((from + index) * SECOND, change));
 
   it('does not forget a group that a look says nothing of', () => {
-    const watched = watch(through(seconds(1, 20)), { at: 21 * SECOND, groups: {} }, limits);
+    const watched = watch(through(seconds(1, 20)), { from: 21 * SECOND, at: 21 * SECOND, groups: {} }, limits);
     expect(Object.keys(watchedSpans(watched).compared)).toEqual(['a']);
     const later = through(
-      Array.from({ length: 60 }, (_, index) => ({ at: (22 + index) * SECOND, groups: {} })),
+      Array.from({ length: 60 }, (_, index) => ({
+        ...{ from: (22 + index) * SECOND, at: (22 + index) * SECOND, groups: {} },
+      })),
       watched,
     );
     expect(watchedMs(later)).toBe(17_000);
@@ -254,7 +256,7 @@ describe('watched time', () => {
   it('takes one side for dead while the other catches up', () => {
     const looks = [...seconds(1, 20), ...seconds(21, 60)].map(({ at, groups: { a } }): Look => {
       const reportedUpTo = { live: Math.min(at, 20_000), shadow: at / 4 };
-      return { at, groups: { a: { ...(a as GroupLook), reportedUpTo, comparedUpTo: at / 4 } } };
+      return { from: at, at, groups: { a: { ...(a as GroupLook), reportedUpTo, comparedUpTo: at / 4 } } };
     });
     expect(watchedMs(through(looks))).toBe(8_000);
   });
@@ -262,6 +264,22 @@ describe('watched time', () => {
   it('begins with no look at which the comparison was behind', () => {
     const first = through([...seconds(1, 30, { comparedUpTo: undefined }), ...seconds(31, 60)]);
     expect(watchedSpans(first).alive).toEqual([[31_000, 59_000]]);
+    // It has judged, as of long ago.
+    const late = through([...seconds(1, 30, { comparedUpTo: 500 }), ...seconds(31, 60)]);
+    expect(watchedSpans(late).alive[0]?.[0]).toBe(2_000);
+    expect(watchedMs(through([...seconds(20, 40, { comparedUpTo: 500 }), ...seconds(41, 60)]))).toBe(18_000);
+  });
+
+  it('counts no silence as shorter since a look took long', () => {
+    const slow = (from: number, at: number, time: number): Look => {
+      const { groups } = look(time);
+      return { from, at, groups };
+    };
+    // Silent from 20 s on; a look that began at 34.5 s sees it back at 44 s, and another one right after.
+    const silent = { reportedUpTo: both(20_000), comparedUpTo: 20_000, comparisons: 20_000 };
+    const dead = through([...seconds(1, 20), ...seconds(21, 34, silent)]);
+    const back = through([slow(34_500, 44_500, 44_000), slow(44_600, 44_700, 44_600)], dead);
+    expect(watchedSpans(through(seconds(46, 60), back)).alive[0]).toEqual([2_000, 20_000]);
   });
 
   it('counts compared time, where that comes slower than the clock', () => {

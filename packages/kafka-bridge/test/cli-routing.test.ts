@@ -168,6 +168,15 @@ describe('routing set', () => {
     }
   });
 
+  it('does not take the drain of a rollback for an audit that is through', async () => {
+    const drain = { orders: [5] };
+    const name = await migration({ primary: 'owlmq', live: 'owlmq', fence: { reason: 'rollback' }, drain });
+    const back = ['routing', 'set', name, '--back-to-kafka', ...REASON, '--yes'];
+    expect(await runHere(back)).toMatchObject({ code: 4, err: expect.stringContaining('--drain stop') as string });
+    expect(await runHere(['routing', 'set', name, '--drain', 'stop', ...REASON, '--yes'])).toMatchObject({ code: 0 });
+    expect(await runHere(back)).toMatchObject({ code: 0 });
+  });
+
   it('writes nothing where all of it stands already', async () => {
     const name = await migration({ ratio: 0.5 });
     const { code, out } = await runHere(['routing', 'set', name, '--ratio', '0.5', ...REASON, '--yes']);

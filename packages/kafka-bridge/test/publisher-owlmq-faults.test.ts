@@ -134,27 +134,37 @@ describe('DualPublisher and an OwlMQ', () => {
       const publisher = publisherOf({ migration });
       await publisher.publish(topic, 'before', { key: 'k' });
       owlmq.fault = () => ({ answerWith: 500 });
+      const ended = new AbortController();
       const calls = ['first', 'second'].map((value) => publisher.publish(topic, value, { key: 'k' }));
-      await until('OwlMQ to have both', async () => (await legs.owlmqRecords()).length === 3);
+      const third = publisher.publish(topic, 'third', { key: 'k', signal: ended.signal });
+      await until('OwlMQ to have all', async () => (await legs.owlmqRecords()).length === 4);
       const onOwlmq = { primary: 'owlmq', live: 'owlmq', fence: { reason: 'test' } } as const;
       const back = { migration, topics: [topic], ...onOwlmq };
       await writer.write(routingState({ ...back, epoch: 2 }));
       await until('the fence', () => publisher.status().state === 'fenced');
-      // As if the second had been under way when the audit took OwlMQ's ends.
+      // As if all but the first had been under way when the audit took OwlMQ's ends.
       const places = await legs.owlmqRecords();
       const ends = Array.from({ length: legs.partitions }, (_, partition) =>
-        places.filter((record) => record.partition === partition).length === 3 ? 2 : 0,
+        places.filter((record) => record.partition === partition).length === 4 ? 2 : 0,
       );
       if (then === 'is silent') owlmq.concerns = () => true;
       owlmq.fault = () => (then === 'is silent' ? 'hold' : undefined);
       // In one go, as who was away reads them.
       await writer.write(routingState({ ...back, epoch: 3, drain: { [topic]: ends } }));
       await writer.write(routingState({ migration, topics: [topic], epoch: 4 }));
+      if (then === 'is silent') {
+        await until('OwlMQ to be asked', () => owlmq.held > 0);
+        expect(publisher.status().held).toBe(3);
+        ended.abort();
+        await expect(third).rejects.toMatchObject({ code: 'publish-outcome-unknown' });
+      }
       const [first, second] = await Promise.all(calls);
+      expect([first?.epoch, second?.epoch]).toEqual([expected.first === 'owlmq' ? 1 : 4, 4]);
+      if (then === 'answers') expect((await third).kafka).toBeDefined();
       const legOf = (result: typeof first) => (result?.kafka === undefined ? 'owlmq' : 'kafka');
       expect({ first: legOf(first), second: legOf(second) }).toEqual(expected);
       await publisher.publish(topic, 'after', { key: 'k' });
-      const written = expected.first === 'kafka' ? ['first', 'second'] : ['second'];
+      const written = expected.first === 'kafka' ? ['first', 'second'] : ['second', 'third'];
       expect(valuesByKey(await legs.kafkaRecords()).get('k')).toEqual(['before', ...written, 'after']);
     },
   );

@@ -283,7 +283,7 @@ describe('what a member takes for true of its routing', () => {
           true,
         ),
       );
-      return view.mirrored;
+      return view.inKafkaBefore;
     };
     expect(after(onOwlmq, fenced, drained, {})).toEqual({ orders: [3, 5] });
     expect(after(onOwlmq, fenced, { ...fenced, drain: 'stop' }, {})).toBeUndefined();

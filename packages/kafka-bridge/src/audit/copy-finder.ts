@@ -1,8 +1,8 @@
 import type { RecordHead } from '../contract/index.js';
 import type { FetchedRecord } from '../kafka/fetched-record.js';
 import { HEADER, parsePosition } from '../message/headers.js';
-import { lookupAll } from '../owlmq/lookup-all.js';
 import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
+import { lookupAll } from './owlmq-copies.js';
 import { asMessage, asStoredMessage, isSameMessage } from './same-message.js';
 
 /** A Kafka record, and the id that its copy on OwlMQ has. */
@@ -90,7 +90,7 @@ export class CopyFinder {
       this.#owlmq,
       this.#topic,
       wanted.map(({ id }) => id),
-      signal === undefined ? {} : { signal },
+      signal,
     );
     const heads = new Pages(async (partition, offset) => {
       return (await this.#read(partition, offset, VERIFY_PAGE, signal)).heads;
@@ -130,9 +130,7 @@ export class CopyFinder {
   /** Where the first of the wanted copies are, so that reading begins there. */
   async #seek(wanted: readonly Wanted[], signal: AbortSignal | undefined): Promise<number | undefined> {
     const ids = wanted.slice(0, SEEK_IDS).map(({ id }) => id);
-    const places = [
-      ...(await lookupAll(this.#owlmq, this.#topic, ids, signal === undefined ? {} : { signal })).values(),
-    ];
+    const places = [...(await lookupAll(this.#owlmq, this.#topic, ids, signal)).values()];
     const offsets = places.filter(({ partition }) => partition === this.#partition).map(({ offset }) => offset);
     // Not the least: that may be the place of an old message that was published again.
     return offsets.sort((one, other) => one - other)[Math.floor(offsets.length / 4)];

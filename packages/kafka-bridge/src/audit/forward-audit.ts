@@ -2,7 +2,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { KafkaConnection } from '../kafka/kafka-connection.js';
 import { LogReader, OffsetOutOfRangeError, type PartitionSlice } from '../kafka/log-reader.js';
 import type { FetchedRecord } from '../kafka/fetched-record.js';
-import { lookupAll } from '../owlmq/lookup-all.js';
 import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
 import { isCopied } from '../publisher/copy-decision.js';
 import type { TopicOffsets } from '../routing/routing-state.js';
@@ -18,7 +17,7 @@ import { CopyFinder, type Found } from './copy-finder.js';
 import { eachLimited } from './each-limited.js';
 import { KeyOrder } from './key-order.js';
 import { missedOf, MissedSince } from './missed-since.js';
-import { copyToOwlmq, type MissingCopy } from './owlmq-copies.js';
+import { copyToOwlmq, lookupAll, type MissingCopy } from './owlmq-copies.js';
 import { ownedPartitions } from './partitions.js';
 import { placeId, readMarks } from './record-marks.js';
 import { asMessage, isSameMessage } from './same-message.js';
@@ -348,7 +347,7 @@ export class ForwardAudit {
   ): Promise<Map<string, PartitionOffset & { written?: boolean }>> {
     if (this.#repairs) return await copyToOwlmq(this.#owlmq, topic, partition, missing, signal);
     const ids = missing.map(({ id }) => id);
-    return await lookupAll(this.#owlmq, topic, ids, signal === undefined ? {} : { signal });
+    return await lookupAll(this.#owlmq, topic, ids, signal);
   }
 
   /** What is expected of records, and which of it is on OwlMQ, by Kafka offset. */

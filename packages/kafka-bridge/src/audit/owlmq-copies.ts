@@ -4,10 +4,31 @@ import { formatPosition, HEADER, VIA } from '../message/headers.js';
 import type { OwlmqApi, OwlmqRecord, PartitionOffset } from '../owlmq/owlmq-api.js';
 import { AuditRepairError } from './audit-errors.js';
 
+const LOOKUP_BATCH = 500;
 const PUBLISH_BATCH = 200;
 const PUBLISH_BATCH_BYTES = 512 * 1024;
 const PUBLISH_ATTEMPTS = 4;
 const REFUSALS_SHOWN = 10;
+
+/** Where messages are on OwlMQ, by id; those that the topic does not have are absent. */
+export async function lookupAll(
+  owlmq: OwlmqApi,
+  topic: string,
+  ids: Iterable<string>,
+  signal?: AbortSignal,
+): Promise<Map<string, PartitionOffset>> {
+  const places = new Map<string, PartitionOffset>();
+  const distinct = [...new Set(ids)];
+  for (let start = 0; start < distinct.length; start += LOOKUP_BATCH) {
+    const batch = distinct.slice(start, start + LOOKUP_BATCH);
+    const found = await owlmq.lookup(topic, batch, signal === undefined ? {} : { signal });
+    for (const [index, id] of batch.entries()) {
+      const place = found[index];
+      if (place !== undefined) places.set(id, place);
+    }
+  }
+  return places;
+}
 
 /** A Kafka record that OwlMQ lacks, with its message id. */
 export interface MissingCopy {

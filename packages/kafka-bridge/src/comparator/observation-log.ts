@@ -158,15 +158,14 @@ export class ObservationComparison {
    */
   async step(options: ComparisonStepOptions = {}): Promise<ComparisonReport> {
     const { roster, groups } = this.#options;
-    // What moves after this look moves after now, however long the step takes.
-    const at = Date.now();
+    const from = Date.now();
     await roster.readToEnd();
     const watermarks = this.#watermarks();
     const caughtUp = await this.#catchUp(watermarks, options);
     const found = groups.map((name) => [name, this.#group(name, watermarks.get(name), caughtUp)] as const);
     const limits = { standstillMs: STALLED_AFTER_MS, quietMs: this.#options.quietMs ?? QUIET_MS };
     const looks = Object.fromEntries(found.flatMap(([name, { look }]) => (look === undefined ? [] : [[name, look]])));
-    this.#watched = watch(this.#watched, { at, groups: looks }, limits);
+    this.#watched = watch(this.#watched, { from, at: Date.now(), groups: looks }, limits);
     return {
       groups: Object.fromEntries(found.map(([name, { group }]) => [name, group])),
       overflow: this.#joiner.overflow,
@@ -304,14 +303,16 @@ export class ObservationComparison {
           stalled.push(`Group ${name}: no living member reports how far its ${side} side is in ${partition}.`);
           continue;
         }
-        reported.push(time);
         compared.push(this.#judged.get(name)?.[side].get(partition));
         const silentMs = this.#unmovedMs(`${name} ${side} ${partition}`, time);
         if (silentMs > STALLED_AFTER_MS) {
           const seconds = Math.round(silentMs / 1_000);
           stalled.push(`Group ${name}: its ${side} side has not moved in ${partition} for ${seconds} s.`);
+        } else {
+          reported.push(time);
         }
       }
+      // Of a side that stands still in one partition the others say nothing: they may be behind it, and catch up.
       if (reported.length > 0 && reported.length === partitions.length) reportedUpTo[side] = Math.min(...reported);
     }
     stalled.push(...parked.map((lane) => parkedWords(name, lane)));

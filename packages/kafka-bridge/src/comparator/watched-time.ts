@@ -29,7 +29,7 @@ const groupSchema = z.object({
 
 /** When a part of the comparison was at work, and what is needed to go on counting. JSON-safe. */
 export const watchedTimeSchema = z.object({
-  /** When somebody looked last, Unix ms. */
+  /** When somebody looked last, Unix ms: before anything was read. */
   lookedAt: z.number(),
   groups: z.record(z.string(), groupSchema),
   /** Stretches that have ended in which every group was compared on both sides in every partition. */
@@ -57,7 +57,9 @@ export interface WatchedSpans {
 
 /** What a look at the comparison found. */
 export interface Look {
-  /** Unix ms, on the clock of whoever looks. */
+  /** Before anything was read, Unix ms, on the clock of whoever looks: what the next look sees moved after it. */
+  from: number;
+  /** When all was read and judged. */
   at: number;
   groups: Readonly<Record<string, GroupLook>>;
 }
@@ -105,16 +107,15 @@ export function watchedSpans(watched: WatchedTime, unjudgedMs = 0): WatchedSpans
  */
 export function watch(watched: WatchedTime, look: Look, limits: WatchLimits): WatchedTime {
   // The clock went back, as with another worker: this look only says where things stand.
-  if (look.at < watched.lookedAt) return begunAnew(watched, look);
+  if (look.from < watched.lookedAt) return begunAnew(watched, look);
   const kept = lives(watched, look, limits) ? watched : endStretch(watched);
   // What a look says nothing of is not forgotten: it counts as dead.
   const groups: WatchedTime['groups'] = { ...kept.groups };
   for (const [name, now] of Object.entries(look.groups)) {
     groups[name] = moved(watched, kept.groups[name], now, look.at, limits);
   }
-  const next: WatchedTime = { ...kept, lookedAt: look.at, groups };
-  const behind = Object.values(look.groups).some(({ comparedUpTo }) => comparedUpTo === undefined);
-  if (next.stretch !== undefined || behind || !lives(next, look, limits)) return next;
+  const next: WatchedTime = { ...kept, lookedAt: look.from, groups };
+  if (next.stretch !== undefined || isBehind(look, limits) || !lives(next, look, limits)) return next;
   const from = Object.fromEntries(Object.entries(groups).map(([name, { upTo }]) => [name, upTo]));
   return { ...next, stretch: { since: look.at, from } };
 }
@@ -158,7 +159,14 @@ function begunAnew(watched: WatchedTime, look: Look): WatchedTime {
     ] as const;
   });
   const { spans } = endStretch(watched);
-  return { lookedAt: look.at, spans: passed(spans), groups: Object.fromEntries(groups) };
+  return { lookedAt: look.from, spans: passed(spans), groups: Object.fromEntries(groups) };
+}
+
+/** Whether the comparison has not come about as far as members report: a stretch would count what it has yet to compare. */
+function isBehind({ groups }: Look, { standstillMs }: WatchLimits): boolean {
+  return Object.values(groups).some(({ reportedUpTo: { live = 0, shadow = 0 }, comparedUpTo }) => {
+    return comparedUpTo === undefined || Math.min(live, shadow) - comparedUpTo > standstillMs;
+  });
 }
 
 /** Whether every side of every group has shown its last sign of life within the limits. */
@@ -176,9 +184,8 @@ function lives(watched: WatchedTime, { at, groups }: Look, { standstillMs }: Wat
 
 /** Of the side that gave it first; null when one gave none. */
 function lastSignOfLife(group: WatchedTime['groups'][string] | undefined): number | null {
-  const { live: { movedAfter: live } = { movedAfter: null }, shadow: { movedAfter: shadow } = { movedAfter: null } } =
-    group ?? {};
-  return live === null || shadow === null ? null : Math.min(live, shadow);
+  if (group === undefined || group.live.movedAfter === null || group.shadow.movedAfter === null) return null;
+  return Math.min(group.live.movedAfter, group.shadow.movedAfter);
 }
 
 function moved(

@@ -1,8 +1,8 @@
 import { asError, bounded } from '../async/bounded.js';
 import { Pulse } from '../async/pulse.js';
 import type { Leg } from '../message/headers.js';
-import { lookupAll } from '../owlmq/lookup-all.js';
 import type { OwlmqApi, PartitionOffset } from '../owlmq/owlmq-api.js';
+import { OwlmqUnreachableError } from '../owlmq/owlmq-errors.js';
 import { BatchLimits } from './batch-limits.js';
 import { isCopied } from './copy-decision.js';
 import { CopyBacklog } from './copy-backlog.js';
@@ -66,7 +66,7 @@ const DRAIN_STALL_MS = 2_000;
 const DRAIN_TOTAL_MS = 5_000;
 const LEARN_TIMEOUT_MS = 10_000;
 const OWLMQ_REQUEST_TIMEOUT_MS = 5_000;
-/** Calls are held meanwhile. */
+/** Calls of the topic are held meanwhile. */
 const LOOKUP_TIMEOUT_MS = 2_000;
 
 /**
@@ -99,6 +99,8 @@ export class Dispatcher {
   #kafkaEpoch = 0;
   /** Resolves when the last batch was answered; never rejects. */
   #kafkaSent: Promise<void> = Promise.resolve();
+  /** Of lookups, which nobody waits for once this is closed. */
+  readonly #closing = new AbortController();
   #rotation = 0;
   #expiry: NodeJS.Timeout | undefined;
 
@@ -174,7 +176,7 @@ export class Dispatcher {
 
   /** Routes or the right to act on them changed: holds or releases calls, and sees a fence through. */
   routesChanged(): void {
-    const held = [...this.#queues.values()].some(({ topic, messages }) => messages.length > 0 && this.#isHeld(topic));
+    const held = [...this.#queues.values()].some((queue) => queue.messages.length > 0 && this.#isHeld(queue));
     if (held) {
       this.#holds.held();
     } else {
@@ -220,6 +222,7 @@ export class Dispatcher {
   /** Rejects what was not routed yet, and sees to the rest as a fence does; with a dead Kafka too. */
   async close(error: PublishError): Promise<void> {
     this.#closed = error;
+    this.#closing.abort();
     this.rejectWaiting(() => error);
     const kafkaSent = bounded(this.#kafkaSent, DRAIN_STALL_MS, () => error).catch(() => {
       this.#options.kafka.abandon();
@@ -289,10 +292,10 @@ export class Dispatcher {
   get status() {
     let held = this.#bound.waiting;
     let anyHeld = false;
-    for (const { topic, messages } of this.#queues.values()) {
-      if (!this.#isHeld(topic)) continue;
+    for (const queue of this.#queues.values()) {
+      if (!this.#isHeld(queue)) continue;
       anyHeld = true;
-      held += messages.length;
+      held += queue.messages.length;
     }
     return {
       inFlight: this.inFlight,
@@ -327,7 +330,7 @@ export class Dispatcher {
     const queue = this.#queue(message.topic);
     queue.messages.push(message);
     this.#watchExpiry();
-    if (this.#isHeld(queue.topic)) this.#holds.held();
+    if (this.#isHeld(queue)) this.#holds.held();
     this.#pumpSoon();
   }
 
@@ -353,8 +356,10 @@ export class Dispatcher {
     );
   }
 
-  #isHeld(topic: string): boolean {
-    return this.#open && (!this.#options.mayWrite() || this.#options.routeOf(topic).fenced);
+  #isHeld(queue: TopicQueue): boolean {
+    if (!this.#open) return false;
+    const route = this.#options.routeOf(queue.topic);
+    return !this.#options.mayWrite() || route.fenced || queue.lookingUp || isLookupDue(queue, route);
   }
 
   #pumpSoon(): void {
@@ -378,7 +383,9 @@ export class Dispatcher {
         continue;
       }
       const route = this.#options.routeOf(queue.topic);
-      if (!route.fenced && !this.#lookUpAttempted(queue, route)) ready.push({ queue, route, leaders });
+      if (route.fenced) continue;
+      if (isLookupDue(queue, route)) this.#lookUp(queue, route.inKafkaBefore ?? []);
+      else ready.push({ queue, route, leaders });
     }
     for (const { queue, route, leaders } of ready) {
       if (route.primary === 'owlmq') this.#pumpOwlmq(queue, route, leaders.length);
@@ -408,36 +415,38 @@ export class Dispatcher {
   /**
    * Calls that OwlMQ may have, at the head of a queue that goes to Kafka now: those that it has, and that the rollback
    * made sure are in Kafka, are done, since Kafka would have them twice. The others are written to Kafka, as all are where
-   * OwlMQ does not answer. @returns whether it is asked.
+   * OwlMQ does not answer. They stay in the queue meanwhile.
    */
-  #lookUpAttempted(queue: TopicQueue, { primary, mirrored }: Route): boolean {
-    if (primary !== 'kafka' || mirrored === undefined) return false;
+  #lookUp(queue: TopicQueue, inKafkaBefore: readonly number[]): void {
     const { topic, messages } = queue;
-    const asked = messages.headWhile(({ attempted, lookedUp }) => attempted && !lookedUp);
-    if (asked.length === 0) return false;
     queue.lookingUp = true;
+    const asked = messages.headWhile(isUnclear);
     const ids = asked.map(({ id }) => id);
-    lookupAll(this.#options.owlmq(), topic, ids, { timeoutMs: LOOKUP_TIMEOUT_MS, attempts: 1 })
+    const { signal } = this.#closing;
+    const lookup = this.#options.owlmq().lookup(topic, ids, { timeoutMs: LOOKUP_TIMEOUT_MS, attempts: 1, signal });
+    bounded(lookup, LOOKUP_TIMEOUT_MS, () => new OwlmqUnreachableError('OwlMQ did not say what it has.', 'timeout'))
       .catch((error: unknown) => {
-        this.#options.onEvent({ type: 'error', error: asError(error) });
-        return new Map<string, PartitionOffset>();
+        if (!signal.aborted) this.#options.onEvent({ type: 'error', error: asError(error) });
+        return [];
       })
       .then((places) => {
         queue.lookingUp = false;
-        for (const message of asked) {
+        for (const [index, message] of asked.entries()) {
           message.lookedUp = true;
-          const place = places.get(message.id);
-          if (message.settled || place === undefined || place.offset >= (mirrored[place.partition] ?? 0)) continue;
+          const place = places[index];
+          if (place === undefined || place.offset >= (inKafkaBefore[place.partition] ?? 0)) continue;
+          if (!this.#end(message)) continue;
           messages.remove(message);
+          message.routing = message.attempted;
           message.owlmq = place;
-          this.#resolve(message);
+          message.settle.resolve(resultOf(message));
         }
+        this.routesChanged();
         this.#progressed();
       })
       .catch((error: unknown) => {
         this.#options.onEvent({ type: 'error', error: asError(error) });
       });
-    return true;
   }
 
   /** Takes what fits from the head of a queue; refuses messages whose partition does not exist. */
@@ -705,8 +714,9 @@ export class Dispatcher {
     }
     const calls = left.filter(({ role }) => role === 'primary');
     for (const { message, outcomeUnknown } of calls) {
-      message.attempted ||= outcomeUnknown;
-      message.lookedUp &&= !outcomeUnknown;
+      if (!outcomeUnknown) continue;
+      message.attempted = message.routing;
+      message.lookedUp = false;
     }
     this.#requeue(calls.map(({ message }) => message));
     this.#progressed();
@@ -734,7 +744,7 @@ export class Dispatcher {
     if (!this.#end(message)) return;
     const { id, topic, attempted } = message;
     // Whatever ended it: who is told that it was not sent may send it again under another id.
-    const unknown = attempted && !(error instanceof PublishOutcomeUnknownError);
+    const unknown = attempted !== undefined && !(error instanceof PublishOutcomeUnknownError);
     message.settle.reject(unknown ? new PublishOutcomeUnknownError(id, topic, 'owlmq', { cause: error }) : error);
   }
 
@@ -794,9 +804,9 @@ export class Dispatcher {
   /** Held calls were ended: no longer hold than that of a call is told. */
   #holdsEnded(): void {
     let oldest: number | undefined;
-    for (const { topic, messages } of this.#queues.values()) {
-      const acceptedAt = messages.peek()?.acceptedAt;
-      if (acceptedAt !== undefined && this.#isHeld(topic)) oldest = Math.min(acceptedAt, oldest ?? acceptedAt);
+    for (const queue of this.#queues.values()) {
+      const acceptedAt = queue.messages.peek()?.acceptedAt;
+      if (acceptedAt !== undefined && this.#isHeld(queue)) oldest = Math.min(acceptedAt, oldest ?? acceptedAt);
     }
     this.#holds.ended(oldest);
   }
@@ -812,6 +822,18 @@ const nobody: Outgoing['settle'] = { resolve: () => undefined, reject: () => und
 
 function choosePartition(message: Outgoing, queue: TopicQueue, partitions: number): number {
   return message.key === null ? queue.roundRobin.partition(partitions) : partitionOfKey(message.key, partitions);
+}
+
+/** Whether OwlMQ may have a message, and was not asked since. */
+function isUnclear({ attempted, lookedUp }: Outgoing): boolean {
+  return attempted !== undefined && !lookedUp;
+}
+
+/** Such messages are at the head of a queue: what is sent first is taken back first. */
+function isLookupDue({ messages }: TopicQueue, { primary, inKafkaBefore }: Route): boolean {
+  if (primary !== 'kafka' || inKafkaBefore === undefined) return false;
+  const next = messages.peek();
+  return next !== undefined && isUnclear(next);
 }
 
 /** After cutover every message is on both legs; before it those whose key the ratio takes. */

@@ -365,7 +365,7 @@ export class DualPublisher {
       route =
         this.#options.migration === undefined
           ? staticRoute(this.#ratio)
-          : routeOf(topic, this.#state, this.#follower?.mirrored);
+          : routeOf(topic, this.#state, this.#follower?.inKafkaBefore);
       this.#routes.set(topic, route);
     }
     return route;

@@ -66,8 +66,8 @@ export interface Outgoing {
   /** Number among the messages of its partition from this instance, from 1; 0 before it is routed. */
   sequence: number;
   routing: Routing | undefined;
-  /** Whether OwlMQ may have it although nobody said so. */
-  attempted: boolean;
+  /** As it was routed when OwlMQ may have got it although nobody said so. */
+  attempted: Routing | undefined;
   /** Whether OwlMQ was asked for it since. */
   lookedUp: boolean;
   settled: boolean;
@@ -124,7 +124,7 @@ export function newOutgoing(
     partition: undefined,
     sequence: 0,
     routing: undefined,
-    attempted: false,
+    attempted: undefined,
     lookedUp: false,
     settled: false,
     copyDueAt: 0,

@@ -13,23 +13,23 @@ export interface Route {
   ratio: number;
   fenced: boolean;
   /** While Kafka is primary: OwlMQ offsets by partition before which Kafka has everything, where that is known. */
-  mirrored?: readonly number[] | undefined;
+  inKafkaBefore?: readonly number[] | undefined;
 }
 
 /**
  * Of a publisher that obeys a migration. Before its first state everything goes to Kafka alone, and any topic may be one
  * of the migration's: what is under way when the state comes is waited for.
  *
- * @param mirrored as `mirroredAfter` says of the states up to this one.
+ * @param inKafkaBefore as `mirroredAfter` says of the states up to this one.
  */
-export function routeOf(topic: string, state: RoutingState | undefined, mirrored?: TopicOffsets): Route {
+export function routeOf(topic: string, state: RoutingState | undefined, inKafkaBefore?: TopicOffsets): Route {
   if (state?.topics.includes(topic) !== true) {
     const migrated = state === undefined;
     return { epoch: state?.epoch ?? 0, migrated, primary: 'kafka', mirror: false, ratio: 0, fenced: false };
   }
   const { epoch, primary, mirror, ratio } = state;
   const fenced = state.fence !== undefined;
-  return { epoch, migrated: true, primary, mirror, ratio, fenced, mirrored: mirrored?.[topic] };
+  return { epoch, migrated: true, primary, mirror, ratio, fenced, inKafkaBefore: inKafkaBefore?.[topic] };
 }
 
 /** Of a publisher without a migration. */

@@ -62,8 +62,8 @@ export class RoutingFollower {
   }
 
   /** OwlMQ offsets before which Kafka has everything, once it is primary again; undefined where that is not known. */
-  get mirrored(): TopicOffsets | undefined {
-    return this.#view.mirrored;
+  get inKafkaBefore(): TopicOffsets | undefined {
+    return this.#view.inKafkaBefore;
   }
 
   /** Whether `state` may be acted on now. Look at it right before each write. */

@@ -71,7 +71,8 @@ export function shadowLeg(state: RoutingState | undefined): Leg | undefined {
 /**
  * OwlMQ offsets (exclusive) before which Kafka has everything once it is primary again: a rollback has OwlMQ's consumers
  * drain to the ends that its audit then copies up to. Undefined where no rollback has come so far, where it does without
- * the audit, and once OwlMQ is written first again.
+ * the audit, and once OwlMQ is written first again. So nobody may make Kafka primary over such a drain before the audit is
+ * through: the workflow does not, and by hand it is refused.
  *
  * @param known what held before the state.
  */

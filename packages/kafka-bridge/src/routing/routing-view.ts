@@ -38,8 +38,8 @@ export class RoutingView {
   readonly #migration: string;
   /** Newest of the log that is being read, which may be ahead of `#state` until its end is reached. */
   #read: RoutingState | undefined;
-  /** By all states that were read, also those that another one in the same slice followed. */
-  #mirrored: TopicOffsets | undefined;
+  /** Also by states that the same slice has already replaced. */
+  #inKafkaBefore: TopicOffsets | undefined;
   /** Of the last slice: whether it reached the end, and when it was asked for. */
   #atEnd = false;
   #lastFetch = -Infinity;
@@ -68,8 +68,8 @@ export class RoutingView {
   }
 
   /** OwlMQ offsets before which Kafka has everything, once it is primary again: see `mirroredAfter`. */
-  get mirrored(): TopicOffsets | undefined {
-    return this.#mirrored;
+  get inKafkaBefore(): TopicOffsets | undefined {
+    return this.#inKafkaBefore;
   }
 
   get leaseMs(): number {
@@ -126,7 +126,7 @@ export class RoutingView {
     const errors: Error[] = [];
     if (fromBegin) {
       this.#read = undefined;
-      this.#mirrored = undefined;
+      this.#inKafkaBefore = undefined;
       this.#floor = this.#state;
       this.#toldLost = undefined;
       this.#reportedEpoch = undefined;
@@ -137,7 +137,7 @@ export class RoutingView {
         const candidate = decodeRoutingRecord(record);
         if (candidate === undefined || newerState(this.#read, candidate) !== candidate) continue;
         this.#read = candidate;
-        this.#mirrored = mirroredAfter(this.#mirrored, candidate);
+        this.#inKafkaBefore = mirroredAfter(this.#inKafkaBefore, candidate);
       } catch (error) {
         errors.push(asError(error));
       }

@@ -142,7 +142,8 @@ function safeSwitch(before: RoutingState, after: RoutingState): string[] {
   // From the begin both ways it would copy to OwlMQ what was never meant to be there.
   const from = before.primary === 'owlmq' ? "--direction both --from 'TIME AFTER THE CUTOVER'" : '--from beginning';
   const steps: string[] = [];
-  if (before.fence === undefined || before.drain === undefined) {
+  const isStopped = before.drain !== undefined && (before.live === 'kafka' || before.drain === 'stop');
+  if (before.fence === undefined || !isStopped) {
     steps.push(
       `kafka-bridge routing set ${name} --fence 'switch by hand' --drain stop --reason '…'   and wait until all follow`,
     );

@@ -167,6 +167,12 @@ function refuseUnsound(before: RoutingState, after: RoutingState, { final, migra
       'Shadows compare from offsets that the workflow takes once live consumers report: by hand, set off or observe.',
     );
   }
+  if (after.primary === 'kafka' && before.live === 'owlmq' && before.drain !== undefined && before.drain !== 'stop') {
+    throw new CliError(
+      EXIT.refused,
+      `A rollback of the workflow stands at its drain: publishers would take what lies before it for copied to Kafka, which is not known. Write --drain stop first: kafka-bridge routing set ${migration} --drain stop --reason '…'`,
+    );
+  }
   if (final) return;
   if (before.mirror !== after.mirror) {
     throw new CliError(
