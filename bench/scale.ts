@@ -36,8 +36,10 @@ const SECONDS = Number(args.seconds);
 const SIGNALS = Math.min(Number(args.signals), MIGRATIONS);
 const TASK_QUEUE = 'bench-scale';
 const AT_A_TIME = 20;
-const REST_WITHIN_MS = 600_000;
+const REST_WITHIN_MS = 1_500_000;
 const PAUSE_WITHIN_MS = 60_000;
+/** What is measured is how long an answer takes, not whether it comes within the SDK's ten seconds. */
+const ANSWER_WITHIN_MS = 120_000;
 /** Of each migration: its audit and its comparison. */
 const ACTIVITIES = 2;
 /** Share of them that has to be under way: a slice may end meanwhile, and begin anew. */
@@ -203,7 +205,7 @@ async function pauseSome(): Promise<{ queryMs: number; pauseMs: number }[]> {
   for (const id of ids.filter((_, index) => index % step === 0).slice(0, SIGNALS)) {
     const handle = workflow.getHandle(id);
     const asked = performance.now();
-    await handle.query<MigrationStatus>('status');
+    await statusOf(handle);
     const queryMs = performance.now() - asked;
     const begun = performance.now();
     await handle.signal('pause', { by: 'the benchmark' });
@@ -214,9 +216,13 @@ async function pauseSome(): Promise<{ queryMs: number; pauseMs: number }[]> {
   return times;
 }
 
+async function statusOf(handle: WorkflowHandle): Promise<MigrationStatus> {
+  return await connection.withDeadline(Date.now() + ANSWER_WITHIN_MS, () => handle.query<MigrationStatus>('status'));
+}
+
 async function untilPaused(handle: WorkflowHandle, begun: number): Promise<void> {
   for (;;) {
-    const { waiting } = await handle.query<MigrationStatus>('status');
+    const { waiting } = await statusOf(handle);
     if (waiting?.for === 'the resume signal') return;
     if (performance.now() - begun > PAUSE_WITHIN_MS) {
       log(`${handle.workflowId} has not taken its pause within ${PAUSE_WITHIN_MS} ms`);
