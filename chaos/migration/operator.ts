@@ -289,7 +289,9 @@ export class Operator {
   async #status(): Promise<MigrationStatus | undefined> {
     const handle = this.client.workflow.getHandle(this.options.migration);
     try {
-      return await this.temporal.connection.withDeadline(Date.now() + QUERY_MS, () => handle.query<MigrationStatus>('status'));
+      return await this.temporal.connection.withDeadline(Date.now() + QUERY_MS, () =>
+        handle.query<MigrationStatus>('status'),
+      );
     } catch {
       // No worker, or no server: it is a fault that ends.
       this.options.signal.throwIfAborted();
