@@ -237,7 +237,7 @@ export const plants: readonly Plant[] = [
         replace: '',
       },
     ],
-    found: 1530,
+    found: 1192,
   },
   {
     name: 'rollback-of-the-known',
