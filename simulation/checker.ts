@@ -153,9 +153,7 @@ export class Checker {
 
   /** Whether a move said that a message comes again, or it was applied and not committed, which brings it again. */
   #isToldAgain(group: string, first: Effect, again: Effect): boolean {
-    return this.#ledger.moves.some((move) => {
-      if (move.group !== group || move.partition !== again.partition || move.to !== again.side) return false;
-      if (move.at > again.startedAt) return false;
+    return this.#movesBefore(group, again).some((move) => {
       if (move.redelivered === undefined) return again.offset >= move.target;
       const wasOpen = first.offset >= (move.source ?? 0) && first.startedAt <= move.at;
       return move.redelivered.includes(again.id) || wasOpen;
@@ -186,18 +184,18 @@ export class Checker {
    * Whether an audit wrote the message, behind the later one of its key that was applied before, and a group that was
    * behind moved there since: known weakness 5 of docs/architecture.md.
    */
-  #isRepairedLate(group: string, { side, partition, offset, startedAt }: Effect, later: Effect): boolean {
+  #isRepairedLate(group: string, effect: Effect, later: Effect): boolean {
+    const { side, partition, offset } = effect;
     if (later.side !== side || later.partition !== partition || later.offset > offset) return false;
     const stored = this.#systems.logs[side].partitions[partition]?.[offset];
     if (stored?.writer.startsWith('worker.') !== true) return false;
-    return this.#ledger.moves.some(
-      (move) =>
-        move.group === group &&
-        move.to === side &&
-        move.partition === partition &&
-        move.target <= offset &&
-        move.at >= stored.leftAt &&
-        move.at <= startedAt,
+    return this.#movesBefore(group, effect).some(({ target, at }) => target <= offset && at >= stored.leftAt);
+  }
+
+  /** Moves of a group to where it applied something, up to then. */
+  #movesBefore(group: string, { side, partition, startedAt }: Effect): Move[] {
+    return this.#ledger.moves.filter(
+      (move) => move.group === group && move.to === side && move.partition === partition && move.at <= startedAt,
     );
   }
 

@@ -189,10 +189,9 @@ describe('a portfolio', { timeout: 280_000 }, () => {
 
   it('goes on from what the run before knew, as after it continued as new', async () => {
     const [a, b] = ['a', 'b'].map((name) => `${name}-${randomUUID()}`) as [string, string];
-    const [first, second] = [a, b].map((id) => ({ migrations: [{ id, input: input(id, untilApproved) }] }));
-    const waves = [first, second] as PortfolioInput['waves'];
+    const waves = [a, b].map((id) => ({ migrations: [{ id, input: input(id, untilApproved) }] }));
     const begun = await client.workflow.start('migrateKafkaToOwlmq', {
-      ...{ taskQueue, workflowId: a, args: waves[0]?.migrations.map((migration) => migration.input) ?? [] },
+      ...{ taskQueue, workflowId: a, args: [input(a, untilApproved)] },
     });
     const startedAt = new Date().toISOString();
     const members: PortfolioState['members'] = [

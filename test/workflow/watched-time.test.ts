@@ -188,9 +188,7 @@ describe('watched time', () => {
     const watched = watch(through(seconds(1, 20)), { from: 21 * SECOND, at: 21 * SECOND, groups: {} }, limits);
     expect(Object.keys(watchedSpans(watched).compared)).toEqual(['a']);
     const later = through(
-      Array.from({ length: 60 }, (_, index) => ({
-        ...{ from: (22 + index) * SECOND, at: (22 + index) * SECOND, groups: {} },
-      })),
+      seconds(22, 81).map((one) => ({ ...one, groups: {} })),
       watched,
     );
     expect(watchedMs(later)).toBe(17_000);

@@ -12,11 +12,14 @@ export class TcpProxy {
   readonly #sockets = new Set<Socket>();
   #mode: 'pass' | 'cut' | 'blackhole' | 'lose-answers' = 'pass';
 
+  /** Connections that were refused while the link was cut. */
+  refused = 0;
   #hidden: { name: Buffer; other: Buffer } | undefined;
 
   private constructor(target: { host: string; port: number }) {
     this.#server = createServer((near) => {
       if (this.#mode === 'cut') {
+        this.refused++;
         near.destroy();
         return;
       }

@@ -124,8 +124,8 @@ export function watch(watched: WatchedTime, look: Look, limits: WatchLimits): Wa
 export function interruptWatch(watched: WatchedTime): WatchedTime {
   const ended = endStretch(watched);
   const forgotten = Object.entries(ended.groups).map(([name, group]) => {
-    const { live, shadow } = group;
-    return [name, { ...group, live: { ...live, movedAfter: null }, shadow: { ...shadow, movedAfter: null } }] as const;
+    const [live, shadow] = [stands(group.live, undefined), stands(group.shadow, undefined)];
+    return [name, { ...group, live, shadow }] as const;
   });
   return { ...ended, groups: Object.fromEntries(forgotten) };
 }

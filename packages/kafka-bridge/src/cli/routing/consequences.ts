@@ -1,4 +1,4 @@
-import type { RoutingState } from '../../routing/routing-state.js';
+import { mirroredAfter, type RoutingState } from '../../routing/routing-state.js';
 import { duration, legName, share } from '../words.js';
 import { lag, memberName, type FleetMember } from './fleet.js';
 import { stateWords } from './state-words.js';
@@ -142,8 +142,7 @@ function safeSwitch(before: RoutingState, after: RoutingState): string[] {
   // From the begin both ways it would copy to OwlMQ what was never meant to be there.
   const from = before.primary === 'owlmq' ? "--direction both --from 'TIME AFTER THE CUTOVER'" : '--from beginning';
   const steps: string[] = [];
-  const isStopped = before.drain !== undefined && (before.live === 'kafka' || before.drain === 'stop');
-  if (before.fence === undefined || !isStopped) {
+  if (before.fence === undefined || before.drain === undefined || mirroredAfter(undefined, before) !== undefined) {
     steps.push(
       `kafka-bridge routing set ${name} --fence 'switch by hand' --drain stop --reason '…'   and wait until all follow`,
     );

@@ -2,7 +2,7 @@ import { userInfo } from 'node:os';
 import { type Command } from 'commander';
 import { asError } from '../../async/bounded.js';
 import { EpochSupersededError } from '../../routing/routing-errors.js';
-import type { RoutingState } from '../../routing/routing-state.js';
+import { mirroredAfter, type RoutingState } from '../../routing/routing-state.js';
 import type { RoutingWriter } from '../../routing/routing-writer.js';
 import { CliError } from '../cli-error.js';
 import type { CliIo } from '../cli-io.js';
@@ -167,7 +167,7 @@ function refuseUnsound(before: RoutingState, after: RoutingState, { final, migra
       'Shadows compare from offsets that the workflow takes once live consumers report: by hand, set off or observe.',
     );
   }
-  if (after.primary === 'kafka' && before.live === 'owlmq' && before.drain !== undefined && before.drain !== 'stop') {
+  if (after.primary === 'kafka' && mirroredAfter(undefined, before) !== undefined) {
     throw new CliError(
       EXIT.refused,
       `A rollback of the workflow stands at its drain: publishers would take what lies before it for copied to Kafka, which is not known. Write --drain stop first: kafka-bridge routing set ${migration} --drain stop --reason '…'`,
