@@ -19,8 +19,8 @@ import { bundleWorkflowSources } from './workflow-bundle.js';
 import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
 
 /**
- * The time-skipping server at times no longer skips time after an activity was cancelled, mostly on a machine that is
- * busy: a run that hangs for that is tried once more, on a server of its own.
+ * On a machine that is very busy the time-skipping server at times forgets an activity that is cancelled as it ends, and
+ * lets every workflow task time out from then on: a run that hangs for that is tried once more, on a server of its own.
  */
 export const onSkippedTime = { timeout: 180_000, retry: 1 };
 
