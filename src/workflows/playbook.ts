@@ -45,9 +45,8 @@ export async function migrateKafkaToOwlmq(input: MigrationInput, carried?: Carri
   const refusal = rehearse(migration.plan.rehearsal);
   if (refusal !== undefined) throw ApplicationFailure.nonRetryable(refusal, 'InvalidInput', [refusal]);
   listen(migration);
-  if (carried === undefined && does('memo')) {
-    upsertMemo({ topics: migration.plan.topics, groups: migration.plan.groups });
-  }
+  // A run that continues another one does not inherit its memo.
+  if (does('memo')) upsertMemo({ topics: migration.plan.topics, groups: migration.plan.groups });
 
   for (;;) {
     const end = await migration.untilRollback(async () => {

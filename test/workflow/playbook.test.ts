@@ -6,6 +6,7 @@ import { newMigrationState, type CarriedOver } from '../../src/workflows/migrati
 import {
   askRollback,
   defaults,
+  inSoak,
   newModel,
   onSkippedTime,
   readStatus,
@@ -549,6 +550,15 @@ describe('what people see', onSkippedTime, () => {
       const handlers = Object.values(definition).flatMap((of) => (Array.isArray(of) ? of : []));
       expect(handlers.length).toBeGreaterThan(10);
       expect(handlers.filter(({ name, description }) => !name.startsWith('__') && !description)).toEqual([]);
+      await handle.signal('rollback', { by: 'ann' });
+      await handle.result();
+    });
+  });
+
+  it('names them for the run that continues another one, too, which inherits no memo', async () => {
+    await run({ carried: inSoak(defaults) }, async (handle) => {
+      await untilStatus(handle, ({ phase }) => phase === 'shadow-soak');
+      expect((await handle.describe()).memo).toEqual(defaults);
       await handle.signal('rollback', { by: 'ann' });
       await handle.result();
     });
