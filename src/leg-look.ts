@@ -1,6 +1,13 @@
 import { bounded, eachLimited, rootMessages, type GroupStanding, type Side } from '@owlmq/kafka-bridge/operations';
 import type { GroupLag } from '@owlmq/kafka-bridge/live-view';
-import type { LegEnds } from './rate-series.js';
+
+/** Where the topics of each leg end, over all partitions; null where a leg did not answer. */
+export interface LegEnds {
+  /** Unix time, ms. */
+  atMs: number;
+  kafka: number | null;
+  owlmq: number | null;
+}
 
 /** What is seen of the groups and topics of a migration on both legs. */
 export interface LegLook {

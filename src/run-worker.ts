@@ -3,7 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
-import { ClusterAdmin, LogReader, MemberRoster, OwlmqClient, RoutingWriter } from '@owlmq/kafka-bridge/operations';
+import {
+  ClusterAdmin,
+  kafkaSide,
+  LogReader,
+  MemberRoster,
+  OwlmqClient,
+  owlmqSide,
+  RoutingWriter,
+} from '@owlmq/kafka-bridge/operations';
 import type { Logger } from 'pino';
 import { createActivities } from './activities/index.js';
 import { encryptingConverter } from './codec/data-converter.js';
@@ -12,6 +20,7 @@ import type { Dependencies } from './activities/dependencies.js';
 import { portfolioActivities } from './activities/portfolio.js';
 import { startObservationEndpoint } from './endpoint/observation-endpoint.js';
 import { meterFleet } from './fleet-meter.js';
+import { meterLags } from './lag-meter.js';
 import { letIdleKafkajsRest } from './idle-kafkajs.js';
 import { startLivePage } from './live-page/live-page.js';
 import { reportRunning } from './running-figures.js';
@@ -179,7 +188,7 @@ async function run({ onActivities, ...additions }: WorkerAdditions): Promise<voi
   const figures =
     config.metricsAddress === undefined
       ? undefined
-      : meterMigrations(client, roster, {
+      : meterMigrations(client, dependencies, {
           ...{ taskQueue: config.taskQueue, logger, signal: stopping.signal },
         });
   // Ends on SIGINT and SIGTERM, which Temporal's runtime listens to.
@@ -213,13 +222,15 @@ function workflowCode(
 /** What the metrics say beside that which migrations tell of themselves, until the signal. */
 async function meterMigrations(
   client: Client,
-  roster: MemberRoster,
+  { roster, admin, reader, owlmq }: Dependencies,
   { signal, ...options }: { taskQueue: string; logger: Logger; signal: AbortSignal },
 ): Promise<void> {
   const meter = Runtime.instance().metricMeter;
   const stop = meterFleet(roster, meter);
   signal.addEventListener('abort', stop);
-  await reportRunning(client, { ...options, meter, signal });
+  const sides = { kafka: kafkaSide(admin, reader), owlmq: owlmqSide(owlmq) };
+  const metered = { ...options, meter, signal };
+  await Promise.all([reportRunning(client, metered), meterLags(client, sides, metered)]);
 }
 
 /** Runs outlive versions: each goes on with the version that is current, at its next task. */

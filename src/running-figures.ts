@@ -1,7 +1,7 @@
 import type { Client } from '@temporalio/client';
 import type { MetricMeter } from '@temporalio/common';
 import type { Logger } from 'pino';
-import { MIGRATION_TYPE, migrationsOf } from './migrations-of.js';
+import { MIGRATION_TYPE, runningMigrations } from './migrations-of.js';
 import { figuresQuery } from './workflows/messages.js';
 
 const ANSWER_WITHIN_MS = 10_000;
@@ -17,10 +17,9 @@ export async function reportRunning(
 ): Promise<void> {
   // As the SDK tags what workflows tell: it is the same series.
   const tags = { namespace: client.options.namespace, taskQueue, workflowType: MIGRATION_TYPE };
-  const query = `${migrationsOf(taskQueue)} AND ExecutionStatus = 'Running'`;
   const isAborted = (): boolean => signal.aborted;
   try {
-    for await (const { workflowId } of client.workflow.list({ query })) {
+    for (const { workflowId } of await runningMigrations(client, taskQueue)) {
       if (isAborted()) return;
       try {
         const handle = client.workflow.getHandle(workflowId);

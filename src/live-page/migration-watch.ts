@@ -1,7 +1,7 @@
 import { pause, type MemberRoster, type Side } from '@owlmq/kafka-bridge/operations';
 import type { LiveView, RateSample } from '@owlmq/kafka-bridge/live-view';
+import { lookAtLegs } from '../leg-look.js';
 import { buildView } from './build-view.js';
-import { lookAtLegs } from './leg-look.js';
 import type { FoundMigration, Migrations } from './migrations.js';
 import { PageProblem } from './page-problem.js';
 import { RateSeries } from './rate-series.js';

@@ -1,12 +1,5 @@
 import type { RateSample } from '@owlmq/kafka-bridge/live-view';
-
-/** Where the topics of each leg end, over all partitions; null where a leg did not answer. */
-export interface LegEnds {
-  /** Unix time, ms. */
-  atMs: number;
-  kafka: number | null;
-  owlmq: number | null;
-}
+import type { LegEnds } from '../leg-look.js';
 
 /** An hour, while somebody looks. */
 const MOST_SAMPLES = 1_800;

@@ -120,6 +120,8 @@ it('takes a fleet to OwlMQ and back with TLS, SCRAM, no right too many, and secr
     expectClean(report);
     await trial.stop();
     expectTraced(receiver);
+    // No right is missing to see how far groups are behind.
+    expect(/^kafka_to_owlmq_group_lag_messages\{.*side="kafka".*\} \d+$/m.test(told.join('\n'))).toBe(true);
     told.push(JSON.stringify(report), JSON.stringify(receiver.spans));
     const evidence = join(checkoutRoot, 'dist', 'rehearsal', 'evidence.js');
     await execa(process.execPath, [evidence, '--workflow-id', name, '--out', logs], { env: engines.env });

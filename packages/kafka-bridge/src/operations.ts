@@ -93,7 +93,7 @@ export { childPointer, parsePointer } from './consumer/json-pointer.js';
 export { OutputDigester } from './consumer/output-digest.js';
 export { tellError, tellOutput } from './consumer/told-outcome.js';
 export { UncomparableOutputError } from './consumer/canonical-output.js';
-export { bounded, pause } from './async/bounded.js';
+export { bounded, pause, unlessAborted } from './async/bounded.js';
 export { rootMessages } from './async/causes.js';
 export { newInstanceId } from './members/instance-id.js';
 export { CanaryLostError, proveKafka, proveOwlmq } from './kafka/canary.js';
