@@ -16,6 +16,7 @@ import type { MigrationStatus } from '../../src/workflows/status.js';
 import type { migratePortfolio } from '../../src/workflows/portfolio/migrate-portfolio.js';
 import type { PortfolioState } from '../../src/workflows/portfolio/portfolio-state.js';
 import type { PortfolioStatus } from '../../src/workflows/portfolio/portfolio-status.js';
+import type { FleetModel } from '../../rehearsal/fleet-model.js';
 import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
 import { recordHistory } from './histories.js';
 import { modelledActivities, shortInput as input, untilRead } from './real-time-model.js';
@@ -26,6 +27,8 @@ let client: Client;
 let nativeConnection: NativeConnection;
 let worker: Worker;
 let running: Promise<void>;
+/** What the preflight of a migration finds, by its id. */
+const findings = new Map<string, FleetModel['findings']>();
 
 beforeAll(async () => {
   installQuietRuntime();
@@ -41,7 +44,7 @@ beforeAll(async () => {
     connection: nativeConnection,
     taskQueue,
     workflowBundle: await bundleWorkflowSources(),
-    activities: { ...modelledActivities(), ...portfolioActivities({ client, temporal }) },
+    activities: { ...modelledActivities(findings), ...portfolioActivities({ client, temporal }) },
     maxHeartbeatThrottleInterval: '100 milliseconds',
     defaultHeartbeatThrottleInterval: '100 milliseconds',
   });
@@ -185,6 +188,24 @@ describe('a portfolio', { timeout: 280_000 }, () => {
     const failed = await until<PortfolioStatus>(again.workflowId, ({ state }) => state === 'stopped');
     expect(failed.migrations[0]?.state).toBe('failed');
     await Promise.all([again.terminate(), byHand.terminate()]);
+  });
+
+  it('begins nothing beside a migration that is blocked, until somebody has helped it', async () => {
+    const [a, b] = ['a', 'b'].map((name) => `${name}-${randomUUID()}`) as [string, string];
+    findings.set(a, [{ kind: 'state', what: 'Retention is too short.', todo: 'Raise retention.ms.' }]);
+    const waves = [a, b].map((id) => ({ migrations: [{ id, input: input(id) }] }));
+    const portfolio = await start(waves);
+    const held = await until<PortfolioStatus>(portfolio.workflowId, ({ state }) => state === 'held');
+    expect(states(held)).toEqual(['running', 'waiting']);
+    expect(held.migrations[0]?.why).toContain('blocked');
+    expect(held.next).toBe(`nothing new begins while ${a} ${held.migrations[0]?.why ?? ''}`);
+    // A search finds the migration that is blocked.
+    expect(await attributes(portfolio)).toEqual([false, undefined]);
+
+    findings.delete(a);
+    await client.workflow.getHandle(a).signal('resume', { by: 'ann' });
+    const end = await portfolio.result();
+    expect(states(end)).toEqual(['completed', 'completed']);
   });
 
   it('goes on from what the run before knew, as after it continued as new', async () => {

@@ -7,14 +7,21 @@ import { FleetModel, type ModelClock } from '../../rehearsal/fleet-model.js';
 /** For runs on a dev server, which has what the time-skipping one lacks: the wall's clock, and short durations. */
 const clock: ModelClock = { now: () => Promise.resolve(Date.now()), sleep: pause };
 
-/** The steps of migrations, each run on a model of its own, whichever worker runs them. */
-export function modelledActivities(): Record<string, (argument: never) => Promise<unknown>> {
+/**
+ * The steps of migrations, each run on a model of its own, whichever worker runs them.
+ *
+ * @param findings what preflight finds, by the migration's id.
+ */
+export function modelledActivities(
+  findings: ReadonlyMap<string, FleetModel['findings']> = new Map(),
+): Record<string, (argument: never) => Promise<unknown>> {
   const models = new Map<string, FleetModel>();
   const calls = FleetModel.activityNames.map((name) => [
     name,
     async (argument: never) => {
-      const { runId = '' } = Context.current().info.workflowExecution ?? {};
+      const { runId = '', workflowId = '' } = Context.current().info.workflowExecution ?? {};
       const model = models.get(runId) ?? new FleetModel(clock);
+      model.findings = findings.get(workflowId) ?? [];
       models.set(runId, model);
       return await (model.activities[name] as (of: never) => Promise<unknown>)(argument);
     },
