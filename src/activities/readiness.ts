@@ -1,4 +1,5 @@
 import {
+  bypassingMembers,
   isLiving,
   kafkaGroups,
   nextOpening,
@@ -49,7 +50,8 @@ export function readinessActivities(dependencies: Dependencies): Pick<MigrationA
     const bounds = await Promise.all(topics.map(async (topic) => [topic, await reader.bounds(topic)] as const));
     const counts = Object.fromEntries(bounds.map(([topic, partitions]) => [topic, partitions.length]));
     const standings = await kafkaGroups(admin, groups, { topics: counts });
-    return standings.map(({ group, offsets }) => {
+    return standings.flatMap((standing) => {
+      const { group, offsets } = standing;
       const live = livingMembers(migration).filter(
         (report) => report.role === 'consumer' && report.group === group && report.state === 'live-kafka',
       );
@@ -61,12 +63,23 @@ export function readinessActivities(dependencies: Dependencies): Pick<MigrationA
         }
       }
       const reports = !external.includes(group);
-      return {
+      const drains: ReadinessCheck = {
         name: `group ${group}`,
         ok: (live.length > 0 || !reports) && lag <= drainableLag,
         detail: `${reports ? `${live.length} live members` : 'moved by a hook'}, ${lag} records behind on Kafka`,
         todo: `Start members of ${group}, or wait until it is at most ${drainableLag} records behind.`,
       };
+      const bypassing = reports ? bypassingMembers(standing, roster.members(migration)) : undefined;
+      if (bypassing === undefined) return [drains];
+      return [
+        drains,
+        {
+          name: `members of ${group}`,
+          ok: bypassing === '',
+          detail: bypassing === '' ? 'all on Kafka report to this migration' : `without the library: ${bypassing}`,
+          todo: `Stop them, or deploy DualConsumer to them: they would go on consuming ${group} from Kafka.`,
+        },
+      ];
     });
   }
 

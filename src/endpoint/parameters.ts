@@ -1,10 +1,8 @@
-import { childPointer } from '@owlmq/kafka-bridge/operations';
+import { childPointer, httpMember } from '@owlmq/kafka-bridge/operations';
 import { z } from 'zod';
 import { ProblemError, type RequestProblem } from './problem.js';
 
 const MAX_NAME = 500;
-/** So that a member of the library, whose name has none of it, is never taken for one that reports here. */
-const MEMBER_SUFFIX = '@http';
 
 /** Non-negative and exact as a double. */
 export const wholeNumber = z.number().int().nonnegative();
@@ -27,7 +25,7 @@ const pathSchema = z.object({
  */
 export function readPath(params: unknown): { migration: string; member: string } {
   const { migration, instance = '' } = checked(pathSchema, params, 'The path names something that cannot be.');
-  return { migration, member: `${instance}${MEMBER_SUFFIX}` };
+  return { migration, member: httpMember(instance) };
 }
 
 /**

@@ -1,7 +1,7 @@
+import { embeddedGroups } from '@owlmq/kafka-bridge/playbook';
 import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type { ConsumerFleet, Drained, PublisherFleet } from '../activities/migration-activities.js';
 import { awaitConsumers, awaitPublishers } from './activity-proxies.js';
-import { embeddedGroups } from './external-groups.js';
 import type { Migration } from './migration.js';
 
 /** What to do about a member that holds a step up. */

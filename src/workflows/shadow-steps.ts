@@ -1,8 +1,7 @@
-import { words } from '@owlmq/kafka-bridge/playbook';
+import { embeddedGroups, words } from '@owlmq/kafka-bridge/playbook';
 import type { SoakComparison, WatchSoakRequest } from '../activities/migration-activities.js';
 import { awaitConsumers, legEnds, observationEnds, watchSoak } from './activity-proxies.js';
 import { comparisonParts } from './comparison-parts.js';
-import { embeddedGroups } from './external-groups.js';
 import type { Migration } from './migration.js';
 import type { RoutingContent } from './migration-state.js';
 import { together } from './together.js';

@@ -1,4 +1,4 @@
-import { percent, words, type MigrationPlan } from '@owlmq/kafka-bridge/playbook';
+import { embeddedGroups, percent, words, type MigrationPlan } from '@owlmq/kafka-bridge/playbook';
 import type { AuditFigures, Finding, MirrorGap, ReadinessCheck } from '../activities/migration-activities.js';
 import { totalRates, type LegRates } from './audit-shards.js';
 import type { Leftover } from './leftovers.js';
@@ -22,7 +22,6 @@ import type { Verdict } from './ramp.js';
 import { counted, judgeStep, type MetricVerdict } from './ramp-gates.js';
 import { nextStep } from './next-step.js';
 import { noiseShortfalls, proposedIgnore, type GroupNoise } from './noise.js';
-import { embeddedGroups } from './external-groups.js';
 import { soakShortfalls } from './soak-clock.js';
 
 /** What the `status` query answers. Times are ISO 8601, durations in words or ms where the name says so. */

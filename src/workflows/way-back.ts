@@ -1,8 +1,8 @@
 import { ActivityFailure } from '@temporalio/workflow';
+import { externalGroups } from '@owlmq/kafka-bridge/playbook';
 import type { Fences, MirrorGap, WayBack } from '../activities/migration-activities.js';
 import { proveWayBack } from './activity-proxies.js';
 import { mirrorShards } from './audit-steps.js';
-import { externalGroups } from './external-groups.js';
 import { causeOf } from './failures.js';
 import { now, type Migration } from './migration.js';
 import type { WayBackRehearsal } from './migration-state.js';

@@ -1,11 +1,8 @@
-import { ClusterAdmin, LogReader, MemberRoster, RoutingWriter } from '@owlmq/kafka-bridge/operations';
-import { MockActivityEnvironment } from '@temporalio/testing';
-import { DefaultLogger } from '@temporalio/worker';
 import { describe, expect, it, type TestContext } from 'vitest';
 import { Bench, until } from '../../packages/kafka-bridge/test/consumer-harness.js';
 import { ConsumerProcess } from '../../packages/kafka-bridge/test/consumer-process.js';
-import { createActivities } from '../../src/activities/index.js';
 import type { Drained, Fences, MigrationActivities, OffsetMove } from '../../src/activities/migration-activities.js';
+import { openSteps, step } from './worker-steps.js';
 
 /*
  * The steps of a cutover and of a rollback, as the workflow takes them, over consumers in processes of their own that are
@@ -15,12 +12,10 @@ import type { Drained, Fences, MigrationActivities, OffsetMove } from '../../src
 const LEASE_MS = 2_000;
 /** What the steps add to a lease before they count a member out. */
 const MARGIN_MS = 1_000;
-const WINDOW_MS = 15_000;
 const SESSION_MS = 40_000;
 /** Members must not have to wait for the session of one that is dead. */
 const RELEASED_MS = LEASE_MS + MARGIN_MS + 7_000;
 const MESSAGES = 120;
-const quiet = new DefaultLogger('ERROR');
 
 /** A topic with a group, and the steps of the worker on them. Tests run side by side: each has its own. */
 class Window {
@@ -32,23 +27,15 @@ class Window {
 
   static async open({ onTestFinished }: TestContext): Promise<Window> {
     const bench = await Bench.open(4);
-    const { connection: kafka, owlmq } = bench;
-    const client = { clientId: `dead-members-${bench.suffix}` };
-    const admin = new ClusterAdmin(kafka, client);
-    const reader = new LogReader(kafka, client);
-    const routing = new RoutingWriter({ connection: kafka, ...client });
-    const roster = new MemberRoster({ connection: kafka, ...client });
+    const worker = await openSteps(bench);
     const consumers: ConsumerProcess[] = [];
     onTestFinished(async () => {
       for (const consumer of consumers) consumer.kill();
-      await Promise.all([admin.close(), reader.close(), routing.close(), roster.stop()]);
+      await worker.close();
       await bench.close();
     });
-    await roster.start();
-    const temporal = () => Promise.resolve({ namespace: 'default', searchAttributes: [], retentionMs: undefined });
-    const steps = createActivities({ kafka, admin, reader, routing, roster, owlmq, temporal });
     await bench.route({ leaseMs: LEASE_MS });
-    return new Window(bench, steps, consumers);
+    return new Window(bench, worker.steps, consumers);
   }
 
   /** One that its group knows by the name that the service has chosen. */
@@ -113,11 +100,6 @@ class Window {
     const request = { migration, epoch: routing?.epoch ?? 0, groups: [group], state, shadow: false };
     await step(() => this.steps.awaitConsumers(request));
   }
-}
-
-async function step<T>(run: () => Promise<T>): Promise<T> {
-  const environment = new MockActivityEnvironment({ startToCloseTimeoutMs: WINDOW_MS }, { logger: quiet });
-  return await environment.run<[], T, () => Promise<T>>(run);
 }
 
 function counts(...consumers: ConsumerProcess[]): Map<string, number> {

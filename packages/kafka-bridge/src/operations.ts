@@ -41,6 +41,7 @@ export {
   type KafkaPosition,
   type LastPositions,
 } from './offsets/position-log.js';
+export { bypassingMembers } from './groups/bypassing-members.js';
 export { kafkaGroups, owlmqGroups, type GroupStanding } from './groups/group-standing.js';
 export { kafkaSide, owlmqSide, type Side } from './groups/sides.js';
 export { OffsetSyncWriter, readOffsetSyncs, type OffsetSyncWriterOptions } from './offsets/sync-log.js';
@@ -102,6 +103,7 @@ export { RoutingWriter } from './routing/routing-writer.js';
 export { EpochSupersededError } from './routing/routing-errors.js';
 export { RoutingBoard, RoutingBoardUnavailableError, type BoardEntry } from './routing/routing-board.js';
 export { RoutingFollower } from './routing/routing-follower.js';
+export { httpMember } from './members/http-member.js';
 export { MemberRelay, ReportNotTakenError } from './members/member-relay.js';
 export { MemberReporter } from './members/member-reporter.js';
 export {

@@ -1,11 +1,10 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
 import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
-import { words } from '@owlmq/kafka-bridge/playbook';
+import { embeddedGroups, externalGroups, words } from '@owlmq/kafka-bridge/playbook';
 import type { Drained, Fences, ReadinessCheck } from '../../activities/migration-activities.js';
 import { inCancel, inWindow, proveLeg } from '../activity-proxies.js';
 import { proveCopies } from '../audit-steps.js';
 import { causeOf } from '../failures.js';
-import { embeddedGroups, externalGroups } from '../external-groups.js';
 import { consumersToBe, drainedAs, publishersToFollow } from '../fleet-steps.js';
 import { hookStep, resumeHeldHooks, runHooks, tryHooks } from '../hooks.js';
 import { now, type Migration } from '../migration.js';

@@ -1,7 +1,6 @@
-import { words } from '@owlmq/kafka-bridge/playbook';
+import { embeddedGroups, words } from '@owlmq/kafka-bridge/playbook';
 import { joinReports } from '../comparison-parts.js';
 import { consumersToBe } from '../fleet-steps.js';
-import { embeddedGroups } from '../external-groups.js';
 import type { Migration } from '../migration.js';
 import { NOISE_STEP } from '../migration-state.js';
 import { newNoise, noiseFinding, noiseShortfalls, takeNoise } from '../noise.js';

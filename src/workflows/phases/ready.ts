@@ -1,8 +1,7 @@
-import { percent, words } from '@owlmq/kafka-bridge/playbook';
+import { externalGroups, percent, words } from '@owlmq/kafka-bridge/playbook';
 import type { ReadinessCheck } from '../../activities/migration-activities.js';
 import { checkReadiness } from '../activity-proxies.js';
 import { AUDIT_TODO, proveCopies } from '../audit-steps.js';
-import { externalGroups } from '../external-groups.js';
 import { bypassCheck } from '../foreign-producers.js';
 import { hooksAt, tryHooks } from '../hooks.js';
 import { now, type Migration } from '../migration.js';

@@ -1,4 +1,5 @@
 import { ActivityFailure, isCancellation } from '@temporalio/workflow';
+import { externalGroups } from '@owlmq/kafka-bridge/playbook';
 import type { TopicOffsets } from '@owlmq/kafka-bridge/operations';
 import type { Fences, WayBackCheck } from '../../activities/migration-activities.js';
 import {
@@ -12,7 +13,6 @@ import {
 } from '../activity-proxies.js';
 import { mirrorShards, proveMirror } from '../audit-steps.js';
 import { causeOf } from '../failures.js';
-import { externalGroups } from '../external-groups.js';
 import { consumersToBe, drainedAs, FOLLOW, publishersToFollow } from '../fleet-steps.js';
 import { hookStep, resumeHeldHooks } from '../hooks.js';
 import { now, type Migration } from '../migration.js';

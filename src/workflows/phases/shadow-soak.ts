@@ -1,9 +1,8 @@
-import { words } from '@owlmq/kafka-bridge/playbook';
+import { embeddedGroups, words } from '@owlmq/kafka-bridge/playbook';
 import type { SoakComparison } from '../../activities/migration-activities.js';
 import { activePatterns } from '../acknowledgements.js';
 import { joinReports, type JoinedReports } from '../comparison-parts.js';
 import { joinDiagnoses } from '../diagnoses.js';
-import { embeddedGroups } from '../external-groups.js';
 import type { Migration } from '../migration.js';
 import { compareSlice, sliceMs, startShadows } from '../shadow-steps.js';
 import { advanceSoakClock, discrepancyCount, newSoakClock, quietMs, soakShortfalls } from '../soak-clock.js';

@@ -1,6 +1,7 @@
 /**
  * The playbook as a user asks for it: the input, and the steps that come of it. Pure, so that workflow code can use it.
  */
+export { embeddedGroups, externalGroups } from './external-groups.js';
 export { HOOK_EVENTS, type HookEvent } from './hook-events.js';
 export { InvalidInputError } from './input-file.js';
 export {

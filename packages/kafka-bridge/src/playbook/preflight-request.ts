@@ -1,3 +1,4 @@
+import { externalGroups } from './external-groups.js';
 import type { MigrationPlan } from './migration-input.js';
 
 /** What a migration is to do, as far as it can be looked at before. */
@@ -5,6 +6,8 @@ export interface PreflightRequest {
   migration: string;
   topics: string[];
   groups: string[];
+  /** Groups among them whose members report to nobody. */
+  external?: string[];
   /** Topics whose foreign records the bridge will copy. */
   forward: string[];
   /** Whether noise will be measured. */
@@ -20,5 +23,8 @@ const MARGIN_MS = 24 * 3_600_000;
 export function preflightRequest(plan: MigrationPlan, migration: string): PreflightRequest {
   const { topics, groups, forward, noise, soak, warm } = plan;
   const retentionNeededMs = soak.duration + warm.duration + MARGIN_MS;
-  return { migration, topics, groups, forward, noise: noise.duration > 0, retentionNeededMs };
+  return {
+    ...{ migration, topics, groups, external: externalGroups(plan), forward },
+    ...{ noise: noise.duration > 0, retentionNeededMs },
+  };
 }

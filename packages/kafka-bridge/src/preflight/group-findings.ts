@@ -1,5 +1,7 @@
+import { bypassingMembers } from '../groups/bypassing-members.js';
 import { kafkaGroups } from '../groups/group-standing.js';
 import type { ClusterAdmin } from '../kafka/cluster-admin.js';
+import type { RosterEntry } from '../members/member-roster.js';
 import type { RoutingState } from '../routing/routing-state.js';
 import type { PreflightRequest } from '../playbook/preflight-request.js';
 import type { Finding } from './finding.js';
@@ -7,9 +9,10 @@ import type { TopicsInKafka } from './preflight.js';
 
 /** Groups that there are not, or that cannot be moved as they are. */
 export async function groupFindings(
-  { groups, topics: moved }: Pick<PreflightRequest, 'groups' | 'topics'>,
+  { groups, external = [], topics: moved }: Pick<PreflightRequest, 'groups' | 'external' | 'topics'>,
   topics: TopicsInKafka['topics'],
   admin: ClusterAdmin,
+  reported: readonly RosterEntry[] | undefined,
 ): Promise<Finding[]> {
   const standings = await kafkaGroups(admin, groups, { topics });
   const unknown = standings.some(({ kind }) => kind === 'unknown');
@@ -51,6 +54,15 @@ export async function groupFindings(
         kind: 'warning',
         what: `Group ${group} has no members in Kafka.`,
         todo: 'Start its consumers before the soak: without them there is nothing to compare.',
+      });
+    }
+    const judged = reported !== undefined && !external.includes(group);
+    const bypassing = judged ? bypassingMembers({ group, members }, reported) : undefined;
+    if (bypassing !== undefined && bypassing !== '') {
+      findings.push({
+        kind: 'warning',
+        what: `Group ${group} has members in Kafka that do not report to this migration: ${bypassing}.`,
+        todo: 'Deploy DualConsumer to them before the cutover, or stop them: it waits for that.',
       });
     }
     if (offsets.every(({ topic, metadata }) => topics[topic] === undefined || metadata === undefined)) return findings;

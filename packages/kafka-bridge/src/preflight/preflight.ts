@@ -3,6 +3,7 @@ import { rootMessages, withCauses } from '../async/causes.js';
 import { isKafkaClientError } from '../kafka/client-errors.js';
 import type { ClusterAdmin } from '../kafka/cluster-admin.js';
 import { LogUnavailableError, type LogReader } from '../kafka/log-reader.js';
+import type { MemberRoster } from '../members/member-roster.js';
 import type { OwlmqApi } from '../owlmq/owlmq-api.js';
 import { OwlmqError } from '../owlmq/owlmq-errors.js';
 import type { PreflightRequest } from '../playbook/preflight-request.js';
@@ -22,6 +23,8 @@ export interface PreflightSystems {
   reader: LogReader;
   routing: Pick<RoutingWriter, 'readAll'>;
   owlmq: OwlmqApi;
+  /** Of whoever follows the members; without it nothing is said of members of groups that do not run the library. */
+  roster?: Pick<MemberRoster, 'members'>;
 }
 
 /** Topics as Kafka has them. */
@@ -68,7 +71,10 @@ interface InKafka extends TopicsInKafka {
   epoch: number;
 }
 
-async function inKafka(request: PreflightRequest, { admin, reader, routing }: PreflightSystems): Promise<InKafka> {
+async function inKafka(
+  request: PreflightRequest,
+  { admin, reader, routing, roster }: PreflightSystems,
+): Promise<InKafka> {
   const missing = await missingRights('worker', request, admin);
   // What may not be used is told as that, and not looked at further.
   const usable: PreflightRequest = {
@@ -88,7 +94,12 @@ async function inKafka(request: PreflightRequest, { admin, reader, routing }: Pr
     findings: [
       ...missing.findings,
       ...missingTopics(usable, topics),
-      ...(await groupFindings({ groups: usable.groups, topics: request.topics }, topics, admin)),
+      ...(await groupFindings(
+        { ...request, groups: usable.groups },
+        topics,
+        admin,
+        roster?.members(request.migration),
+      )),
       ...(await shadowGroupFindings(usable, standing, admin)),
       ...topicFindings(request, configs),
       ...(await producerFindings(request, Object.keys(topics), reader)),

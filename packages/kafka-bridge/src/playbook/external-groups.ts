@@ -1,4 +1,4 @@
-import type { MigrationPlan } from '@owlmq/kafka-bridge/playbook';
+import type { MigrationPlan } from './migration-input.js';
 
 type Groups = Pick<MigrationPlan, 'groups' | 'hooks'>;
 
