@@ -7,6 +7,8 @@ import { lookAtLegs } from './leg-look.js';
 import { runningMigrations } from './migrations-of.js';
 
 const EVERY_MS = 5_000;
+/** For how many times as long as a look took there is none, `EVERY_MS` at most. */
+const REST = 20;
 
 /** What a migration says of itself in its memo, from its start on. */
 const memoShape = z.object({ topics: z.array(z.string()), groups: z.array(z.string()) });
@@ -15,9 +17,9 @@ type Labels = Record<'migration' | 'group' | 'side', string>;
 
 /**
  * Puts how far groups are behind into the worker's metrics until the signal: of every migration of the task queue that
- * runs, one after the other, and again five seconds after the last. It rests after each for as long as it looked, so
- * that many migrations take longer and are no higher load. What is not known is NaN, which no alert compares with:
- * nothing is committed, a leg does not answer, or the migration has ended.
+ * runs, one after the other, and again five seconds after the last. It rests after each, so that many migrations take
+ * longer and are no higher load. What is not known is NaN, which no alert compares with: nothing is committed, a leg does
+ * not answer, or the migration has ended.
  */
 export async function meterLags(
   client: Client,
@@ -47,7 +49,7 @@ export async function meterLags(
             told.set(JSON.stringify(labels), labels);
           }
         }
-        await pause(performance.now() - began, signal);
+        await pause(Math.min(REST * (performance.now() - began), EVERY_MS), signal);
       }
       for (const [key, labels] of told) {
         if (running.has(labels.migration)) continue;
