@@ -19,8 +19,9 @@ import { bundleWorkflowSources } from './workflow-bundle.js';
 import { installQuietRuntime } from '../../rehearsal/quiet-runtime.js';
 
 /**
- * On a machine that is very busy the time-skipping server at times forgets an activity that is cancelled as it ends, and
- * lets every workflow task time out from then on: a run that hangs for that is tried once more, on a server of its own.
+ * The time-skipping server refuses a workflow task that cancels an activity which has just ended, as one of two that run
+ * side by side may, and never gives another one (like temporalio/sdk-java, issue 3088): a run that hangs for that is tried
+ * once more, on a server of its own.
  */
 export const onSkippedTime = { timeout: 180_000, retry: 1 };
 
