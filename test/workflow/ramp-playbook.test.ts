@@ -1,4 +1,5 @@
 import { setTimeout as realTime } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, it } from 'vitest';
 import { type MigrationInput, parseMigrationInput } from '@owlmq/kafka-bridge/playbook';
@@ -404,8 +405,10 @@ describe('an audit and a comparison in several activities', onSkippedTime, () =>
         ];
         for (const activity of ['watchAudit', 'auditToOwlmq', 'watchWarm', 'auditToKafka']) {
           const asked = model.named(activity).map(({ argument }) => (argument as WatchAuditRequest).partitions);
-          expect(asked.length % 3, activity).toBe(0);
-          for (const part of parts) expect(asked, activity).toContainEqual(part);
+          const times = parts.map((part) => asked.filter((one) => isDeepStrictEqual(one, part)).length);
+          expect(Math.min(...times), activity).toBeGreaterThan(0);
+          // One may begin another slice in the moment in which all are stopped.
+          expect(Math.max(...times) - Math.min(...times), activity).toBeLessThanOrEqual(1);
           for (const one of asked) expect(parts, activity).toContainEqual(one);
         }
         const compared = model.named('watchSoak').map(({ argument }) => argument as WatchSoakRequest);
