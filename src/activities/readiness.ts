@@ -50,10 +50,15 @@ export function readinessActivities(dependencies: Dependencies): Pick<MigrationA
     const bounds = await Promise.all(topics.map(async (topic) => [topic, await reader.bounds(topic)] as const));
     const counts = Object.fromEntries(bounds.map(([topic, partitions]) => [topic, partitions.length]));
     const standings = await kafkaGroups(admin, groups, { topics: counts });
+    const members = roster.members(migration);
     return standings.flatMap((standing) => {
       const { group, offsets } = standing;
-      const live = livingMembers(migration).filter(
-        (report) => report.role === 'consumer' && report.group === group && report.state === 'live-kafka',
+      const live = members.filter(
+        (member) =>
+          isLiving(member) &&
+          member.report.role === 'consumer' &&
+          member.report.group === group &&
+          member.report.state === 'live-kafka',
       );
       const committed = new Map(offsets.map(({ topic, partition, offset }) => [`${topic}/${partition}`, offset]));
       let lag = 0;
@@ -69,7 +74,7 @@ export function readinessActivities(dependencies: Dependencies): Pick<MigrationA
         detail: `${reports ? `${live.length} live members` : 'moved by a hook'}, ${lag} records behind on Kafka`,
         todo: `Start members of ${group}, or wait until it is at most ${drainableLag} records behind.`,
       };
-      const bypassing = reports ? bypassingMembers(standing, roster.members(migration)) : undefined;
+      const bypassing = reports ? bypassingMembers(standing, members) : undefined;
       if (bypassing === undefined) return [drains];
       return [
         drains,

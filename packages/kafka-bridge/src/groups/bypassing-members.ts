@@ -23,7 +23,7 @@ export function bypassingMembers(
   const bypassing = members.filter(({ memberId }) => !reported.has(memberId));
   const named = bypassing
     .slice(0, MOST_NAMED)
-    .map(({ clientId, host }) => (host === undefined ? clientId : `${clientId} at ${host.replace(/^\//, '')}`));
+    .map(({ clientId, host }) => (host === undefined ? clientId : `${clientId} at ${host}`));
   const more = bypassing.length - named.length;
   return [...named, ...(more > 0 ? [`${more} more`] : [])].join(', ');
 }
